@@ -1,0 +1,1 @@
+"""Triton kernels, their plain-PyTorch references, problem shapes, input makers and configuration spaces."""

@@ -1,0 +1,21 @@
+"""The errors of ssdprof. All end in Error and share one root, so that one place can turn them into exit codes."""
+
+
+class SsdprofError(Exception):
+    """Root of every error that ssdprof raises on purpose; its text is one line for the user."""
+
+
+class UsageError(SsdprofError):
+    """The user asked for something that cannot be: says what was wrong, the rule and the way out (exit code 2)."""
+
+
+class ConfigError(UsageError):
+    """A launch configuration that cannot be read or that the kernel does not take."""
+
+
+class ProblemError(UsageError):
+    """A problem that cannot exist: a size that is not positive, heads that do not divide, an unknown dtype."""
+
+
+class SpaceError(UsageError):
+    """A configuration space that is unknown or malformed; names the entry."""

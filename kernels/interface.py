@@ -1,0 +1,177 @@
+"""What the engine knows of a kernel: a config, a launch plan and the `KernelSpec` protocol.
+
+Nothing here imports torch or triton, so that command-line help and compile-only runs stay quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One launch configuration: tile sizes in elements, launch options, and the kernel variant.
+
+    `block_dstate` None stands for the whole state dimension, as Triton's printed form of the published kernels leaves
+    it out; `resolve` fills it in. `maxnreg` None leaves the register count to ptxas.
+    """
+
+    block_m: int
+    block_n: int
+    block_k: int
+    block_dstate: int | None
+    num_warps: int
+    num_stages: int
+    maxnreg: int | None = None
+    num_ctas: int = 1
+    variant: str = "tile"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorMeta:
+    """Shape and dtype of a contiguous tensor; `dtype` is torch's name without the prefix, such as `bfloat16`."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def stride(self) -> tuple[int, ...]:
+        """Strides in elements, row major."""
+        strides = [1]
+        for size in reversed(self.shape[1:]):
+            strides.append(strides[-1] * max(size, 1))
+        return tuple(reversed(strides))
+
+    @property
+    def numel(self) -> int:
+        """Number of elements."""
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the whole tensor."""
+        return self.numel * DTYPE_BYTES[self.dtype]
+
+
+DTYPE_BYTES: Mapping[str, int] = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int32": 4, "int64": 8}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRef:
+    """A kernel argument that is a tensor: bound to real memory at launch, to its dtype alone when only compiling."""
+
+    name: str
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchPlan:
+    """One launch, spelled out: the same plan is compiled without a GPU and launched on one, so both specialise alike.
+
+    `args` are in the order of the kernel's parameters: tensors by reference, everything else by value.
+    `options` are launch options of Triton (num_warps, num_stages, …).
+    """
+
+    module: str
+    function: str
+    grid: tuple[int, ...]
+    args: Mapping[str, TensorRef | int | float | bool | None]
+    options: Mapping[str, int]
+
+    @property
+    def grid_blocks(self) -> int:
+        """Number of blocks of the launch."""
+        blocks = 1
+        for size in self.grid:
+            blocks *= size
+        return blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a problem needs at least: each input read once and each output written once, and the products' operations."""
+
+    bytes_min: int
+    flops: int
+
+
+class Problem(Protocol):
+    """What the engine asks of a problem: names for the run file, and nothing about its meaning."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every field by name, JSON-ready; two problems are the same where these are equal."""
+        ...
+
+
+class KernelSpec(Protocol):
+    """A kernel as the engine sees it. Implementations are picklable and cheap to make."""
+
+    @property
+    def name(self) -> str:
+        """The kernel's name in run files."""
+        ...
+
+    @property
+    def variants(self) -> Sequence[str]:
+        """The kernel's variants; the first is the one meant when none is named."""
+        ...
+
+    def baseline(self, problem: Any) -> Config:
+        """The config that speed-ups are relative to when the user names none."""
+        ...
+
+    def resolve(self, config: Config, problem: Any) -> Config:
+        """`config` with what depends on the problem filled in. Raises ConfigError where the kernel cannot take it."""
+        ...
+
+    def source_hash(self) -> str:
+        """SHA-256 of the kernel's source, first 16 hexadecimal digits."""
+        ...
+
+    def tensors(self, problem: Any) -> Mapping[str, TensorMeta]:
+        """Every tensor that a launch reads or writes, by name."""
+        ...
+
+    def output_name(self) -> str:
+        """The name, in `tensors`, of the output that is checked; its last dimension is a row."""
+        ...
+
+    def launch(self, problem: Any, config: Config) -> LaunchPlan:
+        """The launch of a resolved config."""
+        ...
+
+    def make_inputs(self, problem: Any, device: str, seed: int) -> dict[str, torch.Tensor]:
+        """Valid random inputs on `device`, by name: all of `tensors` but the output."""
+        ...
+
+    def reference(self, problem: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The right output, float32, in the output's shape, computed without the kernel."""
+        ...
+
+    def tolerances(self, problem: Any) -> Tolerances:
+        """How far a right output may be from the reference."""
+        ...
+
+    def work(self, problem: Any) -> Work:
+        """Least bytes moved through DRAM and operations done."""
+        ...
+
+    def memory_bytes(self, problem: Any) -> int:
+        """Device memory that measuring needs at its peak: tensors, reference and workspaces (an estimate from above)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerances:
+    """Largest errors of a right output: of the whole (Frobenius norm) and of any single row, relative."""
+
+    relative_error: float
+    row_error: float

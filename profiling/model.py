@@ -1,0 +1,164 @@
+"""The results of a sweep, as values: what was compiled, checked, timed and computed for each config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from ssdprof.kernels.interface import Config
+from ssdprof.profiling.occupancy import Occupancy
+
+Status = Literal[
+    "ok", "wrong", "unstable", "compile-error", "out-of-resources", "launch-error", "timeout", "not-run"
+]
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What the compiler produced for one config, read from the binary.
+
+    `num_warps` is the compiled count, which warp specialisation raises. `spill_bytes` is local memory per thread, stack
+    included. `num_barriers` is what the binary declares.
+    """
+
+    registers_per_thread: int
+    spill_bytes: int
+    dynamic_shared_mem_bytes: int
+    static_shared_mem_bytes: int
+    num_warps: int
+    num_barriers: int
+    grid_blocks: int
+    compile_s: float
+
+    @property
+    def threads_per_block(self) -> int:
+        """Threads of one block."""
+        return 32 * self.num_warps
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """How far the output was from the reference, over all launches that were checked.
+
+    Errors are relative and NaN where an element was not a number or was never written. `bad_rows` of `rows` exceed the
+    row tolerance. `repeatable`: every launch gave the same bits.
+    """
+
+    relative_error: float
+    worst_row_error: float
+    bad_rows: int
+    rows: int
+    repeatable: bool
+    launches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Latency of one launch, L2 flushed before each: median, percentiles and a 95 % confidence interval of the median."""
+
+    latency_ms: float
+    latency_p20_ms: float
+    latency_p80_ms: float
+    latency_ci95_low_ms: float
+    latency_ci95_high_ms: float
+    samples: int
+    sm_clock_mhz: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Everything known of one config. `status_reason` is empty only where `status` is ok.
+
+    `rank` counts from 1 and exists for ok rows alone. `tied_with_best`: its difference to the best is within the noise.
+    `driver_blocks_per_sm` is the driver's own answer, where a GPU was asked.
+    """
+
+    config: Config
+    config_id: str
+    status: Status
+    status_reason: str = ""
+    compiled: Compiled | None = None
+    check: Check | None = None
+    timing: Timing | None = None
+    occupancy: Occupancy | None = None
+    driver_blocks_per_sm: int | None = None
+    rank: int | None = None
+    speedup_vs_baseline: float | None = None
+    tied_with_best: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where a run was measured, or for what it was compiled (`name` None: nothing was measured)."""
+
+    arch: str
+    name: str | None = None
+    driver: str | None = None
+    cuda: str | None = None
+    num_sms: int | None = None
+    memory_bytes: int | None = None
+    l2_bytes: int | None = None
+    copy_gbps: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunHeader:
+    """What a run is of: everything that must be equal before two latencies may be compared."""
+
+    kernel: str
+    kernel_hash: str
+    problem: dict[str, Any]
+    space: str
+    device: Device
+    triton: str
+    torch: str | None
+    python: str
+    ssdprof: str
+    seed: int
+    date: str
+    command: str
+    baseline_id: str | None
+    bytes_min: int
+    flops: int
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One sweep's complete result."""
+
+    header: RunHeader
+    rows: tuple[Row, ...]
+
+    @property
+    def measured(self) -> bool:
+        """Whether this run was measured on a GPU, not only compiled."""
+        return self.header.device.name is not None
+
+    @property
+    def ranked(self) -> tuple[Row, ...]:
+        """The ok rows, best first."""
+        return tuple(sorted((row for row in self.rows if row.rank is not None), key=lambda row: row.rank or 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The config recompiled with one parameter changed, ordered by its value, the config itself among them."""
+
+    parameter: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A config, what the compiler made of it, and of it with one parameter changed at a time.
+
+    `latency_source` says where latencies in the rows come from ("measured on NVIDIA H100 …", "recorded on …"), None
+    where there are none.
+    """
+
+    header: RunHeader
+    row: Row
+    neighbours: tuple[Neighbours, ...]
+    latency_source: str | None
