@@ -97,7 +97,7 @@ class LaunchPlan:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a problem needs at least: each input read once and each output written once, and the products' operations."""
+    """What a problem needs at least: each input read once, each output written once, and the products' operations."""
 
     bytes_min: int
     flops: int
@@ -165,7 +165,7 @@ class KernelSpec(Protocol):
         ...
 
     def memory_bytes(self, problem: Any) -> int:
-        """Device memory that measuring needs at its peak: tensors, reference and workspaces (an estimate from above)."""
+        """Device memory that measuring needs at its peak: tensors, reference, workspaces (an estimate from above)."""
         ...
 
 

@@ -53,9 +53,7 @@ class ChunkScanProblem:
             )
         if self.chunk_size & (self.chunk_size - 1):
             lower = 1 << (self.chunk_size.bit_length() - 1)
-            raise ProblemError(
-                f"chunk_size must be a power of two, got {self.chunk_size}: try {lower} or {2 * lower}"
-            )
+            raise ProblemError(f"chunk_size must be a power of two, got {self.chunk_size}: try {lower} or {2 * lower}")
 
     @property
     def nchunks(self) -> int:

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from ssdprof.kernels.interface import Config
-from ssdprof.profiling.occupancy import Occupancy
+from ssdprof.profiling.occupancy import Launch, Occupancy
 
-Status = Literal[
-    "ok", "wrong", "unstable", "compile-error", "out-of-resources", "launch-error", "timeout", "not-run"
-]
+Status = Literal["ok", "wrong", "unstable", "compile-error", "out-of-resources", "launch-error", "timeout", "not-run"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 
@@ -18,7 +16,8 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 class Compiled:
     """What the compiler produced for one config, read from the binary.
 
-    `num_warps` is the compiled count, which warp specialisation raises. `spill_bytes` is local memory per thread, stack
+    `num_warps` is the compiled count, which warp specialisation raises; `grid_blocks` counts the blocks of clusters one
+    by one. `spill_bytes` is local memory per thread, stack
     included. `num_barriers` is what the binary declares.
     """
 
@@ -28,6 +27,7 @@ class Compiled:
     static_shared_mem_bytes: int
     num_warps: int
     num_barriers: int
+    num_ctas: int
     grid_blocks: int
     compile_s: float
 
@@ -35,6 +35,19 @@ class Compiled:
     def threads_per_block(self) -> int:
         """Threads of one block."""
         return 32 * self.num_warps
+
+    @property
+    def launch(self) -> Launch:
+        """The launch as the occupancy model takes it."""
+        return Launch(
+            threads_per_block=self.threads_per_block,
+            registers_per_thread=self.registers_per_thread,
+            dynamic_shared_mem_bytes=self.dynamic_shared_mem_bytes,
+            static_shared_mem_bytes=self.static_shared_mem_bytes,
+            num_barriers=self.num_barriers,
+            grid_blocks=self.grid_blocks,
+            num_ctas=self.num_ctas,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +68,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Latency of one launch, L2 flushed before each: median, percentiles and a 95 % confidence interval of the median."""
+    """Latency of one launch with a flushed L2: median, percentiles, 95 % confidence interval of the median."""
 
     latency_ms: float
     latency_p20_ms: float
@@ -64,6 +77,35 @@ class Timing:
     latency_ci95_high_ms: float
     samples: int
     sm_clock_mhz: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A device ready to measure: what torch says of it, and its measured copy bandwidth (bytes read and written)."""
+
+    torch: str
+    num_sms: int | None
+    l2_bytes: int | None
+    memory_bytes: int | None
+    copy_gbps: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What the driver says of the loaded kernel."""
+
+    registers_per_thread: int
+    spill_bytes: int
+    blocks_per_sm: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One launch, checked and timed."""
+
+    check: Check
+    samples_ms: tuple[float, ...]
+    loaded: Loaded | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +164,11 @@ class RunHeader:
     bytes_min: int
     flops: int
     interrupted: bool = False
+
+    def comparable(self, other: RunHeader) -> bool:
+        """Whether latencies of the other run are of the same kernel source, problem and architecture."""
+        ours = (self.kernel, self.kernel_hash, self.problem, self.device.arch)
+        return ours == (other.kernel, other.kernel_hash, other.problem, other.device.arch)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,104 @@
+"""Compiles a launch without a GPU, specialised as the launch itself would be, and reads what came out.
+
+Triton specialises a kernel on its arguments: integers equal to 1, divisibility by 16, pointer alignment, 64-bit values.
+So the launch's own arguments go through the JIT's own binder, with a driver that only names the target; tensors stand
+in by dtype with an aligned address, which is what torch's allocator gives. The result lands in Triton's cache, where a
+process with a GPU finds it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from ssdprof.kernels.errors import SsdprofError
+from ssdprof.kernels.interface import LaunchPlan, TensorRef
+from ssdprof.profiling.cubin import read_cubin
+from ssdprof.profiling.model import Compiled
+
+TENSOR_MEMORY_COLUMNS = 512
+"""Tensor memory of one SM on sm_100 and later, in columns (PTX ISA, tcgen05)."""
+
+
+class OutOfResourcesError(SsdprofError):
+    """A binary that needs more than the architecture has."""
+
+
+@dataclass(frozen=True, slots=True)
+class _TensorStandIn:
+    """A tensor as Triton's specialisation sees it: a dtype and an address divisible by 16."""
+
+    dtype: str
+
+    @staticmethod
+    def data_ptr() -> int:
+        return 0
+
+
+class _TargetOnlyDriver:
+    """A driver that names its target and nothing else."""
+
+    def __init__(self, capability: int) -> None:
+        from triton.backends.compiler import GPUTarget
+
+        self._target = GPUTarget("cuda", capability, 32)
+
+    def get_current_target(self) -> Any:
+        return self._target
+
+    def get_current_device(self) -> int:
+        return int(self._target.arch)  # the JIT keeps one cache per device: one per target here
+
+    def get_current_stream(self, _device: int | None = None) -> int:
+        return 0
+
+
+@lru_cache(maxsize=1)
+def _set_target(arch: str) -> None:
+    from triton.runtime.driver import driver
+
+    driver.set_active(_TargetOnlyDriver(capability(arch)))
+
+
+def capability(arch: str) -> int:
+    """The number that Triton takes for an architecture: sm_90 is 90."""
+    match = re.fullmatch(r"sm_(\d+)a?", arch)
+    assert match is not None, arch
+    return int(match.group(1))
+
+
+def compile_launch(plan: LaunchPlan, arch: str) -> Compiled:
+    """Compiles `plan` for `arch` such as sm_90, in this process.
+
+    Raises Triton's errors where it does not compile, OutOfResourcesError where tensor memory does not suffice.
+    Shared memory is not judged here: limits are the caller's.
+    """
+    _set_target(arch)
+    function = getattr(importlib.import_module(plan.module), plan.function)
+    arguments = {
+        name: _TensorStandIn(value.dtype) if isinstance(value, TensorRef) else value
+        for name, value in plan.args.items()
+    }
+    start_s = time.perf_counter()
+    kernel = function.warmup(grid=plan.grid, **arguments, **plan.options)
+    compile_s = time.perf_counter() - start_s
+    metadata = kernel.metadata
+    columns = getattr(metadata, "tmem_size", None) or 0
+    if columns > TENSOR_MEMORY_COLUMNS:
+        raise OutOfResourcesError(f"tensor memory: needs {columns} columns, an SM has {TENSOR_MEMORY_COLUMNS}")
+    resources = read_cubin(kernel.asm["cubin"], metadata.name)
+    return Compiled(
+        registers_per_thread=resources.registers_per_thread,
+        spill_bytes=resources.local_bytes,
+        dynamic_shared_mem_bytes=metadata.shared,
+        static_shared_mem_bytes=0,
+        num_warps=metadata.num_warps,
+        num_barriers=resources.num_barriers,
+        num_ctas=metadata.num_ctas,
+        grid_blocks=plan.grid_blocks * metadata.num_ctas,
+        compile_s=compile_s,
+    )

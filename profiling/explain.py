@@ -1,0 +1,89 @@
+"""Explains one config: recompiles it with one parameter changed at a time and puts the results side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ssdprof.kernels.config import config_id
+from ssdprof.kernels.interface import Config
+from ssdprof.profiling.model import Explanation, Neighbours, Row, Run
+from ssdprof.profiling.request import Event, SweepRequest
+from ssdprof.profiling.store import recorded_for
+from ssdprof.profiling.sweep import sweep
+
+STEPS: dict[str, tuple[int, ...]] = {
+    "block_dstate": (32, 64, 128),
+    "num_warps": (1, 2, 4, 8),
+    "num_stages": (1, 2, 3, 4, 5),
+}
+"""The values each parameter is given in turn; the config's own value joins them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainRequest:
+    """What to explain. `sweep` names kernel, problem, architecture and workers; its configs are ignored.
+
+    `run`: where latencies are taken from, where it is measured and of the same kernel source, problem and architecture.
+    """
+
+    config: Config
+    sweep: SweepRequest
+    run: Run | None
+
+
+def explain(request: ExplainRequest, on_event: Callable[[Event], None]) -> Explanation:
+    """Compiles the config and its neighbours. Raises ConfigError where the kernel does not take the config.
+
+    Latencies, statuses and errors come from `request.run` or, failing that, from the recorded run of the same kernel
+    source, problem and architecture; nothing is measured here.
+    """
+    spec, problem = request.sweep.spec, request.sweep.problem
+    config = spec.resolve(request.config, problem)
+    groups = {
+        parameter: [replace(config, **{parameter: value}) for value in sorted({*values, getattr(config, parameter)})]
+        for parameter, values in STEPS.items()
+    }
+    configs = tuple(dict.fromkeys([config, *(member for group in groups.values() for member in group)]))
+    run = sweep(replace(request.sweep, configs=configs, gpu=None), on_event, lambda _: None)
+    source = _latency_run(run, request.run)
+    known = {row.config_id: row for row in source.rows} if source else {}
+    rows = {row.config_id: _with_measured(row, known.get(row.config_id)) for row in run.rows}
+    return Explanation(
+        header=run.header,
+        row=rows[config_id(config)],
+        neighbours=tuple(
+            Neighbours(parameter, tuple(rows[config_id(member)] for member in group))
+            for parameter, group in groups.items()
+        ),
+        latency_source=_name(source, measured=source is request.run) if source else None,
+    )
+
+
+def _latency_run(compiled: Run, run: Run | None) -> Run | None:
+    """`run` where its latencies are of this kernel, problem and architecture, else the recorded run that is."""
+    if run is not None and run.measured and compiled.header.comparable(run.header):
+        return run
+    return recorded_for(compiled)
+
+
+def _with_measured(row: Row, known: Row | None) -> Row:
+    """A compiled row with what was measured of the same config; what was compiled here stays."""
+    if known is None or row.compiled is None:
+        return row
+    return replace(
+        row,
+        status=known.status,
+        status_reason=known.status_reason,
+        check=known.check,
+        timing=known.timing,
+        rank=known.rank,
+        speedup_vs_baseline=known.speedup_vs_baseline,
+        tied_with_best=known.tied_with_best,
+    )
+
+
+def _name(run: Run, *, measured: bool) -> str:
+    header = run.header
+    how = "measured" if measured else "recorded"
+    return f"{how} on {header.device.name}, driver {header.device.driver}, Triton {header.triton}, {header.date[:10]}"

@@ -1,0 +1,156 @@
+"""Worker processes that may crash, hang or be killed without taking the run with them.
+
+A worker runs one task at a time: a module-level function named as `module:function`, with picklable arguments. What
+goes wrong inside comes back as a `Failure`; a dead or late worker is a `Failure` too, and can be restarted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Literal
+
+FailureKind = Literal["error", "crashed", "timeout"]
+_STDERR_TAIL_BYTES = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a task gave no result: an exception of the type `error` inside it, a dead process, or a deadline."""
+
+    kind: FailureKind
+    error: str
+    message: str
+
+    @property
+    def line(self) -> str:
+        """The failure in one line."""
+        text = first_line(self.message)
+        return f"{self.error}: {text}" if self.kind == "error" else text
+
+
+def first_line(message: str, length: int = 240) -> str:
+    """The first line of `message` that says something, cut at `length` characters."""
+    lines = (line.strip() for line in message.splitlines())
+    line = next((line for line in lines if line), "no message")
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+class Worker:
+    """One child process. `env` is laid over this process's environment; None removes a variable."""
+
+    def __init__(self, env: Mapping[str, str | None] | None = None) -> None:
+        self._env = dict(env or {})
+        self._deadline_s = float("inf")
+        self._started = False
+        self.task: Any = None
+        """What the caller called the task that runs now; None when idle."""
+
+    def submit(self, task: Any, function: str, *args: Any, timeout_s: float) -> None:
+        """Starts `function(*args)`; `task` is any value but None, handed back with the outcome."""
+        assert self.task is None, "a worker runs one task at a time"
+        if not self._started:
+            self._start()
+        self.task = task
+        self._printed_before_bytes = self._stderr.seek(0, os.SEEK_END)
+        self._timeout_s = timeout_s
+        self._deadline_s = time.monotonic() + timeout_s
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a dead worker is seen when it is asked
+            self._connection.send((function, args))
+
+    def kill(self) -> None:
+        """Ends the process, whatever it does; the next task starts a new one."""
+        if not self._started:
+            return
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+        self._stderr.close()
+        self._started = False
+        self.task = None
+
+    def outcome(self) -> Any:
+        """The result of the running task, or a Failure, once `wait_any` has named this worker."""
+        if self._connection.poll():
+            try:
+                ok, value = self._connection.recv()
+            except (EOFError, ConnectionResetError):
+                failure = Failure("crashed", "crash", self._last_words())
+                self.kill()
+                return failure
+            self.task = None
+            return value if ok else Failure("error", *value)
+        self.kill()
+        return Failure("timeout", "timeout", f"no result after {self._timeout_s:.0f} s")
+
+    @property
+    def late(self) -> bool:
+        """Whether the running task is past its deadline."""
+        return self.task is not None and time.monotonic() > self._deadline_s
+
+    def _start(self) -> None:
+        env = {**os.environ, **{name: value for name, value in self._env.items() if value is not None}}
+        for name, value in self._env.items():
+            if value is None:
+                env.pop(name, None)
+        ours, theirs = socket.socketpair()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process, in kill)
+        code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({theirs.fileno()})"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=env,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=self._stderr,
+            stderr=self._stderr,
+        )
+        theirs.close()
+        self._connection = Connection(ours.detach())
+        self._started = True
+
+    def _last_words(self) -> str:
+        """How the process ended and the last thing it printed."""
+        code = self._process.wait()
+        how = (
+            f"the worker was ended by {signal.Signals(-code).name}"
+            if code < 0
+            else f"the worker exited with code {code}"
+        )
+        size = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(self._printed_before_bytes, size - _STDERR_TAIL_BYTES))
+        lines = [line.strip() for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip()]
+        return f"{how}: {lines[-1]}" if lines else how
+
+
+def wait_any(workers: Sequence[Worker], timeout_s: float) -> list[Worker]:
+    """The busy workers that have something to say (or are late), after at most `timeout_s`."""
+    busy = {worker._connection: worker for worker in workers if worker.task is not None}
+    ready = [busy[connection] for connection in wait(list(busy), timeout_s) if isinstance(connection, Connection)]
+    return ready + [worker for worker in busy.values() if worker.late and worker not in ready]
+
+
+def serve(fd: int) -> None:
+    """The child's side: runs tasks until the parent closes the connection. Ctrl-C is the parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    connection = Connection(fd)
+    while True:
+        try:
+            function, args = connection.recv()
+        except EOFError:
+            return
+        module, _, name = function.partition(":")
+        try:
+            answer = (True, getattr(importlib.import_module(module), name)(*args))
+        except Exception as error:  # the parent judges it: a task's failure is a row's reason
+            answer = (False, (type(error).__name__, str(error)))
+        connection.send(answer)

@@ -1,0 +1,216 @@
+"""The columns of a run: one table of name, unit, heading, description and value for screen, CSV and help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, TypeAlias
+
+from ssdprof.profiling.model import Row
+
+Value: TypeAlias = str | int | float | bool | None
+NOT_KNOWN = "–"
+
+
+def as_text(value: Value) -> str:
+    """Plain text of any value: a dash where there is none, yes or no, numbers as short as they are."""
+    if value is None:
+        return NOT_KNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def ratio_text(value: Value) -> str:
+    """How many times, with two decimals."""
+    return f"{value:.2f}×" if isinstance(value, (int, float)) else NOT_KNOWN
+
+
+def latency_text(value: Value) -> str:
+    """Milliseconds to the microsecond, and one digit more below 0.1 ms, so that near ones stay apart."""
+    if not isinstance(value, (int, float)):
+        return NOT_KNOWN
+    return f"{value:.3f}" if value >= 0.1 else f"{value:.4f}"
+
+
+def error_text(value: Value) -> str:
+    """A relative error with two significant digits."""
+    return f"{value:.2g}" if isinstance(value, (int, float)) else NOT_KNOWN
+
+
+def two_decimals(value: Value) -> str:
+    """A number with two decimals, as ncu prints warps."""
+    return f"{value:.2f}" if isinstance(value, (int, float)) else NOT_KNOWN
+
+
+def pct_text(value: Value) -> str:
+    """A percentage without its sign, with the decimals it needs, two at most: 12.5, 43.75, 100."""
+    return two_decimals(value).rstrip("0").rstrip(".") if isinstance(value, (int, float)) else NOT_KNOWN
+
+
+Part: TypeAlias = Callable[[Row], Any]
+_ROW: Part = lambda row: row  # noqa: E731  # the parts of a row that hold values, one line each
+_CONFIG: Part = attrgetter("config")
+_COMPILED: Part = attrgetter("compiled")
+_CHECK: Part = attrgetter("check")
+_TIMING: Part = attrgetter("timing")
+_OCCUPANCY: Part = attrgetter("occupancy")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a run.
+
+    `name` carries the unit and is the CSV's name; it is also the field of that `part` of a row which holds the
+    value. `heading` is the screen's, its lines apart by newlines; `show` makes the screen's text of a value.
+    """
+
+    name: str
+    unit: str
+    heading: str
+    part: Part
+    description: str
+    show: Callable[[Value], str] = as_text
+
+    def value(self, row: Row) -> Value:
+        """The value in `row`, None where that part of the row does not exist."""
+        part = self.part(row)
+        if part is None:
+            return None
+        value: Any = getattr(part, self.name)
+        return ";".join(value) if isinstance(value, tuple) else value  # type: ignore[no-any-return]
+
+    def text(self, row: Row) -> str:
+        """The value as the screen shows it."""
+        return self.show(self.value(row))
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("rank", "", "#", _ROW, "place by latency among the ok rows, from 1"),
+    Column("config_id", "", "config", _ROW, "short id: block M, N, K, DSTATE, warps, stages; r: maxnreg"),
+    Column("variant", "", "variant", _CONFIG, "variant of the kernel"),
+    Column("block_m", "elements", "M", _CONFIG, "tile of the chunk's tokens"),
+    Column("block_n", "elements", "N", _CONFIG, "tile of the head dimension"),
+    Column("block_k", "elements", "K", _CONFIG, "tile of the sum over the chunk's tokens"),
+    Column("block_dstate", "elements", "DSTATE", _CONFIG, "tile of the state dimension"),
+    Column("num_warps", "warps", "warps", _CONFIG, "warps per block, as asked for"),
+    Column("num_stages", "stages", "stages", _CONFIG, "stages of the software pipeline"),
+    Column("maxnreg", "registers", "maxnreg", _CONFIG, "cap on registers per thread; empty: none"),
+    Column(
+        "status",
+        "",
+        "status",
+        _ROW,
+        "ok, wrong, unstable, compile-error, out-of-resources, launch-error, timeout or not-run",
+    ),
+    Column("status_reason", "", "reason", _ROW, "why the status is not ok"),
+    Column(
+        "latency_ms", "ms", "latency\nms", _TIMING, "median of one launch, L2 flushed before", latency_text
+    ),
+    Column("latency_p20_ms", "ms", "p20\nms", _TIMING, "20th percentile of the latency", latency_text),
+    Column("latency_p80_ms", "ms", "p80\nms", _TIMING, "80th percentile of the latency", latency_text),
+    Column(
+        "latency_ci95_low_ms",
+        "ms",
+        "95 % low\nms",
+        _TIMING,
+        "95 % confidence interval of the median, lower end",
+        latency_text,
+    ),
+    Column(
+        "latency_ci95_high_ms",
+        "ms",
+        "95 % high\nms",
+        _TIMING,
+        "95 % confidence interval of the median, upper end",
+        latency_text,
+    ),
+    Column("samples", "launches", "samples", _TIMING, "launches timed"),
+    Column(
+        "speedup_vs_baseline",
+        "×",
+        "speed\nup",
+        _ROW,
+        "latency of the baseline config over this one's",
+        ratio_text,
+    ),
+    Column("tied_with_best", "", "tied", _ROW, "whether the difference to the best is within the noise"),
+    Column(
+        "relative_error",
+        "",
+        "error",
+        _CHECK,
+        "norm of the output less the reference, over that of the reference",
+        error_text,
+    ),
+    Column(
+        "worst_row_error", "", "worst\nrow", _CHECK, "the largest such error of any single row", error_text
+    ),
+    Column("repeatable", "", "repeat-\nable", _CHECK, "whether every checked launch gave the same bits"),
+    Column("registers_per_thread", "registers", "regs", _COMPILED, "registers per thread"),
+    Column("spill_bytes", "bytes", "spill\nbytes", _COMPILED, "local memory per thread, stack included"),
+    Column(
+        "dynamic_shared_mem_bytes", "bytes", "smem\nbytes", _COMPILED, "dynamic shared memory of one block"
+    ),
+    Column(
+        "shared_mem_allocated_bytes",
+        "bytes",
+        "smem\nalloc.",
+        _OCCUPANCY,
+        "shared memory that a block is given: its own and the reserved, rounded up",
+    ),
+    Column(
+        "shared_mem_config_bytes",
+        "bytes",
+        "smem\nconfig.",
+        _OCCUPANCY,
+        "shared memory that the SM is configured to",
+    ),
+    Column("threads_per_block", "threads", "threads", _COMPILED, "threads of one block, as compiled"),
+    Column("grid_blocks", "blocks", "grid", _COMPILED, "blocks of the launch"),
+    Column("blocks_per_sm", "blocks", "blocks\n/SM", _OCCUPANCY, "blocks that one SM holds at once"),
+    Column("warps_per_sm", "warps", "warps\n/SM", _OCCUPANCY, "warps that one SM holds at once"),
+    Column(
+        "warps_per_scheduler",
+        "warps",
+        "warps\nsched",
+        _OCCUPANCY,
+        "theoretical warps per scheduler",
+        two_decimals,
+    ),
+    Column("theoretical_occupancy_pct", "%", "occ\n%", _OCCUPANCY, "theoretical occupancy", pct_text),
+    Column("limit_registers_blocks", "blocks", "limit\nregs", _OCCUPANCY, "block limit by registers"),
+    Column("limit_shared_mem_blocks", "blocks", "limit\nsmem", _OCCUPANCY, "block limit by shared memory"),
+    Column("limit_warps_blocks", "blocks", "limit\nwarps", _OCCUPANCY, "block limit by warps"),
+    Column("limit_blocks_blocks", "blocks", "limit\nblocks", _OCCUPANCY, "block limit by the SM's slots"),
+    Column("limit_barriers_blocks", "blocks", "limit\nbarr.", _OCCUPANCY, "block limit by barriers"),
+    Column(
+        "limiters",
+        "",
+        "limited by",
+        _OCCUPANCY,
+        "every limit equal to the smallest, as ncu names them, apart by semicolons",
+    ),
+    Column(
+        "waves_per_sm",
+        "waves",
+        "waves",
+        _OCCUPANCY,
+        "blocks of the grid over those that all SMs hold at once",
+        two_decimals,
+    ),
+    Column("compile_s", "s", "compile\ns", _COMPILED, "time to compile", two_decimals),
+    Column("sm_clock_mhz", "MHz", "clock\nMHz", _TIMING, "SM clock while timed"),
+)
+_BY_NAME = {column.name: column for column in COLUMNS}
+
+
+def column(name: str) -> Column:
+    """The column of that name."""
+    return _BY_NAME[name]
+
+
+def values(row: Row) -> dict[str, Value]:
+    """Every value of a row by column name, in the columns' order."""
+    return {column.name: column.value(row) for column in COLUMNS}
