@@ -117,9 +117,11 @@ def parse_config(text: str, variants: Sequence[str] = ("tile", "split")) -> Conf
         if len(text) > _TEXT_MAX:
             raise ConfigError(f"it has {len(text)} characters, {_TEXT_MAX} are the most")
         head, _, rest = (part.strip() for part in body.partition(":"))
-        if head.lower() in variants or _ID.match(rest):
-            return config_from_pairs([("variant", head), *_read(rest, variants)], variants)
-        return config_from_pairs(_read(body, variants), variants)
+        named = head.lower() in variants or _ID.match(rest)
+        pairs = _read(rest if named else body)
+        if pairs is None:
+            raise ConfigError(_advice(body, variants))
+        return config_from_pairs([("variant", head), *pairs] if named else pairs, variants)
     except ConfigError as error:
         raise ConfigError(f"{shown(text)} is not a config: {error}") from None
 
@@ -132,13 +134,13 @@ def config_from_pairs(pairs: Iterable[tuple[object, object]], variants: Sequence
     fields: dict[str, int | None] = {}
     variant: str | None = None
     for key, value in pairs:
-        name = _field(key)
+        name = config_field(key)
         if name in fields or (name == "variant" and variant is not None):
             raise ConfigError(f"{name} is given twice")
         if name == "variant":
             variant = _variant(value, variants)
         elif name in KEYS:
-            fields[name] = _number(name, value)
+            fields[name] = config_number(name, value)
         elif shown(value) not in ("None", "0", "False"):
             raise ConfigError(f"{name} cannot be taken, got {shown(value)}: leave it out")
     missing = [name for name in _REQUIRED if fields.get(name) is None]
@@ -159,7 +161,7 @@ def validate_config(config: Config) -> Config:
     for name in ("block_m", "block_n", "block_k", "block_dstate", "num_warps", "num_ctas"):
         value = getattr(config, name)
         powers = _powers(name)
-        if value not in powers and not (name == "block_dstate" and value is None):
+        if (type(value) is not int or value not in powers) and (name, value) != ("block_dstate", None):
             raise ConfigError(
                 f"{name} must be a power of two from {powers[0]} to {powers[-1]}, got {shown(value)}: "
                 f"try {_nearest_power(name, value)}"
@@ -175,10 +177,9 @@ def shown(value: object) -> str:
     """`value` in one short printable line, for a message; quoted and escaped where it is not plain."""
     if isinstance(value, int) and value.bit_length() > 64:
         return "a number beyond 64 bits"
-    try:
-        text = value if isinstance(value, str) else repr(value)
-    except (ValueError, RecursionError):  # an int of thousands of digits inside, or endless nesting
-        text = f"a {type(value).__name__}"
+    if not isinstance(value, str | int | float | None):  # what a file nests may have no end
+        return f"a {type(value).__name__}"
+    text = value if isinstance(value, str) else repr(value)
     text = text if len(text) <= 80 else f"{text[:77]}..."
     plain = not isinstance(value, str) or re.fullmatch(r"[\w:,=#.+-]+", text, re.ASCII)
     return text if plain and text.isprintable() else repr(text)
@@ -189,10 +190,10 @@ def _triton_items(config: Config) -> list[tuple[str, int | None]]:
     return [item for item in items if item != ("BLOCK_SIZE_DSTATE", None)]
 
 
-def _read(body: str, variants: Sequence[str]) -> list[tuple[object, object]]:
-    """Keys and values of a text without its variant prefix. Raises ConfigError with the nearest form."""
+def _read(body: str) -> list[tuple[object, object]] | None:
+    """Keys and values of a text without its variant prefix, None where it is in no form."""
     if re.match(r"(triton\s*\.\s*)?Config\s*\(", body):
-        return _read_call(body, variants)
+        return _read_call(body)
     items = body.split(",")
     pairs: list[tuple[object, object]] = []
     if short := _ID.fullmatch(items[0].strip()):
@@ -201,31 +202,31 @@ def _read(body: str, variants: Sequence[str]) -> list[tuple[object, object]]:
     for item in items:
         pair = _PAIR.fullmatch(item)
         if pair is None:
-            raise ConfigError(_advice(body, variants))
+            return None
         pairs.append((pair[1], pair[2]))
     return pairs
 
 
-def _read_call(body: str, variants: Sequence[str]) -> list[tuple[object, object]]:
+def _read_call(body: str) -> list[tuple[object, object]] | None:
     """Keys and values of `triton.Config({…}, …)`, with Triton's own defaults of 4 warps and 3 stages."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of escapes in the user's text
             call = ast.parse(body, mode="eval").body
-        if not isinstance(call, ast.Call) or not call.args:
-            raise ValueError
+        if not isinstance(call, ast.Call):
+            return None
         tiles = ast.literal_eval(call.args[0])
         options = list(zip(_CALL_ORDER, map(ast.literal_eval, call.args[1:]), strict=False))
         options += [(keyword.arg or "", ast.literal_eval(keyword.value)) for keyword in call.keywords]
         given = {name for name, _ in options}
         options += [(name, value) for name, value in (("num_warps", 4), ("num_stages", 3)) if name not in given]
         return [*tiles.items(), *options]
-    except (SyntaxError, ValueError, TypeError, AttributeError, RecursionError, MemoryError):
-        raise ConfigError(_advice(body, variants)) from None
+    except (SyntaxError, ValueError, TypeError, IndexError, AttributeError, RecursionError, MemoryError):
+        return None
 
 
-def _field(key: object) -> str:
-    """The Config's name of a key in any spelling. Raises ConfigError for an unknown one."""
+def config_field(key: object) -> str:
+    """The name in a Config of a key in any spelling. Raises ConfigError for an unknown one."""
     name = str(key).lower().replace("block_size_", "block_") if isinstance(key, str) else ""
     if name in KEYS or name == "variant" or name in _OTHER_OPTIONS:
         return name
@@ -244,7 +245,8 @@ def _variant(value: object, variants: Sequence[str]) -> str:
     return name
 
 
-def _number(name: str, value: object) -> int | None:
+def config_number(name: str, value: object) -> int | None:
+    """A number as a file or a text gives it, None where unset. Raises ConfigError for anything else."""
     if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
         return None
     if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value):

@@ -208,16 +208,14 @@ def chunk_scan(
             b_x = _chunked(x[i_batch, tokens, groups, heads], n, chunk_size).to(dtype)
             b_x = b_x.movedim(1, 3)  # (c, g, h, k, p)
 
-            # The chunk's own tokens. Masked before exp: above the diagonal the exponent may overflow.
+            # The chunk's own tokens. Above the diagonal exp may overflow: masked, as inf times zero would be NaN.
             weight = b_da[..., :, None] - b_da[..., None, :]
             weight.masked_fill_(above_diagonal, -torch.inf).exp_()
             weight *= cb[i_batch, chunks, groups, None].to(dtype)
             b_out = weight @ (b_x * b_dt[..., None])
 
             # The state before the chunk, one product for all heads of a group.
-            b_C = (
-                _chunked(C[i_batch, tokens, groups], n, chunk_size).to(dtype).transpose(1, 2)
-            )  # (c, g, m, n)
+            b_C = _chunked(C[i_batch, tokens, groups], n, chunk_size).to(dtype).transpose(1, 2)  # (c, g, m, n)
             b_states = prev_states[i_batch, chunks, groups, heads].to(dtype).flatten(2, 3)
             from_state = unflatten(b_C @ b_states.transpose(-1, -2), -1, (-1, headdim)).transpose(2, 3)
             decay = b_da.exp()

@@ -80,9 +80,7 @@ def _resident_bytes(limits: SmLimits, allocated_bytes: int, blocks: int) -> int:
     return min(blocks, max(1, limits.max_config_bytes // allocated_bytes)) * allocated_bytes
 
 
-def _measured_rule_bytes(
-    limits: SmLimits, threads: int, own_bytes: int, allocated_bytes: int, blocks: int
-) -> int:
+def _measured_rule_bytes(limits: SmLimits, threads: int, own_bytes: int, allocated_bytes: int, blocks: int) -> int:
     """What the driver made room for, as measured on one H100 (driver 580.159.04).
 
     Room for the blocks that can be resident; and where a second block is possible and blocks are not of full

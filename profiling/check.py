@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     import torch
 
 PIECE_ELEMENTS = 1 << 24
-ROW_NORM_FLOOR = 1e-2
-"""Rows whose norm is below this share of the root mean square row norm are judged against that instead."""
+ROW_NORM_FLOOR = 0.1
+"""Rows whose norm is below this share of the root mean square row norm are judged against that instead: in a row whose
+terms all but cancel, as C·B·dt and D can, the operands' rounding is large relative to the row itself."""
 
 
 @dataclass(frozen=True, slots=True)

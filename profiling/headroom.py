@@ -114,12 +114,8 @@ def occupancy_curves(launch: Launch, occ: Occupancy, limits: SmLimits) -> tuple[
         points = [-(-highest * step // CURVE_POINTS) for step in range(1, CURVE_POINTS + 1)]
         present = next((index for index, point in enumerate(points) if point >= value), CURVE_POINTS - 1)
         points[present] = value
-        occupancies = [
-            occupancy(changed(point), limits, shared_mem_config_bytes=config_bytes) for point in points
-        ]
-        return Curve(
-            of, tuple(points), tuple(each.theoretical_occupancy_pct for each in occupancies), present
-        )
+        occupancies = [occupancy(changed(point), limits, shared_mem_config_bytes=config_bytes) for point in points]
+        return Curve(of, tuple(points), tuple(each.theoretical_occupancy_pct for each in occupancies), present)
 
     highest_bytes = limits.shared_mem_opt_in_bytes - launch.static_shared_mem_bytes
     return (

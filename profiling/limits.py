@@ -14,9 +14,7 @@ from ssdprof.kernels.errors import UsageError
 
 THREADS_PER_WARP = 32
 _FILE = Path(__file__).with_name("limits.json")
-_ARCH_FORM = re.compile(
-    r"(?:sm_?|compute_)?(?:(?P<digits>[0-9]{2,3})|(?P<major>[0-9]{1,2})\.(?P<minor>[0-9]))[af]?"
-)
+_ARCH_FORM = re.compile(r"(?:sm_?|compute_)?(?:(?P<digits>[0-9]{2,3})|(?P<major>[0-9]{1,2})\.(?P<minor>[0-9]))[af]?")
 
 
 class ArchError(UsageError):
@@ -144,7 +142,5 @@ def differences(limits: SmLimits, driver_attributes: Mapping[str, int]) -> tuple
             continue
         words, expected = entry
         if value != expected(limits):
-            lines.append(
-                f"{words}: the driver says {value}, limits.json {expected(limits)} for {limits.arch}"
-            )
+            lines.append(f"{words}: the driver says {value}, limits.json {expected(limits)} for {limits.arch}")
     return tuple(lines)

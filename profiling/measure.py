@@ -94,7 +94,9 @@ class _Session:
         return tuple(start.elapsed_time(end) for start, end in events)
 
     def quick_ms(self, launch: Callable[[], Any]) -> tuple[float, ...]:
-        """As many samples as the quick budget allows."""
+        """As many samples as the quick budget allows; one where the host's clock is all there is."""
+        if not self.on_gpu:
+            return self.time_ms(launch, 1)
         once_ms = min(self.time_ms(launch, 2))
         low, high = QUICK_SAMPLES
         return self.time_ms(launch, max(low, min(high, round(QUICK_BUDGET_MS / max(once_ms, 1e-3)))))
@@ -156,7 +158,7 @@ def _loaded(compiled: Any) -> Loaded:
 
 
 def _driver_blocks_per_sm(function: int, threads: int, dynamic_shared_mem_bytes: int) -> int | None:
-    """The driver's cuOccupancyMaxActiveBlocksPerMultiprocessor of the loaded function; None where the driver refuses."""
+    """The driver's cuOccupancyMaxActiveBlocksPerMultiprocessor of the loaded function; None where it refuses."""
     blocks = ctypes.c_int()
     status = ctypes.CDLL("libcuda.so.1").cuOccupancyMaxActiveBlocksPerMultiprocessor(
         ctypes.byref(blocks),

@@ -169,6 +169,15 @@ def check_launch(launch: Launch, limits: SmLimits) -> None:
         raise LaunchError(f"{value} {what}: {limits.arch} takes {rule}")
 
 
+def check_shared_mem(launch: Launch, limits: SmLimits) -> None:
+    """Raises LaunchError where a block asks for more shared memory than one may have, opt-in included."""
+    if launch.shared_mem_bytes > limits.shared_mem_opt_in_bytes:
+        raise LaunchError(
+            f"{launch.shared_mem_bytes} bytes of shared memory per block: "
+            f"{limits.arch} allows {limits.shared_mem_opt_in_bytes}"
+        )
+
+
 def registers_allocated_per_warp(registers_per_thread: int, limits: SmLimits) -> int:
     """Registers that a warp is given: what its threads need, rounded up to the allocation unit."""
     return _round_up(registers_per_thread * THREADS_PER_WARP, limits.register_allocation_unit)

@@ -79,7 +79,7 @@ class Column:
         if part is None:
             return None
         value: Any = getattr(part, self.name)
-        return ";".join(value) if isinstance(value, tuple) else value  # type: ignore[no-any-return]
+        return ";".join(value) if isinstance(value, tuple) else value
 
     def text(self, row: Row) -> str:
         """The value as the screen shows it."""
@@ -105,9 +105,7 @@ COLUMNS: tuple[Column, ...] = (
         "ok, wrong, unstable, compile-error, out-of-resources, launch-error, timeout or not-run",
     ),
     Column("status_reason", "", "reason", _ROW, "why the status is not ok"),
-    Column(
-        "latency_ms", "ms", "latency\nms", _TIMING, "median of one launch, L2 flushed before", latency_text
-    ),
+    Column("latency_ms", "ms", "latency\nms", _TIMING, "median of one launch, L2 flushed before", latency_text),
     Column("latency_p20_ms", "ms", "p20\nms", _TIMING, "20th percentile of the latency", latency_text),
     Column("latency_p80_ms", "ms", "p80\nms", _TIMING, "80th percentile of the latency", latency_text),
     Column(
@@ -144,15 +142,11 @@ COLUMNS: tuple[Column, ...] = (
         "norm of the output less the reference, over that of the reference",
         error_text,
     ),
-    Column(
-        "worst_row_error", "", "worst\nrow", _CHECK, "the largest such error of any single row", error_text
-    ),
+    Column("worst_row_error", "", "worst\nrow", _CHECK, "the largest such error of any single row", error_text),
     Column("repeatable", "", "repeat-\nable", _CHECK, "whether every checked launch gave the same bits"),
     Column("registers_per_thread", "registers", "regs", _COMPILED, "registers per thread"),
     Column("spill_bytes", "bytes", "spill\nbytes", _COMPILED, "local memory per thread, stack included"),
-    Column(
-        "dynamic_shared_mem_bytes", "bytes", "smem\nbytes", _COMPILED, "dynamic shared memory of one block"
-    ),
+    Column("dynamic_shared_mem_bytes", "bytes", "smem\nbytes", _COMPILED, "dynamic shared memory of one block"),
     Column(
         "shared_mem_allocated_bytes",
         "bytes",

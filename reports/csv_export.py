@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from pathlib import Path
 
 from ssdprof.profiling.model import Run
 from ssdprof.reports.columns import COLUMNS, Value, values
@@ -30,6 +31,11 @@ def run_csv(run: Run) -> str:
 def sidecar_json(run: Run) -> str:
     """What a CSV cannot say without comments: the run's header."""
     return json_text(header_dict(run.header))
+
+
+def sidecar_path(csv_path: Path) -> Path:
+    """Where the sidecar of a CSV file lies: beside it, its whole name extended."""
+    return csv_path.with_name(csv_path.name + SIDECAR_SUFFIX)
 
 
 def _cell(value: Value) -> str:

@@ -126,9 +126,7 @@ def _neighbours_part(explanation: Explanation, neighbours: Neighbours) -> Render
     name = PARAMETERS.get(neighbours.parameter, neighbours.parameter)
     values = [column(neighbours.parameter).text(row) for row in rows]
     own = explanation.row.config_id
-    marked = tuple(
-        f"{'▸ ' if row.config_id == own else ''}{value}" for row, value in zip(rows, values, strict=True)
-    )
+    marked = tuple(f"{'▸ ' if row.config_id == own else ''}{value}" for row, value in zip(rows, values, strict=True))
     columns = [ScreenColumn(name, marked), *_figures(rows)]
     if any(row.timing for row in rows):
         recorded = (explanation.latency_source or "").startswith("recorded")
@@ -143,7 +141,9 @@ def _neighbours_part(explanation: Explanation, neighbours: Neighbours) -> Render
         for row, value in zip(rows, values, strict=True)
         if not _plain(row)
     ]
-    return Group(Text(f"With another {name}, all else equal", style="bold"), FittedTable(tuple(columns), styles), *notes)
+    return Group(
+        Text(f"With another {name}, all else equal", style="bold"), FittedTable(tuple(columns), styles), *notes
+    )
 
 
 def _figures(rows: Sequence[Row]) -> list[ScreenColumn]:

@@ -48,14 +48,14 @@ class FittedTable:
         """The table for the width at hand, and below it a line that names what was left out."""
         columns, gap, left_out = fit(self.columns, options.max_width)
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0))
+        fits = _width(columns, gap) <= options.max_width
         for column in columns:
             table.add_column(
                 Text(column.heading),
                 justify="right" if column.right else "left",
-                vertical="bottom" if not column.cells else "top",
-                no_wrap=not column.wraps,
-                overflow="fold",
-                min_width=min(column.width, options.max_width),
+                no_wrap=fits and not column.wraps,
+                overflow="fold",  # where even this is too wide, figures go over lines, whole
+                min_width=column.width if fits else None,
             )
         for i_row in range(len(columns[0].cells)):
             style = self.styles[i_row] if self.styles else None
@@ -74,7 +74,7 @@ def fit(
     left_out: list[ScreenColumn] = []
     gap = 2
     pending = sorted((column for column in columns if column.gives_up), key=lambda column: column.gives_up)
-    while sum(column.width for column in shown) + gap * (len(shown) - 1) > max_width:
+    while _width(shown, gap) > max_width:
         if gap == 2:
             gap = 1
         elif pending:
@@ -87,3 +87,7 @@ def fit(
         else:
             break
     return tuple(shown), gap, tuple(left_out)
+
+
+def _width(columns: Sequence[ScreenColumn], gap: int) -> int:
+    return sum(column.width for column in columns) + gap * (len(columns) - 1)

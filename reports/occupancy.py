@@ -25,7 +25,7 @@ _LIMITER_PHRASES = {
 _BARRIERS_PHRASE = "the number of barriers within each block"
 _SOURCE_NOTES = {
     "given": "given",
-    "prefers-shared": "the kernel prefers shared memory",
+    "prefers-shared": "prefers shared memory",
     "assumed": "assumed, not measured",
 }
 _BLOCKED_PHRASES = {
@@ -77,14 +77,9 @@ def section_rows(occ: Occupancy) -> tuple[SectionRow, ...]:
         ("Block Limit Warps", occ.limit_warps_blocks, "warps"),
     )
     smallest = min(value for _, value, _ in limits)
-    rows = [
-        SectionRow(name, "block", str(value), "limits" if value == smallest else "")
-        for name, value, _ in limits
-    ]
+    rows = [SectionRow(name, "block", str(value), "limits" if value == smallest else "") for name, value, _ in limits]
     rows += [
-        SectionRow(
-            "Theoretical Active Warps per SM", "warp", str(occ.warps_per_sm), f"of {occ.max_warps_per_sm}"
-        ),
+        SectionRow("Theoretical Active Warps per SM", "warp", str(occ.warps_per_sm), f"of {occ.max_warps_per_sm}"),
         SectionRow("Theoretical Occupancy", "%", f"{occ.theoretical_occupancy_pct:.2f}"),
         SectionRow(
             "Theoretical Warps per Scheduler",
@@ -111,9 +106,9 @@ def section(occ: Occupancy) -> Table:
     from rich.table import Table
 
     table = Table(title="Occupancy", title_justify="left", box=None, pad_edge=False)
-    table.add_column("Metric Name")
-    table.add_column("Metric Unit")
-    table.add_column("Metric Value", justify="right")
+    table.add_column("Metric Name", no_wrap=True)
+    table.add_column("Unit", no_wrap=True)
+    table.add_column("Value", justify="right", no_wrap=True)
     table.add_column("")
     for row in section_rows(occ):
         table.add_row(row.name, row.unit, row.value, row.note)
@@ -141,6 +136,24 @@ def headroom_lines(launch: Launch, occ: Occupancy, limits: SmLimits) -> list[str
             )
     lines += [_allowance_line(item) for item in room.allowances if item.blocks_per_sm == room.blocks_per_sm]
     return lines
+
+
+def report(launch: Launch, occ: Occupancy, limits: SmLimits) -> RenderableType:
+    """Everything of one launch: ncu's section and sentence, the headroom in words and as a table, and the curves."""
+    from rich.console import Group
+    from rich.text import Text
+
+    asked = (
+        f"{_counted(launch.threads_per_block, 'thread')} per block, "
+        f"{_counted(launch.registers_per_thread, 'register')} per thread, "
+        f"{_counted(launch.shared_mem_bytes, 'byte')} of shared memory per block on {limits.arch}"
+    )
+    parts: list[RenderableType] = [Text(asked), Text(), section(occ), Text()]
+    sentence = rule_sentence(occ)
+    if sentence is not None:
+        parts += [Text(sentence), Text(f"Est. Local Speedup: {estimated_local_speedup_pct(occ):.4g}%"), Text()]
+    parts += [Text(line) for line in headroom_lines(launch, occ, limits)]
+    return Group(*parts, Text(), allowances(launch, limits), Text(), curves(launch, occ, limits))
 
 
 def allowances(launch: Launch, limits: SmLimits, *, rows: int = 8) -> Table:
@@ -223,10 +236,7 @@ def _counted(count: int, noun: str) -> str:
 def _blocked_line(room: Headroom) -> str:
     phrases = [_BLOCKED_PHRASES[name] for name in room.blocked_by]
     allow = "allow" if len(phrases) > 1 else "allows"
-    return (
-        "No fewer registers or bytes give another block: "
-        f"{_joined(phrases)} {allow} {_blocks(room.blocks_per_sm)}."
-    )
+    return f"No fewer registers or bytes give another block: {_joined(phrases)} {allow} {_blocks(room.blocks_per_sm)}."
 
 
 _CURVE_HEIGHT = 4

@@ -111,9 +111,7 @@ def compiled_rows(run: Run, recorded: Run | None) -> list[Row]:
     return sorted(kept, key=lambda row: _latency_or_inf(known.get(row.config_id)))
 
 
-def rejected_tables(
-    run: Run, *, recorded: Run | None = None, top: int | None = None
-) -> list[RenderableType]:
+def rejected_tables(run: Run, *, recorded: Run | None = None, top: int | None = None) -> list[RenderableType]:
     """One table per status of the rows that are not ranked, each with its reason; wrong ones with latency and error."""
     known = {} if run.measured else _by_id(recorded)
     listed = {row.config_id for row in (run.ranked if run.measured else compiled_rows(run, recorded))}
@@ -207,9 +205,7 @@ def _notes(run: Run, rows: Sequence[Row], recorded: Run | None) -> list[str]:
         notes.append(
             "* registers or shared memory differ from the recorded ones: the recorded latency is of another binary"
         )
-    assumed = sum(
-        row.occupancy is not None and row.occupancy.shared_mem_config_source == "assumed" for row in rows
-    )
+    assumed = sum(row.occupancy is not None and row.occupancy.shared_mem_config_source == "assumed" for row in rows)
     if assumed:
         notes.append(
             f"shared memory's configured size is assumed in {assumed} of {len(rows)} rows (the driver chooses it):"

@@ -1,4 +1,4 @@
-"""What a run says, in words: each verdict is a status, a reason code and a message with its figures and the next step."""
+"""What a run says, in words: each verdict is a status, a code and a message with its figures and the next step."""
 
 from __future__ import annotations
 
@@ -64,9 +64,7 @@ def correlation_words(rows: Sequence[Row]) -> str | None:
     Methods", chapter 4), an approximation for small n.
     """
     pairs = [
-        (row.occupancy.theoretical_occupancy_pct, row.timing.latency_ms)
-        for row in rows
-        if row.occupancy and row.timing
+        (row.occupancy.theoretical_occupancy_pct, row.timing.latency_ms) for row in rows if row.occupancy and row.timing
     ]
     n = len(pairs)
     if n < 2:
@@ -101,7 +99,7 @@ def _of_latencies(run: Run) -> list[Verdict]:
     if not ranked:
         return [_nothing_correct(run)]
     best = ranked[0]
-    found = [_fastest_correct(best, run), *_fastest_is_wrong(best, run), *_ties(best, ranked)]
+    found = [_fastest_correct(best, run), *_fastest_is_wrong(best, run), *_ties(ranked)]
     found += _unstable(run)
     words = correlation_words(ranked)
     if words is not None:
@@ -113,7 +111,7 @@ def _fastest_correct(best: Row, run: Run) -> Verdict:
     assert best.timing is not None
     message = f"The fastest correct config is {best.config_id}: {latency_text(best.timing.latency_ms)} ms"
     if best.config_id == run.header.baseline_id:
-        message += ", the baseline itself: none of the others is a faster choice."
+        message += ", the baseline itself: no other correct config is faster."
     elif best.speedup_vs_baseline is not None:
         message += f", {best.speedup_vs_baseline:.2f} times as fast as the baseline {run.header.baseline_id}."
     elif run.header.baseline_id:
@@ -159,7 +157,7 @@ def _fastest_is_wrong(best: Row, run: Run) -> list[Verdict]:
     ]
 
 
-def _ties(best: Row, ranked: Sequence[Row]) -> list[Verdict]:
+def _ties(ranked: Sequence[Row]) -> list[Verdict]:
     tied = [row.config_id for row in ranked[1:] if row.tied_with_best]
     if not tied:
         return []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+from ssdprof.profiling.limits import limits_for
 from ssdprof.profiling.model import Explanation, Row
 from ssdprof.profiling.occupancy import Occupancy
 from ssdprof.reports.columns import error_text
@@ -12,12 +13,12 @@ from ssdprof.reports.occupancy import grouped
 
 WARPS_OF_WGMMA = 4
 HARDLY = 0.1
-_LIMITS: dict[str, Callable[[Occupancy], int]] = {
-    "blocks": lambda occ: occ.limit_blocks_blocks,
-    "registers": lambda occ: occ.limit_registers_blocks,
-    "shared memory": lambda occ: occ.limit_shared_mem_blocks,
-    "warps": lambda occ: occ.limit_warps_blocks,
+_LIMITS_AND_USES: dict[str, tuple[Callable[[Occupancy], int], Callable[[Occupancy], int]]] = {
+    "registers": (lambda occ: occ.limit_registers_blocks, lambda occ: occ.registers_allocated_per_thread),
+    "shared memory": (lambda occ: occ.limit_shared_mem_blocks, lambda occ: occ.shared_mem_allocated_bytes),
+    "warps": (lambda occ: occ.limit_warps_blocks, lambda occ: occ.warps_per_block),
 }
+"""Each limiter's block limit, and what a block is given of it."""
 
 
 def why_dstate(explanation: Explanation) -> str:
@@ -34,15 +35,17 @@ def why_dstate(explanation: Explanation) -> str:
         compiled = f"only tile {_tile(rows[0])} compiled" if rows else "no tile compiled"
         sentences.append(f"What the DSTATE tile changes cannot be said: {compiled} for this config.")
         return " ".join(sentences)
-    sentences = [_growth(rows), *_moves(rows), *_operands(explanation, rows), *_smaller(explanation, group), *sentences]
-    return " ".join(sentences)
+    said = [_growth(rows), *_moves(rows), *_carveout(explanation), *_operands(explanation, rows)]
+    return " ".join([*said, *_smaller(explanation, group), *sentences])
 
 
 def _growth(rows: Sequence[Row]) -> str:
     tiles = " to ".join(str(_tile(row)) for row in rows)
+    spills = [row.compiled.spill_bytes if row.compiled else 0 for row in rows]
+    spilled = f"{_series('bytes spilled per thread', spills)}, " if any(spills) else ""
     return (
         f"From a DSTATE tile of {tiles}, {_series('registers per thread', [_registers(row) for row in rows])}, "
-        f"{_series('bytes of shared memory per block', [_smem_bytes(row) for row in rows])}, "
+        f"{spilled}{_series('bytes of shared memory per block', [_smem_bytes(row) for row in rows])}, "
         f"{_series('blocks per SM', [_occ(row).blocks_per_sm for row in rows])} and "
         f"{_series('warps per scheduler', [f'{_occ(row).warps_per_scheduler:.2f}' for row in rows])}."
     )
@@ -64,10 +67,11 @@ def _moves(rows: Sequence[Row]) -> list[str]:
         # the limit that binds is the smaller side's: what came down to it, or what was lifted off it
         binding, other = (after, before) if falls else (before, after)
         causes = [
-            f"{name} {'allows' if name == 'shared memory' else 'allow'} {_LIMITS[name](_occ(after))} instead of "
-            f"{_LIMITS[name](_occ(before))}"
-            for name in _occ(binding).limiters
-            if _LIMITS[name](_occ(binding)) < _LIMITS[name](_occ(other))
+            f"{name} {'allows' if name == 'shared memory' else 'allow'} {limit(_occ(after))} instead of "
+            f"{limit(_occ(before))}"
+            for name, (limit, use) in _LIMITS_AND_USES.items()
+            # a limit also moves with the carve-out, which follows the number of blocks: that is no cause
+            if name in _occ(binding).limiters and use(_occ(binding)) > use(_occ(other))
         ]
         verb = "drop" if falls else "rise"
         why = f": {' and '.join(causes)}" if causes else ""
@@ -101,6 +105,25 @@ def _no_move(rows: Sequence[Row]) -> str:
     )
 
 
+def _carveout(explanation: Explanation) -> list[str]:
+    """Where shared memory is a limiter only because of the size that the driver configures for that few blocks."""
+    row = explanation.row
+    if row.occupancy is None or "shared memory" not in row.occupancy.limiters or len(row.occupancy.limiters) < 2:
+        return []
+    occ, largest = row.occupancy, limits_for(explanation.header.device.arch).max_config_bytes
+    blocks = largest // occ.shared_mem_allocated_bytes
+    if blocks <= occ.blocks_per_sm:
+        return []
+    others = " and ".join(name for name in occ.limiters if name != "shared memory")
+    assumed = ", assumed" if occ.shared_mem_config_source == "assumed" else ""
+    sentence = (
+        f"At {_tile(row)} shared memory is named only because the driver configures "
+        f"{grouped(occ.shared_mem_config_bytes)} bytes of it for that many blocks{assumed}; the largest size, "
+        f"{grouped(largest)} bytes, would hold {blocks}, so it is {others} that must change first."
+    )
+    return [sentence]
+
+
 def _operands(explanation: Explanation, rows: Sequence[Row]) -> list[str]:
     """Where the operands lie, on sm_90 and where the growth is of that kind."""
     if not explanation.header.device.arch.startswith("sm_90"):
@@ -109,17 +132,19 @@ def _operands(explanation: Explanation, rows: Sequence[Row]) -> list[str]:
     more_registers = _registers(rows[-1]) - _registers(rows[0])
     more_bytes = _smem_bytes(rows[-1]) - _smem_bytes(rows[0])
     if max(warps) < WARPS_OF_WGMMA and more_registers > 0 and more_bytes <= 0:
-        return [
-            f"With {max(warps)} warps the products compile to mma.sync, whose operands are fragments in registers: a "
-            f"larger tile costs registers ({more_registers} more per thread), not shared memory."
-        ]
-    if min(warps) >= WARPS_OF_WGMMA and more_bytes > 0 and more_registers <= HARDLY * _registers(rows[0]):
-        return [
-            f"With {min(warps)} warps the products compile to wgmma, which reads operands from shared memory: a larger "
-            f"tile costs shared memory ({grouped(more_bytes)} bytes more per block), hardly registers "
+        sentence = (
+            f"With {max(warps)} warps the products compile to mma.sync, whose operands are fragments in registers: "
+            f"a larger tile costs registers ({more_registers} more per thread), not shared memory."
+        )
+    elif min(warps) >= WARPS_OF_WGMMA and more_bytes > 0 and more_registers <= HARDLY * _registers(rows[0]):
+        sentence = (
+            f"With {min(warps)} warps the products compile to wgmma, which reads operands from shared memory: a "
+            f"larger tile costs shared memory ({grouped(more_bytes)} bytes more per block), hardly registers "
             f"({more_registers:+d} per thread)."
-        ]
-    return []
+        )
+    else:
+        return []
+    return [sentence]
 
 
 def _smaller(explanation: Explanation, group: Sequence[Row]) -> list[str]:
@@ -133,16 +158,19 @@ def _smaller(explanation: Explanation, group: Sequence[Row]) -> list[str]:
     if variant == "tile" and all(row.status != "ok" for row in smaller):
         errors = [row.check for row in smaller if row.status == "wrong" and row.check]
         found = ", ".join(error_text(check.relative_error) for check in errors)
-        return [
-            f"A smaller tile is no way out in the `tile` variant: {tiles} covers only that much of the {dstate} states, "
-            f"so the output is wrong{f' (relative error {found})' if found else ''}. The `split` variant loops over the "
-            "tiles and is right with each."
-        ]
-    if variant == "split" and all(row.status in ("ok", "not-run") for row in smaller):
-        return [
-            f"In the `split` variant a tile of {tiles} is a real choice: it loops over the tiles of the {dstate} states."
-        ]
-    return []
+        sentence = (
+            f"A smaller tile is no way out in the `tile` variant: {tiles} covers only that much of the {dstate} "
+            f"states, so the output is wrong{f' (relative error {found})' if found else ''}. The `split` variant "
+            "loops over the tiles and is right with each."
+        )
+    elif variant == "split" and all(row.status in ("ok", "not-run") for row in smaller):
+        sentence = (
+            f"In the `split` variant a tile of {tiles} is a real choice: it loops over the tiles of the {dstate} "
+            "states."
+        )
+    else:
+        return []
+    return [sentence]
 
 
 def _tile(row: Row) -> int:

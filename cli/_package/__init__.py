@@ -1,5 +1,3 @@
 """ssdprof: profiler for the Mamba-2 SSD chunk-scan Triton kernel."""
 
-from importlib.metadata import version
-
-__version__ = version("ssdprof")
+__version__ = "0.1.0"

@@ -6,9 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from io import StringIO
 from typing import Any
 
+from rich.console import Console, RenderableType
+
 from ssdprof.kernels.interface import Config
+from ssdprof.profiling.device import GpuInfo
 from ssdprof.profiling.limits import limits_for
 from ssdprof.profiling.model import (
     Check,
@@ -171,9 +175,7 @@ def tile_row(shape: tuple[int, int, int, int, int], dstate: int, measured: bool 
     if dstate == 128:
         return row(here, registers, smem_bytes, latency_ms=latency_ms, error=ERRORS[dstate])
     reason = f"relative error {ERRORS[dstate]:.2g}, at most 0.01 allowed"
-    return row(
-        here, registers, smem_bytes, latency_ms=latency_ms, error=ERRORS[dstate], status="wrong", reason=reason
-    )
+    return row(here, registers, smem_bytes, latency_ms=latency_ms, error=ERRORS[dstate], status="wrong", reason=reason)
 
 
 TOO_LARGE = row(
@@ -195,9 +197,7 @@ def compiled_run() -> Run:
     return run([TOO_LARGE, *rows], COMPILE_HEADER)
 
 
-def explanation(
-    shape: tuple[int, int, int, int, int] = (64, 64, 32, 2, 4), measured: bool = True
-) -> Explanation:
+def explanation(shape: tuple[int, int, int, int, int] = (64, 64, 32, 2, 4), measured: bool = True) -> Explanation:
     """One shape at its whole-state tile, with its DSTATE tiles as neighbours."""
     rows = tuple(tile_row(shape, dstate, measured) for dstate in dict(TILES)[shape])
     return Explanation(
@@ -206,3 +206,29 @@ def explanation(
         neighbours=(Neighbours("block_dstate", rows),),
         latency_source="measured on NVIDIA H100 80GB HBM3" if measured else None,
     )
+
+
+def screen(renderable: RenderableType, width: int = 80) -> str:
+    """What a terminal of that width shows, without colours and trailing blanks."""
+    text = StringIO()
+    Console(file=text, width=width, highlight=False).print(renderable)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+H100_GPU = GpuInfo(
+    index=0,
+    visible="GPU-0",
+    name="NVIDIA H100 80GB HBM3",
+    arch="sm_90",
+    driver="580.159.04",
+    cuda="13.0",
+    memory_bytes=85_520_809_984,
+    memory_free_bytes=84_400_000_000,
+    sm_clock_mhz=1980,
+    sm_clock_max_mhz=1980,
+    power_w=120.0,
+    power_limit_w=700.0,
+    temperature_c=35,
+    mig=False,
+    throttle_reasons=0,
+)

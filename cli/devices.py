@@ -1,0 +1,22 @@
+"""`ssdprof devices`: what NVML says of each GPU, and what ssdprof assumes of it."""
+
+from __future__ import annotations
+
+import typer
+
+from ssdprof.cli.options import Json
+
+
+def devices(json: Json = False) -> int:
+    """What NVML says of each GPU, and what ssdprof assumes of its architecture."""
+    from ssdprof.cli.console import stdout
+    from ssdprof.profiling.device import gpus
+    from ssdprof.profiling.limits import known_archs
+    from ssdprof.reports import devices as report
+
+    found = gpus()
+    if json:
+        typer.echo(report.devices_json(found), nl=False)
+    else:
+        stdout().print(report.devices_report(found, known_archs()))
+    return 0

@@ -1,0 +1,102 @@
+"""The command line's entrance: registers the commands and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from ssdprof.cli.devices import devices
+from ssdprof.cli.explain import explain
+from ssdprof.cli.occupancy import occupancy
+from ssdprof.cli.options import normal_name
+from ssdprof.cli.sweep import sweep
+from ssdprof.kernels.errors import SsdprofError, UsageError
+
+DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+TYPER_USAGE_ERROR = typer.BadParameter.__mro__[1]  # typer's own, which it does not export
+
+app = typer.Typer(
+    name="ssdprof",
+    add_completion=False,
+    no_args_is_help=True,
+    add_help_option=False,  # typer's own would import pydantic for every command's help
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": normal_name},
+)
+app.command()(sweep)
+app.command()(explain)
+app.command()(occupancy)
+app.command()(devices)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from ssdprof.cli.console import version_line
+
+        typer.echo(version_line())
+        raise typer.Exit
+
+
+def _print_help(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        _echo_help(context.get_help())
+        raise typer.Exit
+
+
+def _echo_help(text: str) -> None:
+    if text:  # typer with rich has printed it by now and returns nothing
+        typer.echo(text)
+
+
+@app.callback()
+def ssdprof(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print versions and exit.")
+    ] = False,
+    help: Annotated[  # noqa: A002  # the option's name
+        bool, typer.Option("--help", "-h", callback=_print_help, is_eager=True, help="Show this message and exit.")
+    ] = False,
+) -> None:
+    """Profiles the Mamba-2 SSD chunk-scan Triton kernel: checks, times and explains every launch configuration.
+
+    Start with [bold]ssdprof sweep --dstate 128 --seqlen 50000[/bold], then [bold]ssdprof explain best[/bold].
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code: 0 done, 1 nothing measured, 2 bad usage, 130 interrupted."""
+    try:
+        code = app(arguments, prog_name="ssdprof", standalone_mode=False)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except UsageError as error:
+        return _fail(str(error), BAD_USAGE)
+    except SsdprofError as error:
+        return _fail(str(error), FAILED)
+    except typer.Abort:
+        return INTERRUPTED
+    except Exception as error:
+        if not isinstance(error, TYPER_USAGE_ERROR):
+            raise
+        return _usage_error(error)
+    return code if isinstance(code, int) else DONE
+
+
+def _usage_error(error: Exception) -> int:
+    """Typer's message with the way to the help; its help itself where no command was given."""
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    if type(error).__name__ == "NoArgsIsHelpError":
+        _echo_help(message)
+        return BAD_USAGE
+    command = getattr(getattr(error, "ctx", None), "command_path", None) or "ssdprof"
+    return _fail(f"{message.rstrip('.')} (see {command} --help)", BAD_USAGE)
+
+
+def _fail(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    print(f"ssdprof: {line}", file=sys.stderr)
+    return code

@@ -1,0 +1,185 @@
+"""`ssdprof occupancy`: theoretical occupancy as Nsight Compute prints it, of one launch or of a CSV of launches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ssdprof.cli.options import DEFAULT_ARCH, Json, Quiet, check_writable, grouped
+from ssdprof.kernels.errors import UsageError
+
+if TYPE_CHECKING:
+    from ssdprof.profiling.limits import SmLimits
+    from ssdprof.profiling.occupancy import Launch
+
+
+def _launch(*names: str, help: str, default: str | bool = False) -> Any:  # noqa: A002  # typer's own word
+    return typer.Option(*names, help=help, rich_help_panel="Launch", show_default=default)
+
+
+def _many(*names: str, help: str) -> Any:  # noqa: A002  # typer's own word
+    return typer.Option(*names, help=help, rich_help_panel="Many launches", show_default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOptions:
+    """One launch, as the compiler made it. None: not given."""
+
+    threads: Annotated[int | None, _launch("--threads", help="Threads per block.")] = None
+    regs: Annotated[int | None, _launch("--regs", help="Registers per thread.")] = None
+    smem: Annotated[int | None, _launch("--smem", help="Dynamic shared memory, bytes per block.", default="0")] = None
+    static_smem: Annotated[
+        int | None, _launch("--static-smem", help="Static shared memory, bytes per block.", default="0")
+    ] = None
+    barriers: Annotated[int | None, _launch("--barriers", help="Barriers of a block.", default="1")] = None
+    smem_config: Annotated[
+        int | None,
+        _launch(
+            "--smem-config",
+            help="Bytes that the driver configured the SM's shared memory to, where you know them.",
+            default="as the driver is known or assumed to choose",
+        ),
+    ] = None
+    prefer_shared: Annotated[
+        bool | None,
+        _launch(
+            "--prefer-shared/--no-prefer-shared",
+            help="Whether the kernel prefers shared memory to L1.",
+            default="as Triton: above 48 KiB",
+        ),
+    ] = None
+    grid: Annotated[int | None, _launch("--grid", help="Blocks of the grid, for the waves.")] = None
+    ctas: Annotated[int | None, _launch("--ctas", help="Blocks of a cluster.", default="1")] = None
+
+    @property
+    def given(self) -> list[str]:
+        """The options that the user gave, as typed."""
+        return [f"--{field.name.replace('_', '-')}" for field in fields(self) if getattr(self, field.name) is not None]
+
+    def build(self) -> Launch:
+        """The launch. Raises UsageError where threads or registers are missing."""
+        from ssdprof.profiling.occupancy import Launch
+
+        if self.threads is None or self.regs is None:
+            missing = "--threads" if self.threads is None else "--regs"
+            raise UsageError(f"{missing} is not given: give --threads and --regs of one launch, or --from-csv FILE")
+        return Launch(
+            threads_per_block=self.threads,
+            registers_per_thread=self.regs,
+            dynamic_shared_mem_bytes=self.smem or 0,
+            static_shared_mem_bytes=self.static_smem or 0,
+            num_barriers=1 if self.barriers is None else self.barriers,
+            grid_blocks=self.grid,
+            num_ctas=1 if self.ctas is None else self.ctas,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TableOptions:
+    """Launches in a file, and where the answers go."""
+
+    from_csv: Annotated[
+        Path | None,
+        _many(
+            "--from-csv",
+            help="A launch per line, by the columns threads_per_block, registers_per_thread, dynamic_shared_mem_bytes,"
+            " compute_capability (or --arch), and if there static_shared_mem_bytes, barriers,"
+            " shared_mem_config_bytes, prefer_shared, grid_blocks.",
+        ),
+    ] = None
+    csv: Annotated[Path | None, _many("--csv", help="Write the answers here instead of on stdout.")] = None
+
+
+@grouped
+def occupancy(
+    launch: LaunchOptions,
+    table: TableOptions,
+    arch: Annotated[
+        str | None,
+        typer.Option("--arch", help="Architecture, such as sm_90.", show_default="the GPU's, else sm_90"),
+    ] = None,
+    sms: Annotated[int | None, typer.Option("--sms", min=1, help="SMs of the GPU, for the waves.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Theoretical occupancy exactly as Nsight Compute prints it, its limiters, and what would give one more block.
+
+    Needs no GPU. [bold]ssdprof occupancy --arch sm_90 --threads 64 --regs 255 --smem 41728[/bold]
+    """
+    if table.from_csv is not None:
+        if launch.given:
+            raise UsageError(f"{launch.given[0]} and --from-csv exclude each other: leave one of them out")
+        _answer_table(table.from_csv, table.csv, arch, sms, json=json, quiet=quiet)
+    elif table.csv is not None:
+        raise UsageError("--csv answers --from-csv FILE: give that too, or --json for one launch")
+    else:
+        _answer_launch(launch, arch, sms, json=json, quiet=quiet)
+    return 0
+
+
+def _answer_launch(options: LaunchOptions, arch: str | None, sms: int | None, *, json: bool, quiet: bool) -> None:
+    from ssdprof.cli.console import note, stdout
+    from ssdprof.profiling.occupancy import check_launch, check_shared_mem
+    from ssdprof.profiling.occupancy import occupancy as occupancy_of
+    from ssdprof.reports import occupancy as report
+    from ssdprof.reports.occupancy_export import launch_json
+
+    launch = options.build()
+    limits = _limits(arch)
+    check_launch(launch, limits)
+    check_shared_mem(launch, limits)
+    occ = occupancy_of(
+        launch,
+        limits,
+        shared_mem_config_bytes=options.smem_config,
+        prefers_shared=options.prefer_shared,
+        num_sms=sms,
+    )
+    if json:
+        typer.echo(launch_json(launch, occ, limits), nl=False)
+    else:
+        console = stdout()
+        console.print(report.report(launch, occ, limits), soft_wrap=not console.is_terminal)
+    if launch.grid_blocks is not None and sms is None and not quiet:
+        note("waves per SM need the number of SMs: give --sms")
+
+
+def _limits(arch: str | None) -> SmLimits:
+    """The limits of the architecture that is given, else of the GPU here, else of the default one."""
+    from ssdprof.profiling.device import select_gpu
+    from ssdprof.profiling.limits import limits_for
+
+    if arch is not None:
+        return limits_for(arch)
+    gpu = select_gpu("auto")
+    return limits_for(gpu.arch if gpu is not None else DEFAULT_ARCH)
+
+
+def _answer_table(
+    source: Path, target: Path | None, arch: str | None, sms: int | None, *, json: bool, quiet: bool
+) -> None:
+    from ssdprof.cli.console import note
+    from ssdprof.reports.occupancy_export import MAX_FILE_BYTES, answered, table_json
+
+    if target is not None:
+        check_writable(target, "--csv")
+    try:
+        with source.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"--from-csv {source} cannot be read: {error.strerror or error}") from None
+    table = answered(content, str(source), arch=arch, num_sms=sms)
+    if target is not None:
+        try:
+            target.write_text(table.as_csv(), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--csv {target} cannot be written: {error.strerror or error}") from None
+        if not quiet:
+            note(f"wrote {target}: {len(table.rows)} launches")
+    if json:
+        typer.echo(table_json(table), nl=False)
+    elif target is None:
+        typer.echo(table.as_csv(), nl=False)

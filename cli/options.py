@@ -1,0 +1,181 @@
+"""Options that commands share, in groups: a command takes a whole group as one parameter."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+
+import typer
+
+from ssdprof.kernels.errors import UsageError
+
+if TYPE_CHECKING:
+    from ssdprof.kernels.problem import ChunkScanProblem
+    from ssdprof.profiling.device import GpuInfo
+
+DEFAULT_PRESET, DEFAULT_SEQLEN = "nemotron-3-super", 50_000  # said in the help; ssdprof.kernels.presets has them
+DEFAULT_ARCH = "sm_90"
+OTHER_SPELLINGS = {
+    "d-state": "dstate",
+    "d-head": "headdim",
+    "n-heads": "nheads",
+    "n-groups": "ngroups",
+    "seq-len": "seqlen",
+}
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of tables.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
+
+
+def normal_name(name: str) -> str:
+    """An option's own name for tritonbench's spelling of it; any other as it is."""
+    return OTHER_SPELLINGS.get(name, name)
+
+
+def _problem(*names: str, help: str, default: str | bool = False) -> Any:  # noqa: A002  # typer's own word
+    return typer.Option(*names, help=help, rich_help_panel="Problem", show_default=default)
+
+
+def _target(*names: str, help: str, default: str | bool = True) -> Any:  # noqa: A002  # typer's own word
+    return typer.Option(*names, help=help, rich_help_panel="Target", show_default=default)
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemOptions:
+    """The problem: a preset, and what differs from it. None: as the preset has it."""
+
+    preset: Annotated[
+        str | None, _problem("--preset", help="Published model to start from.", default=DEFAULT_PRESET)
+    ] = None
+    seqlen: Annotated[int | None, _problem("--seqlen", help="Tokens.", default=str(DEFAULT_SEQLEN))] = None
+    batch: Annotated[int | None, _problem("--batch", help="Sequences.", default="1")] = None
+    nheads: Annotated[int | None, _problem("--nheads", help="Heads.")] = None
+    headdim: Annotated[int | None, _problem("--headdim", help="Dimension of a head.")] = None
+    ngroups: Annotated[int | None, _problem("--ngroups", help="Groups of heads that share B and C.")] = None
+    dstate: Annotated[int | None, _problem("--dstate", help="State dimension.")] = None
+    chunk_size: Annotated[int | None, _problem("--chunk-size", help="Tokens of a chunk, a power of two.")] = None
+    dtype: Annotated[str | None, _problem("--dtype", help="Of x, C and z: bfloat16, float16 or float32.")] = None
+    states_dtype: Annotated[str | None, _problem("--states-dtype", help="Of the states: bfloat16 or float32.")] = None
+    d_form: Annotated[str | None, _problem("--d-form", help="D: none, head or head-dim.")] = None
+    z: Annotated[bool | None, _problem("--z/--no-z", help="Gate the output by z.")] = None
+    seq_idx: Annotated[bool | None, _problem("--seq-idx/--no-seq-idx", help="Packed sequences.")] = None
+    tp: Annotated[int | None, _problem("--tp", help="GPUs that heads and groups are divided among.")] = None
+
+    @property
+    def given(self) -> bool:
+        """Whether the user named anything of a problem."""
+        return any(getattr(self, field.name) is not None for field in fields(self))
+
+    def build(self) -> ChunkScanProblem:
+        """The problem. Raises ProblemError or UsageError where there is none such."""
+        from ssdprof.kernels.presets import problem_from
+
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        preset, tp = values.pop("preset") or DEFAULT_PRESET, values.pop("tp")
+        problem = problem_from(preset, **values)
+        return problem if tp is None else problem.divided(tp)
+
+
+def _default_jobs() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class TargetOptions:
+    """For which architecture to compile, on which GPU to measure, and how hard to try."""
+
+    arch: Annotated[
+        str | None, _target("--arch", help="Architecture to compile for.", default="the GPU's, else sm_90")
+    ] = None
+    gpu: Annotated[str, _target("--gpu", help="GPU to measure on: auto, none or an index.")] = "auto"
+    jobs: Annotated[int | None, _target("--jobs", "-j", help="Configs compiled at once.", default="CPU cores")] = None
+    timeout_s: Annotated[float, _target("--timeout", help="Seconds for one config to compile or to measure.")] = 300
+
+    def choose(self) -> tuple[str, GpuInfo | None]:
+        """(architecture, GPU or None to compile only). Raises UsageError where they cannot be or do not agree."""
+        from ssdprof.profiling.device import select_gpu
+        from ssdprof.profiling.limits import canonical_arch
+
+        arch = canonical_arch(self.arch) if self.arch is not None else None
+        gpu = select_gpu(self.gpu)
+        if gpu is None or arch in (None, gpu.arch):
+            return arch or (gpu.arch if gpu else DEFAULT_ARCH), gpu
+        if self.gpu == "auto":
+            return arch, None
+        raise UsageError(f"--arch {arch} is not that of GPU {self.gpu} ({gpu.arch}): leave one of them out")
+
+    def checked_jobs(self) -> int:
+        """Compile workers. Raises UsageError below 1."""
+        if self.timeout_s <= 0:
+            raise UsageError(f"--timeout must be above 0 seconds, got {self.timeout_s:g}")
+        if self.jobs is None:
+            return _default_jobs()
+        if self.jobs < 1:
+            raise UsageError(f"--jobs must be at least 1, got {self.jobs}")
+        return self.jobs
+
+
+def check_writable(path: Path, option: str) -> None:
+    """Raises UsageError where a file cannot be written at `path`; leaves what is there as it is."""
+    if path.is_dir():
+        raise UsageError(f"{option} {path} is a folder: name a file in it")
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} {path}: there is no folder {path.parent}, create it first")
+    there = path.exists()
+    try:
+        with path.open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise UsageError(f"{option} {path} cannot be written: {error.strerror or error}") from None
+    if not there:
+        path.unlink()
+
+
+def command_line() -> str:
+    """The command as it was typed, for the run file."""
+    return shlex.join(["ssdprof", *sys.argv[1:]])
+
+
+def grouped(function: Function) -> Function:
+    """Lets typer see each field of a parameter that is a group (a dataclass of annotated options) as an option."""
+    hints = get_type_hints(function, include_extras=True)
+    groups: dict[str, type] = {
+        name: hint for name, hint in hints.items() if isinstance(hint, type) and is_dataclass(hint)
+    }
+    parameters = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.name in groups:
+            parameters += _options_of(groups[parameter.name])
+        else:
+            parameters.append(parameter.replace(annotation=hints[parameter.name], kind=parameter.KEYWORD_ONLY))
+
+    def command(**values: Any) -> Any:
+        for name, group in groups.items():
+            names = [field.name for field in fields(group)]
+            values[name] = group(**{field: values.pop(field) for field in names})
+        return function(**values)
+
+    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command  # type: ignore[return-value]
+
+
+def _options_of(group: type) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(group)
+    ]

@@ -1,0 +1,189 @@
+"""`ssdprof sweep`: every config of a space compiled, checked, timed and ranked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ssdprof.cli.options import (
+    Json,
+    ProblemOptions,
+    Quiet,
+    TargetOptions,
+    check_writable,
+    command_line,
+    grouped,
+)
+from ssdprof.kernels.errors import UsageError
+
+if TYPE_CHECKING:
+    from ssdprof.kernels.interface import Config, KernelSpec
+    from ssdprof.profiling.model import Run
+    from ssdprof.profiling.request import SweepRequest
+
+VARIANTS = ("tile", "split", "both")
+
+
+def _configs(*names: str, help: str, default: str | bool = True) -> Any:  # noqa: A002  # typer's own word
+    return typer.Option(*names, help=help, rich_help_panel="Configs", show_default=default)
+
+
+def _results(*names: str, help: str, default: str | bool = False) -> Any:  # noqa: A002  # typer's own word
+    return typer.Option(*names, help=help, rich_help_panel="Results", show_default=default)
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceOptions:
+    """Which configs to sweep."""
+
+    space: Annotated[str, _configs("--space", help="mamba, tensorrt-llm-pr, vllm, wide, or a JSON or YAML file.")] = (
+        "tensorrt-llm-pr"
+    )
+    variant: Annotated[
+        str | None, _configs("--variant", help="tile, split or both.", default="as the space has it")
+    ] = None
+    baseline: Annotated[
+        str | None,
+        _configs("--baseline", help="Config that speed-ups are over.", default="the published kernel's best"),
+    ] = None
+
+    def configs(self, dstate: int) -> tuple[Config, ...]:
+        """The configs to sweep. Raises SpaceError or UsageError."""
+        from ssdprof.kernels.spaces import space
+
+        if self.variant is not None and self.variant not in VARIANTS:
+            raise UsageError(f"unknown variant {self.variant!r}: one of {', '.join(VARIANTS)}")
+        variants = VARIANTS[:2] if self.variant == "both" else (self.variant,)
+        return tuple(config for one in variants for config in space(self.space, dstate=dstate, variant=one).configs)
+
+    def baseline_config(self, spec: KernelSpec, problem: Any) -> Config:
+        """The baseline that the user named, else the kernel's own. Raises ConfigError or RunError."""
+        from ssdprof.kernels.config import is_run_reference, parse_config
+        from ssdprof.profiling.store import find_row, latest_run
+
+        if self.baseline is None:
+            return spec.baseline(problem)
+        if is_run_reference(self.baseline):
+            return find_row(latest_run(), self.baseline.strip()).config
+        return parse_config(self.baseline, spec.variants)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultOptions:
+    """Where results go."""
+
+    csv: Annotated[Path | None, _results("--csv", help="Write every row as CSV to this file.")] = None
+    top: Annotated[int | None, _results("--top", help="Show the first N of each table.")] = None
+    run_file: Annotated[
+        Path | None,
+        _results("--run-file", "-o", help="Keep the run in this file.", default="a new one in your data folder"),
+    ] = None
+
+    def check(self) -> None:
+        """Raises UsageError for what could not be written after a long sweep."""
+        from ssdprof.reports.csv_export import sidecar_path
+
+        if self.top is not None and self.top < 1:
+            raise UsageError(f"--top must be at least 1, got {self.top}")
+        if self.csv is not None:
+            check_writable(self.csv, "--csv")
+            check_writable(sidecar_path(self.csv), "--csv")
+        if self.run_file is not None:
+            check_writable(self.run_file, "--run-file")
+
+
+@grouped
+def sweep(
+    problem: ProblemOptions,
+    space: SpaceOptions,
+    target: TargetOptions,
+    results: ResultOptions,
+    seed: Annotated[int, typer.Option("--seed", help="Of the random inputs.", rich_help_panel="Target")] = 0,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Compile, check, time and rank every config of a space; without a GPU, compile alone.
+
+    Prints the ranked configs, below them the wrong and the failed ones with why, and a verdict in words.
+    """
+    from ssdprof.cli.console import ProgressBar
+    from ssdprof.cli.keeper import Keeper
+    from ssdprof.profiling.sweep import sweep as run_sweep
+
+    results.check()
+    request = sweep_request(problem, space, target, seed)
+    keeper = Keeper(results.run_file, quiet=quiet)
+    with ProgressBar(quiet=quiet) as progress:
+        run = run_sweep(request, progress, keeper)
+    show(run, results, json=json, quiet=quiet)
+    keeper.tell()
+    return exit_code(run)
+
+
+def sweep_request(
+    problem_options: ProblemOptions, space: SpaceOptions, target: TargetOptions, seed: int
+) -> SweepRequest:
+    """The sweep that the options ask for. Raises UsageError of one kind or another where they ask the impossible."""
+    from ssdprof.kernels.chunk_scan_spec import ChunkScan
+    from ssdprof.profiling.device import check_memory
+    from ssdprof.profiling.request import SweepRequest
+
+    spec, problem = ChunkScan(), problem_options.build()
+    jobs = target.checked_jobs()
+    configs, baseline = space.configs(problem.dstate), space.baseline_config(spec, problem)
+    spec.resolve(baseline, problem)
+    arch, gpu = target.choose()
+    if gpu is not None:
+        check_memory(spec, problem, gpu)
+    if gpu is not None or space.baseline is not None:
+        configs = (*configs, baseline)  # named twice it runs once
+    return SweepRequest(
+        spec=spec,
+        problem=problem,
+        space=space.space,
+        configs=configs,
+        arch=arch,
+        gpu=gpu,
+        seed=seed,
+        baseline=baseline,
+        jobs=jobs,
+        timeout_s=target.timeout_s,
+        command=command_line(),
+    )
+
+
+def show(run: Run, results: ResultOptions, *, json: bool, quiet: bool) -> None:
+    """Prints the run, and writes its CSV where one is asked for."""
+    from ssdprof.cli.console import note, stdout
+    from ssdprof.profiling.store import recorded_for
+    from ssdprof.reports import csv_export, json_export, tables, verdict
+
+    recorded = None if run.measured else recorded_for(run)
+    found = verdict.verdicts(run, recorded=recorded)
+    if json:
+        typer.echo(json_export.run_json(run, found, recorded=recorded), nl=False)
+    else:
+        console = stdout()
+        console.print(tables.sweep_report(run, recorded=recorded, top=results.top))
+        console.print()
+        console.print(verdict.render(found))
+    if results.csv is not None:
+        try:
+            results.csv.write_text(csv_export.run_csv(run), encoding="utf-8")
+            csv_export.sidecar_path(results.csv).write_text(csv_export.sidecar_json(run), encoding="utf-8")
+        except OSError as error:
+            note(f"--csv {results.csv} could not be written: {error.strerror or error}")
+        else:
+            if not quiet:
+                note(f"wrote {results.csv} and {csv_export.sidecar_path(results.csv)}")
+
+
+def exit_code(run: Run) -> int:
+    """0 done, 1 where nothing could be measured (or compiled, where that was all), 130 interrupted."""
+    if run.header.interrupted:
+        return 130
+    useful = any(row.timing for row in run.rows) if run.measured else any(row.compiled for row in run.rows)
+    return 0 if useful else 1

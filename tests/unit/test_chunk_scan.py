@@ -1,0 +1,126 @@
+"""The Triton kernel against the plain PyTorch stage, through Triton's interpreter on the CPU, in a worker process."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ssdprof.kernels.chunk_scan_spec import ChunkScan
+from ssdprof.kernels.interface import Config
+from ssdprof.kernels.problem import ChunkScanProblem
+from ssdprof.profiling.check import judge
+from ssdprof.profiling.model import Measurement
+from ssdprof.profiling.worker import Failure, Worker, wait_any
+
+SPEC = ChunkScan()
+SMALL = ChunkScanProblem(seqlen=45, nheads=2, ngroups=1, headdim=16, dstate=32, chunk_size=16, d_form="none")
+WHOLE = Config(16, 16, 16, None, num_warps=4, num_stages=1)
+TIMEOUT_S = 120.0
+
+
+@pytest.fixture(scope="module")
+def interpreter() -> Iterator[Worker]:
+    sys.path.insert(0, str(Path(__file__).parent))
+    worker = Worker({"TRITON_INTERPRET": "1"})
+    assert call(worker, "bf16_interpreter:apply")
+    sys.path.pop(0)
+    yield worker
+    worker.kill()
+
+
+def call(worker: Worker, function: str, *args: object) -> object:
+    worker.submit("call", function, *args, timeout_s=TIMEOUT_S)
+    while not wait_any([worker], 1.0):
+        pass
+    outcome = worker.outcome()
+    assert not isinstance(outcome, Failure), outcome
+    return outcome
+
+
+def measure(worker: Worker, problem: ChunkScanProblem, config: Config) -> Measurement:
+    call(worker, "ssdprof.profiling.measure:prepare", SPEC, problem, "cpu", 0)
+    plan = SPEC.launch(problem, SPEC.resolve(config, problem))
+    measurement = call(worker, "ssdprof.profiling.measure:measure", plan)
+    assert isinstance(measurement, Measurement)
+    return measurement
+
+
+OPTIONS = {
+    "batch of two": {"batch": 2},
+    "a last chunk of one token": {"seqlen": 33},
+    "one short chunk": {"seqlen": 5},
+    "odd head dimension": {"headdim": 23},
+    "odd state dimension": {"dstate": 19},
+    "a state dimension of one": {"dstate": 1},
+    "several groups": {"nheads": 6, "ngroups": 3},
+    "as many groups as heads": {"nheads": 2, "ngroups": 2},
+    "D per head": {"d_form": "head"},
+    "D per head and dimension": {"d_form": "head-dim", "headdim": 20},
+    "gate": {"z": True},
+    "packed sequences": {"seq_idx": True, "seqlen": 80},
+    "float16": {"dtype": "float16"},
+    "float32": {"dtype": "float32"},
+    "float32 states": {"states_dtype": "float32"},
+    "float32 everything": {"dtype": "float32", "states_dtype": "float32"},
+    "chunk smaller than the tile": {"chunk_size": 8},
+    "everything at once": {
+        "batch": 2,
+        "seqlen": 41,
+        "nheads": 2,
+        "ngroups": 2,
+        "headdim": 23,
+        "dstate": 37,
+        "chunk_size": 32,
+        "d_form": "head-dim",
+        "z": True,
+        "seq_idx": True,
+        "states_dtype": "float32",
+    },
+}
+
+
+@pytest.mark.parametrize("variant", ["tile", "split"])
+@pytest.mark.parametrize("option", OPTIONS)
+def test_both_variants_are_right_with_every_option(interpreter: Worker, option: str, variant: str) -> None:
+    problem = replace(SMALL, **OPTIONS[option])
+
+    check = measure(interpreter, problem, replace(WHOLE, variant=variant)).check
+
+    assert ("ok", "") == judge(check, SPEC.tolerances(problem)), check
+
+
+@pytest.mark.parametrize("tile", [16, 32, 64])
+@pytest.mark.parametrize(("block_m", "block_n", "block_k"), [(16, 16, 16), (32, 16, 16), (16, 32, 32), (64, 32, 16)])
+def test_split_is_right_for_every_tile(
+    interpreter: Worker, tile: int, block_m: int, block_n: int, block_k: int
+) -> None:
+    problem = replace(SMALL, dstate=56, headdim=40, chunk_size=32, d_form="head", seq_idx=True)
+    config = Config(block_m, block_n, block_k, tile, num_warps=4, num_stages=1, variant="split")
+
+    check = measure(interpreter, problem, config).check
+
+    assert ("ok", "") == judge(check, SPEC.tolerances(problem)), check
+
+
+@pytest.mark.parametrize("tile", [16, 32])
+def test_a_tile_smaller_than_the_state_is_wrong(interpreter: Worker, tile: int) -> None:
+    problem = replace(SMALL, dstate=64, seqlen=160)
+
+    check = measure(interpreter, problem, replace(WHOLE, block_dstate=tile)).check
+
+    status, reason = judge(check, SPEC.tolerances(problem))
+    assert "wrong" == status
+    assert "relative error" in reason
+    assert check.relative_error > 0.3
+    assert check.repeatable
+
+
+def test_float32_is_right_to_float32_precision(interpreter: Worker) -> None:
+    problem = replace(SMALL, dtype="float32", states_dtype="float32", z=True, d_form="head")
+
+    check = measure(interpreter, problem, replace(WHOLE, variant="split", block_dstate=16)).check
+
+    assert check.relative_error < 1e-6
+    assert check.worst_row_error < 1e-5
