@@ -13,6 +13,7 @@ from ssdprof.cli.explain import explain
 from ssdprof.cli.occupancy import occupancy
 from ssdprof.cli.options import normal_name
 from ssdprof.cli.sweep import sweep
+from ssdprof.cli.verify import verify
 from ssdprof.kernels.errors import SsdprofError, UsageError
 
 DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command()(sweep)
 app.command()(explain)
 app.command()(occupancy)
+app.command()(verify)
 app.command()(devices)
 
 

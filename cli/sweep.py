@@ -39,7 +39,7 @@ def _results(*names: str, help: str, default: str | bool = False) -> Any:  # noq
 class SpaceOptions:
     """Which configs to sweep."""
 
-    space: Annotated[str, _configs("--space", help="mamba, tensorrt-llm-pr, vllm, wide, or a JSON or YAML file.")] = (
+    space: Annotated[str, _configs("--space", help="mamba, tensorrt-llm-pr, vllm, wide, all, or a JSON or YAML file.")] = (
         "tensorrt-llm-pr"
     )
     variant: Annotated[

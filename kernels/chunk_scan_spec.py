@@ -104,7 +104,7 @@ class ChunkScan:
         seq_idx = self._packed(p, generator, device) if p.seq_idx else None
         da_cumsum, dt_chunked = reference.chunk_cumsum(dt, A, p.chunk_size)
         states = reference.chunk_states(B, x, dt_chunked, da_cumsum, seq_idx, dtype=torch.float32)
-        prev_states, _ = reference.state_passing(states, da_cumsum, seq_idx)
+        prev_states, _ = reference.state_passing(states, da_cumsum, seq_idx, dtype=states_dtype)
         del states
         inputs = {
             "cb": reference.cb_product(C, B, p.chunk_size, seq_idx),
@@ -112,7 +112,7 @@ class ChunkScan:
             "dt": dt_chunked,
             "da_cumsum": da_cumsum,
             "c": C,
-            "states": prev_states.to(states_dtype),
+            "states": prev_states,
         }
         if p.d_form != "none":
             shape = (p.nheads, p.headdim) if p.d_form == "head-dim" else (p.nheads,)
@@ -154,10 +154,10 @@ class ChunkScan:
         return Work(bytes_min=moved, flops=flops)
 
     def memory_bytes(self, problem: ChunkScanProblem) -> int:
-        """Peak of making inputs (states twice in float32) or of checking (output twice, float32 reference), room."""
+        """Peak of making inputs (float32 states) or of checking (output twice, float32 reference), room."""
         metas = self.tensors(problem)
         inputs = sum(meta.size_bytes for name, meta in metas.items() if name != "out") + metas["c"].size_bytes
-        states = 2 * metas["states"].numel * DTYPE_BYTES["float32"]
+        states = metas["states"].numel * DTYPE_BYTES["float32"]
         output = 2 * metas["out"].size_bytes + metas["out"].numel * DTYPE_BYTES["float32"]
         return inputs + max(states, output) + WORKSPACE_BYTES
 

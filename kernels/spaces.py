@@ -89,7 +89,7 @@ def space(name_or_path: str, *, dstate: int, variant: str | None = None) -> Spac
 @dataclass(frozen=True, slots=True)
 class _Published:
     configs: Callable[[int], Iterable[Config]]
-    variant: str
+    variant: str | None  # None: each config has its own
     description: str
 
 
@@ -104,6 +104,13 @@ def _wide(dstate: int) -> list[Config]:
     configs = (Config(m, n, k, d, num_warps=w, num_stages=s) for m, n, k, d, w, s in crossed)
     # Accumulator elements, of one 32-bit register each, per warp of 32 threads: 16 to 64 a thread.
     return [c for c in configs if 512 <= c.block_m * c.block_n // c.num_warps <= 2048]
+
+
+def _all(dstate: int) -> list[Config]:
+    """The spaces below together, the pull request's list under both variants, so that one run compares them all."""
+    pull_request = _tiles(_MAMBA, 32, 64, 128, None)
+    split = [replace(c, variant="split") for c in (*pull_request, *_wide(dstate))]
+    return [*pull_request, *_tiles(_VLLM, None), *split]
 
 
 SPACES: Mapping[str, _Published] = MappingProxyType(
@@ -122,6 +129,7 @@ SPACES: Mapping[str, _Published] = MappingProxyType(
             lambda _: _tiles(_VLLM, None), "tile", "23 configs of vLLM 0.33, the whole state in one tile"
         ),
         "wide": _Published(_wide, "split", "M, N, K and DSTATE tiles crossed with 2 to 8 warps and 1 to 4 stages"),
+        "all": _Published(_all, None, "every config of the other spaces, tensorrt-llm-pr under both variants"),
     }
 )
 

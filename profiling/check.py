@@ -100,7 +100,7 @@ def judge(check: Check, tolerances: Tolerances) -> tuple[Status, str]:
     if within:
         return "ok", ""
     if math.isnan(check.relative_error):
-        return "wrong", f"{check.bad_rows} of {check.rows} rows wrong, NaN or never-written elements among them"
+        return "wrong", f"{check.bad_rows} of {check.rows} rows wrong, NaN, inf or never-written elements among them"
     if check.relative_error > tolerances.relative_error:
         return "wrong", f"relative error {_figure(check.relative_error)}, tolerance {tolerances.relative_error:g}"
     return "wrong", (
@@ -110,7 +110,7 @@ def judge(check: Check, tolerances: Tolerances) -> tuple[Status, str]:
 
 
 def _figure(value: float) -> str:
-    return "NaN" if math.isnan(value) else f"{value:.2g}"
+    return "NaN" if math.isnan(value) else f"{value:#.2g}".removesuffix(".")
 
 
 def _pieces(rows: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -19,6 +19,7 @@ from ssdprof.kernels.errors import SsdprofError
 from ssdprof.kernels.interface import LaunchPlan, TensorRef
 from ssdprof.profiling.cubin import read_cubin
 from ssdprof.profiling.model import Compiled
+from ssdprof.profiling.worker import first_line
 
 TENSOR_MEMORY_COLUMNS = 512
 """Tensor memory of one SM on sm_100 and later, in columns (PTX ISA, tcgen05)."""
@@ -26,6 +27,10 @@ TENSOR_MEMORY_COLUMNS = 512
 
 class OutOfResourcesError(SsdprofError):
     """A binary that needs more than the architecture has."""
+
+
+class CompileError(SsdprofError):
+    """A launch that Triton's front end or ptxas refuses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,8 @@ def capability(arch: str) -> int:
 def compile_launch(plan: LaunchPlan, arch: str) -> Compiled:
     """Compiles `plan` for `arch` such as sm_90, in this process.
 
-    Raises Triton's errors where it does not compile, OutOfResourcesError where tensor memory does not suffice.
+    Raises CompileError or another of Triton's errors where it does not compile, OutOfResourcesError where tensor memory
+    does not suffice.
     Shared memory is not judged here: limits are the caller's.
     """
     _set_target(arch)
@@ -84,7 +90,13 @@ def compile_launch(plan: LaunchPlan, arch: str) -> Compiled:
         for name, value in plan.args.items()
     }
     start_s = time.perf_counter()
-    kernel = function.warmup(grid=plan.grid, **arguments, **plan.options)
+    try:
+        kernel = function.warmup(grid=plan.grid, **arguments, **plan.options)
+    except Exception as error:
+        reason = _reason(error)
+        if reason is None:
+            raise
+        raise CompileError(reason) from error
     compile_s = time.perf_counter() - start_s
     metadata = kernel.metadata
     columns = getattr(metadata, "tmem_size", None) or 0
@@ -102,3 +114,20 @@ def compile_launch(plan: LaunchPlan, arch: str) -> Compiled:
         grid_blocks=plan.grid_blocks * metadata.num_ctas,
         compile_s=compile_s,
     )
+
+
+def _reason(error: BaseException) -> str | None:
+    """What Triton's front end says below its excerpt of the source, or ptxas below a heading; None for other errors."""
+    from triton.compiler.errors import CompilationError
+    from triton.runtime.errors import PTXASError
+
+    if isinstance(error, PTXASError):
+        return next((line.strip() for line in str(error).splitlines() if "fatal" in line), None)
+    if not isinstance(error, CompilationError):
+        return None
+    line = getattr(error.node, "lineno", None)
+    cause: BaseException | None = error
+    while isinstance(cause, CompilationError) and not cause.error_message:  # raised in a function that is called
+        cause = cause.__cause__
+    said = cause.error_message if isinstance(cause, CompilationError) else cause
+    return f"{first_line(str(said))} (line {line} of the kernel)" if said else None

@@ -43,13 +43,15 @@ def read_cubin(cubin: bytes, kernel: str) -> CubinResources:
     try:
         elf = ELFFile(io.BytesIO(cubin))
         symbols: Any = elf.get_section_by_name(".symtab")
-        index = next(i for i, symbol in enumerate(symbols.iter_symbols()) if symbol.name == kernel)
+        index = next((i for i, symbol in enumerate(symbols.iter_symbols()) if symbol.name == kernel), None)
         text = elf.get_section_by_name(f".text.{kernel}")
         info: Any = elf.get_section_by_name(".nv.info")
         attributes = info.data()
-        registers = _value_of_symbol(attributes, _REGCOUNT, index)
+        registers = None if index is None else _value_of_symbol(attributes, _REGCOUNT, index)
     except Exception as error:
         raise CubinError(f"cannot read kernel {kernel!r} from its cubin: {type(error).__name__}: {error}") from error
+    if index is None:
+        raise CubinError(f"the cubin has no kernel {kernel!r}")
     if registers is None or text is None:
         raise CubinError(f"the cubin gives no register count for kernel {kernel!r}")
     return CubinResources(

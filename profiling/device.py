@@ -97,18 +97,26 @@ def _visible(pynvml: Any) -> list[tuple[Any, str]]:
         return list(zip(handles, uuids, strict=True))
     visible = []
     for entry in (part.strip() for part in wanted.split(",")):
-        if entry.isdigit() and int(entry) < count:
+        if entry.isascii() and entry.isdigit() and int(entry) < count:
             visible.append((handles[int(entry)], uuids[int(entry)]))
         elif entry.startswith(("GPU-", "MIG-")):
             match = next((h for h, uuid in zip(handles, uuids, strict=True) if uuid.startswith(entry)), None)
             if match is None and entry.startswith("MIG-"):
-                match = pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(pynvml.nvmlDeviceGetHandleByUUID(entry))
+                match = _gpu_of_mig(pynvml, entry)
             if match is None:
                 break
             visible.append((match, entry))
         else:
             break  # CUDA ignores everything after the first entry that is not valid
     return visible
+
+
+def _gpu_of_mig(pynvml: Any, uuid: str) -> Any:
+    """The handle of the GPU that a MIG instance is part of; None where there is no such instance."""
+    try:
+        return pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(pynvml.nvmlDeviceGetHandleByUUID(uuid))
+    except pynvml.NVMLError:
+        return None
 
 
 def _describe(pynvml: Any, handle: Any, index: int, visible: str) -> GpuInfo:

@@ -131,7 +131,7 @@ def measure(plan: LaunchPlan) -> Measurement:
     compiled = launch()
     session.synchronize()
     check, samples_ms = session.check(launch, lambda: session.quick_ms(launch))
-    return Measurement(check, samples_ms, _loaded(compiled) if session.on_gpu else None)
+    return Measurement(check, samples_ms, loaded(compiled) if session.on_gpu else None)
 
 
 def resample(plan: LaunchPlan, samples: int) -> tuple[float, ...]:
@@ -147,7 +147,8 @@ def _prepared() -> _Session:
     return _session
 
 
-def _loaded(compiled: Any) -> Loaded:
+def loaded(compiled: Any) -> Loaded:
+    """What the driver says of a kernel that was launched, as Triton returns it."""
     return Loaded(
         registers_per_thread=compiled.n_regs,
         spill_bytes=4 * compiled.n_spills,

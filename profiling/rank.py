@@ -13,7 +13,7 @@ def timing(samples_ms: Sequence[float], sm_clock_mhz: int | None = None) -> Timi
     """Median, 20th and 80th percentile and the 95 % confidence interval of the median, from at least one sample.
 
     The interval is the distribution-free one from order statistics: ranks n/2 ∓ 1.96·√n/2 (Conover, "Practical
-    Nonparametric Statistics", section 3.2), the whole range below 6 samples.
+    Nonparametric Statistics", section 3.2), the whole range up to 10 samples.
     """
     ordered = sorted(samples_ms)
     n = len(ordered)

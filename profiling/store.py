@@ -61,7 +61,7 @@ def load_run(path: Path) -> Run:
         return parse_run(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RunError(f"no run file {path}: `ssdprof sweep` keeps one, or give another with --run") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{path} is not a run file of format {FORMAT}: {type(error).__name__}: {error}") from error
 
 
@@ -72,7 +72,7 @@ def parse_run(text: str) -> Run:
         raise ValueError(f"format {content['format']!r}")
     header = content["header"]
     return Run(
-        header=RunHeader(**{**header, "device": Device(**header["device"])}),
+        header=RunHeader(**{**header, "device": Device(**_decoded(header["device"]))}),
         rows=tuple(_row(row) for row in content["rows"]),
     )
 

@@ -21,13 +21,14 @@ from ssdprof.profiling.device import sm_clock_mhz
 from ssdprof.profiling.header import run_header
 from ssdprof.profiling.limits import limits_for
 from ssdprof.profiling.model import Compiled, Measurement, Prepared, Row, Run, Status
-from ssdprof.profiling.occupancy import occupancy
+from ssdprof.profiling.occupancy import LaunchError, occupancy
 from ssdprof.profiling.rank import rank, timing
 from ssdprof.profiling.request import Event, Phase, SweepRequest
 from ssdprof.profiling.worker import Failure, Worker, wait_any
 
 PREPARE_TIMEOUT_S = 600.0
 COMPILED_ONLY = "compiled only, no GPU"
+NOT_MEASURED_YET = "not measured yet"
 FINALIST_SLACK = 1.15
 """Right configs within this factor of the best are timed again, in turns, against drift."""
 MAX_FINALISTS = 12
@@ -91,7 +92,7 @@ class _Sweep:
     def run(self) -> Run:
         try:
             self._compile_and_measure()
-            if self.measurer and self.ready:
+            if self.measurer and not self.prepare_failure:
                 self._refine()
         except KeyboardInterrupt:
             self.interrupted = True
@@ -121,11 +122,13 @@ class _Sweep:
             self.to_compile.append(name)
 
     def _why_not_run(self, row: Row) -> str:
-        if self.interrupted:
-            return f"interrupted before it was {'measured' if row.compiled and self.measurer else 'compiled'}"
+        if not row.compiled:
+            return "interrupted before it was compiled"
+        if not self.measurer:
+            return COMPILED_ONLY
         if self.prepare_failure:
             return f"the GPU could not be prepared: {self.prepare_failure}"
-        return COMPILED_ONLY if row.compiled else row.status_reason
+        return "interrupted before it was measured"
 
     def _compile_and_measure(self) -> None:
         while self._hand_out():
@@ -147,20 +150,29 @@ class _Sweep:
                 name = self.to_compile.popleft()
                 worker.submit(name, _COMPILE, self.plans[name], request.arch, timeout_s=request.timeout_s)
         if self.measurer and self.measurer.task is None and not self.prepare_failure:
-            arguments = (request.spec, request.problem, self.device, request.seed)
             if not self.ready and (self.to_measure or self.to_compile):
-                self.measurer.submit(_PREPARE, _PREPARE, *arguments, timeout_s=PREPARE_TIMEOUT_S)
+                self._submit_prepare(self.measurer)
             elif self.to_measure:
                 name = self.to_measure.popleft()
                 self.measurer.submit(name, _MEASURE, self.plans[name], timeout_s=request.timeout_s)
         return any(worker.task is not None for worker in self.workers)
+
+    def _submit_prepare(self, worker: Worker) -> None:
+        arguments = (self.request.spec, self.request.problem, self.device, self.request.seed)
+        worker.submit(_PREPARE, _PREPARE, *arguments, timeout_s=PREPARE_TIMEOUT_S)
 
     def _set_compiled(self, name: str, outcome: Compiled | Failure) -> None:
         self.compiled += 1
         if isinstance(outcome, Failure):
             self._fail(name, outcome, "compile-error")
             return
-        row = self._with_compiled(self.rows[name], outcome)
+        try:
+            row = self._with_compiled(self.rows[name], outcome)
+        except LaunchError as error:  # more threads than a block can have, say
+            self.rows[name] = replace(
+                self.rows[name], compiled=outcome, status="out-of-resources", status_reason=str(error)
+            )
+            return
         if row.occupancy and row.occupancy.cannot_launch:
             row = replace(row, status="out-of-resources", status_reason=row.occupancy.cannot_launch)
         elif self.measurer:
@@ -173,7 +185,7 @@ class _Sweep:
             row,
             compiled=compiled,
             occupancy=occupancy(compiled.launch, self.limits, num_sms=num_sms),
-            status_reason=COMPILED_ONLY,
+            status_reason=NOT_MEASURED_YET if self.measurer else COMPILED_ONLY,
         )
 
     def _set_prepared(self, outcome: Prepared | Failure) -> None:
@@ -187,10 +199,7 @@ class _Sweep:
     def _set_measured(self, name: str, outcome: Measurement | Failure) -> None:
         self.measured += 1
         if isinstance(outcome, Failure):
-            self._fail(name, outcome, "launch-error")
-            if outcome.error not in _OUT_OF_RESOURCES and self.measurer:
-                self.measurer.kill()  # a fault poisons the CUDA context: the next config gets a new process
-                self.ready = False
+            self._fail_measured(name, outcome)
             return
         row, loaded = self.rows[name], outcome.loaded
         if loaded and row.compiled:
@@ -206,6 +215,12 @@ class _Sweep:
         self.samples_ms[name] = self.samples_ms.get(name, ()) + samples_ms
         clock_mhz = sm_clock_mhz(self.request.gpu) if self.request.gpu else None
         self.rows[name] = replace(self.rows[name], timing=timing(self.samples_ms[name], clock_mhz))
+
+    def _fail_measured(self, name: str, failure: Failure) -> None:
+        self._fail(name, failure, "launch-error")
+        if failure.error not in _OUT_OF_RESOURCES and self.measurer:
+            self.measurer.kill()  # a fault poisons the CUDA context: the next config gets a new process
+            self.ready = False
 
     def _fail(self, name: str, failure: Failure, status: Status) -> None:
         if failure.kind == "timeout":
@@ -223,16 +238,26 @@ class _Sweep:
         self.phase_start_s = time.monotonic()
         turns = [name for _ in range(FINAL_ROUNDS) for name in names]
         for turn, name in enumerate(turns):
+            if self.rows[name].timing is None:  # it failed in an earlier turn
+                continue
+            if not self.ready:
+                self._submit_prepare(worker)
+                self._set_prepared(self._refined(worker, turn, len(turns), name))
+            if self.prepare_failure:
+                return  # what was timed before stands
             timeout_s = self.request.timeout_s
             worker.submit(name, _RESAMPLE, self.plans[name], FINAL_SAMPLES_PER_ROUND, timeout_s=timeout_s)
-            while not wait_any([worker], _TICK_S):
-                self._tell("refining", turn, len(turns), name)
-            outcome = worker.outcome()
-            if isinstance(outcome, Failure):
-                self._fail(name, outcome, "launch-error")
-                return  # what was timed before stands
-            self._add_samples(name, outcome)
+            samples_ms = self._refined(worker, turn, len(turns), name)
+            if isinstance(samples_ms, Failure):
+                self._fail_measured(name, samples_ms)
+            else:
+                self._add_samples(name, samples_ms)
             self._tell("refining", turn + 1, len(turns), name)
+
+    def _refined(self, worker: Worker, turn: int, turns: int, name: str) -> Any:
+        while not wait_any([worker], _TICK_S):
+            self._tell("refining", turn, turns, name)
+        return worker.outcome()
 
     def _finalists(self) -> list[str]:
         timed = sorted(

@@ -7,6 +7,7 @@ goes wrong inside comes back as a `Failure`; a dead or late worker is a `Failure
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import os
 import signal
@@ -22,6 +23,8 @@ from typing import Any, Literal
 
 FailureKind = Literal["error", "crashed", "timeout"]
 _STDERR_TAIL_BYTES = 4000
+_EXIT_S = 5.0
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +72,15 @@ class Worker:
             self._connection.send((function, args))
 
     def kill(self) -> None:
-        """Ends the process, whatever it does; the next task starts a new one."""
+        """Ends the process and what it started, such as ptxas, whatever they do; the next task starts a new one."""
         if not self._started:
             return
-        self._process.kill()
+        if self.task is None:  # waits for a task, so SIGTERM ends it at once, and a coverage tool can save what it saw
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_EXIT_S)
+        with contextlib.suppress(ProcessLookupError):  # nothing of the group is left
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._connection.close()
         self._stderr.close()
@@ -84,10 +92,12 @@ class Worker:
         if self._connection.poll():
             try:
                 ok, value = self._connection.recv()
-            except (EOFError, ConnectionResetError):
+            except (EOFError, OSError):
                 failure = Failure("crashed", "crash", self._last_words())
                 self.kill()
                 return failure
+            except Exception as error:  # the whole answer was read: the worker lives on
+                ok, value = False, _as_answer(error)
             self.task = None
             return value if ok else Failure("error", *value)
         self.kill()
@@ -113,6 +123,7 @@ class Worker:
             stdin=subprocess.DEVNULL,
             stdout=self._stderr,
             stderr=self._stderr,
+            start_new_session=True,  # a group of its own, to be ended as a whole; Ctrl-C reaches the parent alone
         )
         theirs.close()
         self._connection = Connection(ours.detach())
@@ -120,12 +131,12 @@ class Worker:
 
     def _last_words(self) -> str:
         """How the process ended and the last thing it printed."""
-        code = self._process.wait()
-        how = (
-            f"the worker was ended by {signal.Signals(-code).name}"
-            if code < 0
-            else f"the worker exited with code {code}"
-        )
+        try:
+            code = self._process.wait(_EXIT_S)
+        except subprocess.TimeoutExpired:
+            how = "the worker closed its connection"
+        else:
+            how = f"the worker was ended by {_signal(-code)}" if code < 0 else f"the worker exited with code {code}"
         size = self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(self._printed_before_bytes, size - _STDERR_TAIL_BYTES))
         lines = [line.strip() for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip()]
@@ -140,8 +151,10 @@ def wait_any(workers: Sequence[Worker], timeout_s: float) -> list[Worker]:
 
 
 def serve(fd: int) -> None:
-    """The child's side: runs tasks until the parent closes the connection. Ctrl-C is the parent's to handle."""
+    """The child's side: runs tasks until the parent closes the connection or dies. Ctrl-C is the parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     connection = Connection(fd)
     while True:
         try:
@@ -152,5 +165,19 @@ def serve(fd: int) -> None:
         try:
             answer = (True, getattr(importlib.import_module(module), name)(*args))
         except Exception as error:  # the parent judges it: a task's failure is a row's reason
-            answer = (False, (type(error).__name__, str(error)))
-        connection.send(answer)
+            answer = (False, _as_answer(error))
+        try:
+            connection.send(answer)
+        except Exception as error:  # a result that cannot be pickled: nothing has been sent yet
+            connection.send((False, _as_answer(error)))
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has no name
+        return f"signal {number}"
+
+
+def _as_answer(error: Exception) -> tuple[str, str]:
+    return type(error).__name__, str(error)

@@ -36,7 +36,7 @@ def latency_text(value: Value) -> str:
 
 def error_text(value: Value) -> str:
     """A relative error with two significant digits."""
-    return f"{value:.2g}" if isinstance(value, (int, float)) else NOT_KNOWN
+    return f"{value:#.2g}" if isinstance(value, (int, float)) else NOT_KNOWN
 
 
 def two_decimals(value: Value) -> str:

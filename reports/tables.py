@@ -203,7 +203,7 @@ def _notes(run: Run, rows: Sequence[Row], recorded: Run | None) -> list[str]:
         notes.append(f"speed-up is over the baseline {run.header.baseline_id}")
     if not run.measured and any(_differs(row, _by_id(recorded)) for row in rows):
         notes.append(
-            "* registers or shared memory differ from the recorded ones: the recorded latency is of another binary"
+            "* registers, spills or shared memory differ from the recorded ones: the recorded latency is of another binary"
         )
     assumed = sum(row.occupancy is not None and row.occupancy.shared_mem_config_source == "assumed" for row in rows)
     if assumed:
@@ -234,8 +234,8 @@ def _differs(row: Row, known: dict[str, Row]) -> bool:
     return (
         here is not None
         and there is not None
-        and (here.registers_per_thread, here.dynamic_shared_mem_bytes)
-        != (there.registers_per_thread, there.dynamic_shared_mem_bytes)
+        and (here.registers_per_thread, here.spill_bytes, here.dynamic_shared_mem_bytes)
+        != (there.registers_per_thread, there.spill_bytes, there.dynamic_shared_mem_bytes)
     )
 
 

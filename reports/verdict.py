@@ -45,6 +45,7 @@ def verdicts(run: Run, *, recorded: Run | None = None) -> list[Verdict]:
         found.append(_not_measured(run, recorded))
         if recorded is not None:
             found += [replace(one, message=f"Recorded: {one.message}") for one in _of_latencies(recorded)]
+    found += _driver_differs(run)
     found += _limiters(run, recorded)
     return found
 
@@ -92,6 +93,22 @@ def correlation_words(rows: Sequence[Row]) -> str | None:
         return f"Higher occupancy goes with higher latency here: {figures}. More occupancy is not what is missing."
     strength = "goes" if rho <= -STRONG else "goes loosely"
     return f"Higher occupancy {strength} with lower latency among these configs: {figures}."
+
+
+def _driver_differs(run: Run) -> list[Verdict]:
+    """Rows whose blocks per SM are not what the driver says: then the occupancy model is wrong, or the limits are."""
+    differ = [
+        f"{row.config_id} ({row.occupancy.blocks_per_sm} computed, {row.driver_blocks_per_sm} by the driver)"
+        for row in run.rows
+        if row.occupancy and row.driver_blocks_per_sm not in (None, row.occupancy.blocks_per_sm)
+    ]
+    if not differ:
+        return []
+    message = (
+        f"Blocks per SM differ from the driver's in {len(differ)} configs, {_listed(differ)}: their occupancy figures "
+        "are not to be trusted. `ssdprof verify` shows every difference."
+    )
+    return [Verdict("warning", "driver-differs", message)]
 
 
 def _of_latencies(run: Run) -> list[Verdict]:
@@ -230,8 +247,10 @@ def _not_measured(run: Run, recorded: Run | None) -> Verdict:
 def _interrupted(run: Run) -> list[Verdict]:
     if not run.header.interrupted:
         return []
-    left = sum(row.status == "not-run" for row in run.rows)
-    message = f"Interrupted: {left} of {len(run.rows)} configs were not run, and the ranks are among the others alone."
+    left = sum(row.status == "not-run" and (run.measured or row.compiled is None) for row in run.rows)
+    message = (
+        f"Interrupted: {left} of {len(run.rows)} configs were not reached; all that follows is of the others alone."
+    )
     return [Verdict("warning", "interrupted", message)]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from ssdprof.cli.main import run as ssdprof
 from ssdprof.kernels.errors import SsdprofError
 from ssdprof.profiling import device, store
@@ -122,10 +123,10 @@ def test_what_explain_refuses(say: Say, arguments: tuple[str, ...], expected: st
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("swep",), "ssdprof: No such command 'swep'. Did you mean 'sweep'? (see ssdprof --help)"),
+        (("swep",), "ssdprof: No such command 'swep'"),
         (("sweep", "--nope"), "ssdprof: No such option: --nope"),
         (("sweep", "extra"), "ssdprof: Got unexpected extra argument"),
-        (("sweep", "--seqlen", "many"), "ssdprof: Invalid value for '--seqlen': "),
+        (("sweep", "--seqlen", "many"), "ssdprof: Invalid value for '--seqlen'"),
         (("sweep", "--seqlen"), "ssdprof: Option '--seqlen' requires an argument"),
         (("explain",), "ssdprof: Missing argument 'CONFIG' (see ssdprof explain --help)"),
     ],
@@ -141,7 +142,7 @@ def test_what_the_command_line_itself_refuses(say: Say, arguments: tuple[str, ..
         ("b.json", '["m64n64k32d128w2s4", "m64"]', "entry 2"),
         ("c.json", "[", "c.json"),
         ("d.yaml", "- BLOCK_SIZE_M: [", "d.yaml"),
-        ("e.json", '[{"BLOCK_SIZE_M": 63, "BLOCK_SIZE_N": 64, "BLOCK_SIZE_K": 32, "num_warps": 2, "num_stages": 2}]', "entry 1"),
+        ("e.json", '["m63n64k32d128w2s4"]', "entry 1"),
         ("f.json", "[]", "f.json"),
     ],
 )  # fmt: skip

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from ssdprof.cli.main import run as ssdprof
 from ssdprof.kernels.chunk_scan_spec import ChunkScan
 from ssdprof.profiling import device, store
@@ -69,8 +70,7 @@ def test_json_has_the_words_too(asked: Asked, capsys: pytest.CaptureFixture[str]
     "text",
     [
         "m64n64k32d128w2s4",
-        "BLOCK_SIZE_M: 64, BLOCK_SIZE_N: 64, BLOCK_SIZE_K: 32, BLOCK_SIZE_DSTATE: 128, num_warps: 2, num_ctas: 1, "
-        "num_stages: 4, maxnreg: None",
+        "BLOCK_SIZE_M: 64, BLOCK_SIZE_N: 64, BLOCK_SIZE_K: 32, num_warps: 2, num_ctas: 1, num_stages: 4, maxnreg: None",
         "BLOCK_SIZE_M=64,BLOCK_SIZE_N=64,BLOCK_SIZE_K=32,BLOCK_SIZE_DSTATE=128,num_warps=2,num_stages=4",
         "best",
         "#1",
@@ -80,7 +80,8 @@ def test_json_has_the_words_too(asked: Asked, capsys: pytest.CaptureFixture[str]
 def test_a_config_may_be_named_in_every_form(asked: Asked, text: str) -> None:
     keep()
     assert 0 == ssdprof(["explain", text])
-    assert ChunkScan().baseline(asked[0].sweep.problem) == asked[0].config
+    spec, problem = ChunkScan(), asked[0].sweep.problem
+    assert spec.baseline(problem) == spec.resolve(asked[0].config, problem)
 
 
 def test_the_problem_is_the_runs_own_where_none_is_named(asked: Asked) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+
 from ssdprof.cli import console as console_module
 from ssdprof.cli.console import ProgressBar, detail
 from ssdprof.cli.keeper import Keeper
@@ -28,7 +29,7 @@ Asked = list[SweepRequest]
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
-    """Sweeps return the made-up H100 run, or the compiled one where no GPU is asked for; what they are asked is kept."""
+    """Sweeps return the made-up H100 run, or without a GPU the compiled one; what they are asked is kept."""
     requests: Asked = []
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("COLUMNS", "100")

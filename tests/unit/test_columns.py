@@ -1,17 +1,20 @@
 """The table of columns: names, order and the text of values."""
 
 import pytest
+
 from ssdprof.reports import columns
 
 from .fake_runs import TOO_LARGE, config, h100_run, row
 
 CONTRACT = """
-rank, config_id, variant, block_m, block_n, block_k, block_dstate, num_warps, num_stages, maxnreg, status, status_reason,
-latency_ms, latency_p20_ms, latency_p80_ms, latency_ci95_low_ms, latency_ci95_high_ms, samples, speedup_vs_baseline,
-tied_with_best, relative_error, worst_row_error, repeatable, registers_per_thread, spill_bytes, dynamic_shared_mem_bytes,
-shared_mem_allocated_bytes, shared_mem_config_bytes, threads_per_block, grid_blocks, blocks_per_sm, warps_per_sm,
-warps_per_scheduler, theoretical_occupancy_pct, limit_registers_blocks, limit_shared_mem_blocks, limit_warps_blocks,
-limit_blocks_blocks, limit_barriers_blocks, limiters, waves_per_sm, compile_s, sm_clock_mhz
+rank, config_id, variant, block_m, block_n, block_k, block_dstate, num_warps, num_stages, maxnreg,
+status, status_reason, latency_ms, latency_p20_ms, latency_p80_ms, latency_ci95_low_ms,
+latency_ci95_high_ms, samples, speedup_vs_baseline, tied_with_best, relative_error, worst_row_error,
+repeatable, registers_per_thread, spill_bytes, dynamic_shared_mem_bytes, shared_mem_allocated_bytes,
+shared_mem_config_bytes, threads_per_block, grid_blocks, blocks_per_sm, warps_per_sm,
+warps_per_scheduler, theoretical_occupancy_pct, limit_registers_blocks, limit_shared_mem_blocks,
+limit_warps_blocks, limit_blocks_blocks, limit_barriers_blocks, limiters, waves_per_sm, compile_s,
+sm_clock_mhz
 """
 
 

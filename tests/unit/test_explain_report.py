@@ -1,8 +1,10 @@
+# ruff: noqa: E501  # expected sentences are whole, so that they can be searched for
 """The explanation of one config: tables and words that say what the rows show, and nothing more."""
 
 from dataclasses import replace
 
 import pytest
+
 from ssdprof.profiling.model import Explanation, Neighbours, Row
 from ssdprof.reports.explain import explain_report, latency_words, words
 from ssdprof.reports.why_dstate import why_dstate
@@ -18,7 +20,7 @@ WHY_WGMMA = (
     "config: 1.00 of 16 warps per scheduler where 32 would have 2.00. With 4 warps the products compile to wgmma, which "
     "reads operands from shared memory: a larger tile costs shared memory (36 864 bytes more per block), hardly registers "
     "(-6 per thread). A smaller tile is no way out in the `tile` variant: 32 or 64 covers only that much of the 128 "
-    "states, so the output is wrong (relative error 0.73, 0.6). The `split` variant loops over the tiles and is right "
+    "states, so the output is wrong (relative error 0.73, 0.60). The `split` variant loops over the tiles and is right "
     "with each."
 )
 WHY_FRAGMENTS = (

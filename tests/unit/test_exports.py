@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+
 from ssdprof.reports.columns import COLUMNS
 from ssdprof.reports.csv_export import run_csv, sidecar_json, sidecar_path
 from ssdprof.reports.explain import words

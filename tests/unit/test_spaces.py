@@ -82,6 +82,14 @@ def test_wide_holds_some_three_hundred_configs_and_the_best_published_one() -> N
     assert not [name for name in names if "m32n32" in name and "w8" in name]
 
 
+def test_all_holds_every_config_of_the_other_spaces_and_the_pull_requests_list_under_both_variants() -> None:
+    everything = set(space("all", dstate=128).configs)
+    parts = [space(name, dstate=128).configs for name in ("mamba", "tensorrt-llm-pr", "vllm", "wide")]
+    parts.append(space("tensorrt-llm-pr", dstate=128, variant="split").configs)
+
+    assert everything == {config for part in parts for config in part}
+
+
 @pytest.mark.parametrize("dstate", [1, 48, 128, 512])
 @pytest.mark.parametrize("name", SPACES)
 def test_published_configs_are_valid_and_none_comes_twice(name: str, dstate: int) -> None:
@@ -113,7 +121,7 @@ def test_an_unknown_variant_lists_the_known() -> None:
 
 @pytest.mark.parametrize("name", ["vlm", "", "configs.toml", "wide/", "\x00"])
 def test_an_unknown_space_lists_the_known_and_says_that_a_path_works(name: str) -> None:
-    expected = r"One of mamba, tensorrt-llm-pr, vllm, wide, or the path of a file that ends in \.json, \.yaml or \.yml$"
+    expected = r"One of mamba, tensorrt-llm-pr, vllm, wide, all, or the path of a file that ends in \.json, \.yaml or \.yml$"
     with pytest.raises(SpaceError, match=expected):
         space(name, dstate=128)
 

@@ -1,8 +1,10 @@
+# ruff: noqa: E501  # expected sentences are whole, so that they can be searched for
 """What a run says in words, from its figures alone."""
 
 from dataclasses import replace
 
 import pytest
+
 from ssdprof.profiling.model import Row, Run
 from ssdprof.reports.verdict import correlation_words, render, verdicts
 
@@ -150,9 +152,15 @@ def test_nothing_right_is_said_first_and_with_the_counts() -> None:
 
 def test_an_interrupted_run_says_what_is_missing() -> None:
     rows = [row(BASELINE, 255, 41728, latency_ms=2.4), row(config(16, 16, 16, 128, 4, 2), status="not-run", reason="–")]
-    assert "Interrupted: 1 of 2 configs were not run, and the ranks are among the others alone." == message(
+    assert "Interrupted: 1 of 2 configs were not reached; all that follows is of the others alone." == message(
         run(rows, replace(HEADER, interrupted=True)), "interrupted"
     )
+
+
+def test_configs_that_were_compiled_before_an_interrupt_are_not_counted_as_missing() -> None:
+    rows = [*compiled_run().rows, row(config(16, 16, 16, 128, 4, 2), status="not-run", reason="–")]
+    interrupted = run(rows, replace(compiled_run().header, interrupted=True))
+    assert message(interrupted, "interrupted").startswith("Interrupted: 1 of 17 configs were not reached;")
 
 
 def test_without_a_gpu_it_says_that_nothing_was_measured() -> None:
@@ -230,3 +238,16 @@ def test_verdicts_are_shown_with_their_marks() -> None:
     lines = screen(render(verdicts(h100_run())), 100).splitlines()
     assert "Verdict" == lines[0]
     assert ["✓", "!", "•"] == list(dict.fromkeys(line[0] for line in lines[1:] if line[0] != " "))
+
+
+def test_blocks_that_differ_from_the_drivers_are_a_warning() -> None:
+    measured = h100_run()
+    odd = next(r for r in measured.rows if r.occupancy is not None)
+    assert odd.occupancy is not None
+    rows = tuple(replace(r, driver_blocks_per_sm=99) if r is odd else r for r in measured.rows)
+
+    found = [one for one in verdicts(replace(measured, rows=rows)) if one.code == "driver-differs"]
+
+    assert ["warning"] == [one.status for one in found]
+    assert f"{odd.config_id} ({odd.occupancy.blocks_per_sm} computed, 99 by the driver)" in found[0].message
+    assert not [one for one in verdicts(measured) if one.code == "driver-differs"]

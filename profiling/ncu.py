@@ -1,0 +1,284 @@
+"""Nsight Compute's command line: finding it, profiling launches with it, and reading the CSV that it exports."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ssdprof.kernels.errors import SsdprofError, UsageError
+
+RULE = "TheoreticalOccupancy"
+RULE_COLUMN = "theoretical_occupancy_rule"
+"""A column for the rule's sentence, which ncu's raw page lacks; read where somebody joined one on."""
+REGISTERS = "launch__registers_per_thread"
+DYNAMIC, STATIC = "launch__shared_mem_per_block_dynamic", "launch__shared_mem_per_block_static"
+METRICS = (
+    "launch__block_size",
+    "launch__grid_size",
+    REGISTERS,
+    "launch__registers_per_thread_allocated",
+    DYNAMIC,
+    STATIC,
+    "launch__shared_mem_per_block_driver",
+    "launch__shared_mem_per_block_allocated",
+    "launch__shared_mem_config_size",
+    "launch__occupancy_limit_registers",
+    "launch__occupancy_limit_shared_mem",
+    "launch__occupancy_limit_warps",
+    "launch__occupancy_limit_blocks",
+    "launch__occupancy_limit_barriers",
+    "sm__maximum_warps_per_active_cycle_pct",
+    "sm__maximum_warps_avg_per_active_cycle",
+    "smsp__maximum_warps_avg_per_active_cycle",
+    "launch__waves_per_multiprocessor",
+)
+"""What is asked of ncu: facts of the launch and of its occupancy calculator, none of them a hardware counter."""
+FALLBACK_FOLDERS = ("/usr/local/cuda/bin", "/opt/nvidia/nsight-compute/*")
+EXPORT_HINT = "ncu --import REPORT --csv --page raw --print-units base"
+NO_PERMISSION = "ERR_NVGPUCTRPERM"
+
+_SECTIONS = ("--section", "Occupancy", "--section", "LaunchStats")
+_COLLECT = (
+    # the sections and their rule; the Occupancy section also has achieved occupancy, a counter
+    (*_SECTIONS, "--metrics", ",".join(METRICS), "--rule", RULE),
+    # where counters are refused: no section, and the rule where ncu applies it nevertheless
+    ("--metrics", ",".join(METRICS), "--rule", RULE),
+    ("--metrics", ",".join(METRICS), "--apply-rules", "no"),
+)
+_IMPORT_TIMEOUT_S = 300.0
+_BYTES = {"byte": 1.0, "Kbyte": 1e3, "Mbyte": 1e6, "Gbyte": 1e9}
+_PRINTED_STEP = 0.01
+
+
+class NcuError(SsdprofError):
+    """ncu that gave no figures: refused, failed or too late; the message says which."""
+
+
+class NcuCsvError(UsageError):
+    """A file that is not the raw page of an ncu report; says what is wrong and how to export one."""
+
+
+@dataclass(frozen=True, slots=True)
+class NcuNumber:
+    """A figure as ncu printed it. `value` is in base units, and ncu's own is within `half_step` of it."""
+
+    text: str
+    value: float
+    half_step: float
+
+    def agrees(self, ours: float) -> bool:
+        """Whether `ours`, rounded as ncu rounds, is this figure."""
+        return abs(ours - self.value) <= self.half_step * (1 + 1e-9) + 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class NcuRow:
+    """One profiled launch: ncu's columns as text, and their units; `source` and `line` say where it stands.
+
+    `sentence` is that of the Theoretical Occupancy rule, empty where the rule was silent, None where it is not
+    known whether it spoke.
+    """
+
+    source: str
+    line: int
+    cells: Mapping[str, str]
+    units: Mapping[str, str]
+    sentence: str | None = None
+
+    def number(self, column: str) -> NcuNumber | None:
+        """The figure in a column, None where there is none. Raises NcuCsvError for text."""
+        text = self.cells.get(column, "").strip()
+        if text.lower() in ("", "n/a", "nan", "(nan)"):
+            return None
+        plain = text.replace(",", "")
+        if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?", plain, re.IGNORECASE):
+            raise NcuCsvError(f"{self.source}, line {self.line}: {column} is no number: {text[:40]!r}")
+        unit = self.units.get(column, "").split("/")[0]
+        scale = _BYTES.get(unit, 1.0)
+        decimals = len(plain.partition(".")[2])
+        step = _PRINTED_STEP if decimals == 0 else 10.0**-decimals  # a whole number has no decimals printed
+        half_step = 0.0 if decimals == 0 and scale == 1 else scale * step / 2
+        return NcuNumber(f"{text} {unit}" if scale != 1 else text, float(plain) * scale, half_step)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a program ended and what it printed; `code` None: it was ended for being late."""
+
+    code: int | None
+    text: str
+
+
+Runner = Callable[[Sequence[str], Mapping[str, str], float], Finished]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What ncu said of each launch, in the order of the launches. `has_sentences`: its rule was applied."""
+
+    version: str
+    rows: tuple[NcuRow, ...]
+    has_sentences: bool
+
+
+def find_ncu(folders: Sequence[str] = FALLBACK_FOLDERS) -> Path | None:
+    """Ncu of PATH, else of the CUDA toolkit, else the newest in /opt; None where there is none."""
+    on_path = shutil.which("ncu")
+    if on_path:
+        return Path(on_path)
+    for folder in folders:
+        root, _, rest = folder.partition("/*")
+        found = Path(root).glob("*/ncu") if rest or folder.endswith("/*") else iter([Path(root) / "ncu"])
+        runnable = [path for path in found if path.is_file() and os.access(path, os.X_OK)]
+        if runnable:
+            return max(runnable, key=lambda path: [int(part) for part in re.findall(r"\d+", path.parent.name)])
+    return None
+
+
+def run_program(command: Sequence[str], env: Mapping[str, str], timeout_s: float) -> Finished:
+    """Runs a program, what it starts included, for at most `timeout_s`; stdout and stderr come back as one text.
+
+    Raises NcuError where it cannot be run at all.
+    """
+    try:
+        process = _start(command, env)
+    except OSError as error:
+        raise NcuError(f"{command[0]} cannot be run: {error.strerror or error}") from None
+
+    try:
+        text, _ = process.communicate(timeout=timeout_s)
+        return Finished(process.returncode, text)
+    except subprocess.TimeoutExpired:
+        return Finished(None, "")
+    finally:
+        if process.poll() is None:  # late or interrupted: the program under ncu must not go on alone
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+def _start(command: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        list(command),
+        env=dict(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=True,
+    )
+
+
+def profile(
+    ncu: Path,
+    target: Sequence[str],
+    *,
+    kernels: Collection[str],
+    folder: Path,
+    env: Mapping[str, str],
+    timeout_s: float,
+    runner: Runner = run_program,
+) -> Profile:
+    """Profiles every launch of the functions `kernels` in the command `target`, in one run of it.
+
+    The report is kept in `folder`. Where the hardware's counters are refused, what needs none is asked alone.
+    Raises NcuError where ncu gives nothing.
+    """
+    env = {**env, "LC_ALL": "C"}
+    pattern = "|".join(re.escape(name) for name in sorted(kernels))
+    report = folder / "report.ncu-rep"
+    common = ["--kernel-name-base", "function", "--kernel-name", f"regex:^({pattern})$"]
+    common += ["--clock-control", "none", "--cache-control", "none", "--target-processes", "application-only"]
+    reasons = []
+    for collect in _COLLECT:
+        finished = runner([str(ncu), "-f", "-o", str(report), *common, *collect, *target], env, timeout_s)
+        if finished.code is None:
+            raise NcuError(f"ncu gave no report within {timeout_s:.0f} s")
+        if report.exists():
+            break
+        reasons.append(_reason(finished))
+    else:
+        raise NcuError(next((reason for reason in reasons if NO_PERMISSION in reason), reasons[-1]))
+
+    def page(name: str) -> str:
+        command = [str(ncu), "--import", str(report), "--csv", "--page", name, "--print-units", "base"]
+        finished = runner(command, env, _IMPORT_TIMEOUT_S)
+        if finished.code != 0:
+            raise NcuError(f"ncu could not export its report: {_reason(finished)}")
+        return finished.text
+
+    rows, sentences = read_raw(page("raw"), "ncu's raw page"), read_sentences(page("details"))
+    if sentences:
+        rows = tuple(replace(row, sentence=sentences.get(row.cells.get("ID", ""), "")) for row in rows)
+    return Profile(_version(ncu, env, runner), rows, bool(sentences))
+
+
+def read_raw(text: str, source: str) -> tuple[NcuRow, ...]:
+    """The launches of a raw page in CSV; what a program printed above its header is left out.
+
+    Raises NcuCsvError for a text without the page's columns, a broken line and a file without launches.
+    """
+    reader = csv.reader(io.StringIO(text))
+    header: list[str] | None = None
+    units: dict[str, str] = {}
+    rows: list[NcuRow] = []
+    try:
+        for cells in reader:
+            if header is None:
+                header = cells if REGISTERS in cells else None
+            elif not cells or cells[0].startswith("=="):
+                continue
+            elif len(cells) != len(header):
+                raise NcuCsvError(f"{source}, line {reader.line_num}: {len(cells)} cells, the header has {len(header)}")
+            else:
+                row = dict(zip(header, cells, strict=True))
+                if not rows and not units and not re.match(r"\s*[0-9]", row[REGISTERS]):
+                    units = row
+                    continue
+                rows.append(NcuRow(source, reader.line_num, row, units, row.get(RULE_COLUMN) or None))
+    except csv.Error as error:
+        raise NcuCsvError(f"{source}, line {reader.line_num}: {error}") from None
+    if header is None:
+        raise NcuCsvError(f"{source} has no column {REGISTERS}: export the report with {EXPORT_HINT}")
+    if not rows:
+        raise NcuCsvError(f"{source} has no launches below its header: was a kernel profiled?")
+    return tuple(rows)
+
+
+def read_sentences(text: str) -> dict[str, str]:
+    """The Theoretical Occupancy rule's sentences of a details page in CSV, by the launch's ID; empty without any."""
+    header: list[str] | None = None
+    found = {}
+    for cells in csv.reader(io.StringIO(text)):
+        if header is None:
+            header = cells if "Rule Name" in cells else None
+        else:
+            row = dict(zip(header, cells, strict=False))  # ncu leaves empty cells at the end out
+            if row.get("Rule Name") == RULE and row.get("Rule Description"):
+                found[row.get("ID", "")] = row["Rule Description"]
+    return found
+
+
+def _version(ncu: Path, env: Mapping[str, str], runner: Runner) -> str:
+    match = re.search(r"Version ([0-9]+(?:\.[0-9]+){1,2})", runner([str(ncu), "--version"], env, 60.0).text)
+    return match.group(1) if match else "of unknown version"
+
+
+def _reason(finished: Finished) -> str:
+    """Why there is no report, in a line: ncu's error, else the last thing that was printed."""
+    lines = [line.strip() for line in finished.text.splitlines() if line.strip()]
+    for line in lines:
+        if NO_PERMISSION in line:
+            return f"{NO_PERMISSION}: no permission for the GPU's performance counters"
+    errors = [line.removeprefix("==ERROR==").strip() for line in lines if line.startswith("==ERROR==")]
+    last = (errors or lines[-1:] or ["nothing was printed"])[0]
+    return last if finished.code == 0 else f"{last} (exit code {finished.code})"

@@ -1,0 +1,91 @@
+"""Launches kernels once each on zeros, for the driver and Nsight Compute to be asked about. Runs on a GPU.
+
+What a launch occupies does not depend on what its tensors hold, so no inputs, no reference and no check are needed. A
+worker calls `prepare` and `launch_once`; Nsight Compute starts a process that calls `main`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ssdprof.kernels.interface import LaunchPlan, TensorMeta, TensorRef
+from ssdprof.profiling.launch_file import read_launches
+from ssdprof.profiling.limits import DRIVER_ATTRIBUTES
+from ssdprof.profiling.measure import loaded
+from ssdprof.profiling.model import Loaded
+
+SM_COUNT = "CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT"
+ATTRIBUTE_NUMBERS: Mapping[str, int] = {
+    "CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK": 1,
+    "CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK": 8,
+    "CU_DEVICE_ATTRIBUTE_WARP_SIZE": 10,
+    "CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK": 12,
+    SM_COUNT: 16,
+    "CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR": 39,
+    "CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR": 81,
+    "CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR": 82,
+    "CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN": 97,
+    "CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR": 106,
+    "CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK": 111,
+}
+"""The enumeration CUdevice_attribute of the CUDA driver API, as far as it is asked here."""
+
+_tensors: dict[str, torch.Tensor] = {}
+
+
+def prepare(tensors: Mapping[str, TensorMeta], device: str) -> dict[str, int]:
+    """Makes the tensors on `device`, filled with zeros; the driver's attributes of device 0 by their names."""
+    _tensors.clear()
+    for name, meta in tensors.items():
+        _tensors[name] = torch.zeros(meta.shape, dtype=getattr(torch, meta.dtype), device=device)
+    return driver_attributes(ctypes.CDLL("libcuda.so.1")) if device.startswith("cuda") else {}
+
+
+def launch_once(plan: LaunchPlan) -> Loaded:
+    """Launches `plan` and waits for it; what the driver says of the kernel. Raises what the launch raises."""
+    function = getattr(importlib.import_module(plan.module), plan.function)[plan.grid]
+    arguments = {
+        name: _tensors[value.name] if isinstance(value, TensorRef) else value for name, value in plan.args.items()
+    }
+    compiled = function(**arguments, **plan.options)
+    if any(tensor.is_cuda for tensor in _tensors.values()):
+        torch.cuda.synchronize()
+    return loaded(compiled)
+
+
+def driver_attributes(cuda: Any) -> dict[str, int]:
+    """The attributes of device 0 that are held against limits.json, and its SMs; what the driver lacks is left out."""
+    cuda.cuInit(0)
+    found = {}
+    for name in (*DRIVER_ATTRIBUTES, SM_COUNT):
+        value = ctypes.c_int()
+        if cuda.cuDeviceGetAttribute(ctypes.byref(value), ATTRIBUTE_NUMBERS[name], 0) == 0:
+            found[name] = value.value
+    return found
+
+
+def main(launches: str, launched: str, device: str = "cuda:0") -> None:
+    """Launches all of the file `launches` in order; writes the ids of those that ran to the file `launched`."""
+    tensors, plans = read_launches(Path(launches).read_text(encoding="utf-8"))
+    prepare(tensors, device)
+    with Path(launched).open("w", encoding="utf-8") as file:
+        for name, plan in plans.items():
+            if _launches(name, plan):
+                print(name, file=file, flush=True)
+
+
+def _launches(name: str, plan: LaunchPlan) -> bool:
+    """Whether it ran. One that fails is missing in the file, and the caller sees it."""
+    try:
+        launch_once(plan)
+    except Exception as error:
+        print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
+        return False
+    return True

@@ -1,0 +1,16 @@
+"""For every test a data folder of its own; and helper modules that worker processes import by their bare names."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent / "unit"))  # `fake_kernel`, which workers import: they get this path too
+
+
+@pytest.fixture(autouse=True)
+def data_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where runs are kept while a test runs, and nothing is at first."""
+    home = tmp_path / "data-home"
+    monkeypatch.setenv("XDG_DATA_HOME", str(home))
+    return home
