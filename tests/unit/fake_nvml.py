@@ -26,19 +26,19 @@ class FakeGpu:
 
 
 def fake_pynvml(*gpus: FakeGpu, driver: bool = True) -> Any:
-    """The module. `driver` False: NVML cannot be loaded. `sessions` counts inits that were not shut down."""
+    """The module. `driver` False: NVML cannot be loaded. `not_shut_down` counts inits that were not shut down."""
     module: Any = ModuleType("pynvml")
     module.NVMLError = NVMLError
     module.NVML_CLOCK_SM, module.NVML_TEMPERATURE_GPU = 1, 0
-    module.sessions = 0
+    module.not_shut_down = 0
 
     def init() -> None:
         if not driver:
             raise NVMLError("NVML Shared Library Not Found")
-        module.sessions += 1
+        module.not_shut_down += 1
 
     def shutdown() -> None:
-        module.sessions -= 1
+        module.not_shut_down -= 1
 
     def by_uuid(uuid: str) -> Any:
         found = next(((gpu, uuid) for gpu in gpus for mig in gpu.mig if mig == uuid), None)

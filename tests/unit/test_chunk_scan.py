@@ -15,7 +15,7 @@ from ssdprof.profiling.model import Measurement
 from ssdprof.profiling.worker import Failure, Worker, wait_any
 
 SPEC = ChunkScan()
-SMALL = ChunkScanProblem(seqlen=45, nheads=2, ngroups=1, headdim=16, dstate=32, chunk_size=16, d_form="none")
+SMALL = ChunkScanProblem(seqlen=37, nheads=2, ngroups=1, headdim=16, dstate=32, chunk_size=16, d_form="none")
 WHOLE = Config(16, 16, 16, None, num_warps=4, num_stages=1)
 TIMEOUT_S = 120.0
 
@@ -24,7 +24,7 @@ TIMEOUT_S = 120.0
 def interpreter() -> Iterator[Worker]:
     sys.path.insert(0, str(Path(__file__).parent))
     worker = Worker({"TRITON_INTERPRET": "1"})
-    assert call(worker, "bf16_interpreter:apply")
+    assert call(worker, "bf16_interpreter:apply", 1)
     sys.path.pop(0)
     yield worker
     worker.kill()
@@ -59,7 +59,7 @@ OPTIONS = {
     "D per head": {"d_form": "head"},
     "D per head and dimension": {"d_form": "head-dim", "headdim": 20},
     "gate": {"z": True},
-    "packed sequences": {"seq_idx": True, "seqlen": 80},
+    "packed sequences": {"seq_idx": True, "seqlen": 50},
     "float16": {"dtype": "float16"},
     "float32": {"dtype": "float32"},
     "float32 states": {"states_dtype": "float32"},
@@ -67,7 +67,7 @@ OPTIONS = {
     "chunk smaller than the tile": {"chunk_size": 8},
     "everything at once": {
         "batch": 2,
-        "seqlen": 41,
+        "seqlen": 35,
         "nheads": 2,
         "ngroups": 2,
         "headdim": 23,
@@ -96,7 +96,7 @@ def test_both_variants_are_right_with_every_option(interpreter: Worker, option: 
 def test_split_is_right_for_every_tile(
     interpreter: Worker, tile: int, block_m: int, block_n: int, block_k: int
 ) -> None:
-    problem = replace(SMALL, dstate=56, headdim=40, chunk_size=32, d_form="head", seq_idx=True)
+    problem = replace(SMALL, dstate=56, headdim=24, chunk_size=32, d_form="head", seq_idx=True)
     config = Config(block_m, block_n, block_k, tile, num_warps=4, num_stages=1, variant="split")
 
     check = measure(interpreter, problem, config).check
@@ -106,7 +106,7 @@ def test_split_is_right_for_every_tile(
 
 @pytest.mark.parametrize("tile", [16, 32])
 def test_a_tile_smaller_than_the_state_is_wrong(interpreter: Worker, tile: int) -> None:
-    problem = replace(SMALL, dstate=64, seqlen=160)
+    problem = replace(SMALL, dstate=64, seqlen=80)
 
     check = measure(interpreter, problem, replace(WHOLE, block_dstate=tile)).check
 

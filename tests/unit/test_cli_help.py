@@ -40,7 +40,7 @@ def test_help_takes_no_longer_than_four_tenths_of_a_second(arguments: list[str])
 def test_the_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == ssdprof(["--help"])
     out = capsys.readouterr().out
-    assert ["sweep", "explain", "occupancy", "devices"] == re.findall(
+    assert ["sweep", "explain", "occupancy", "verify", "devices"] == re.findall(
         r"^│ (\w+)  ", out.partition("Commands")[2], re.MULTILINE
     )
 

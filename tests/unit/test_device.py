@@ -64,7 +64,7 @@ def test_a_gpu_is_described_in_units_of_its_own(monkeypatch: pytest.MonkeyPatch)
             throttle_reasons=4,
         ),
     ) == gpus()
-    assert 0 == module.sessions
+    assert 0 == module.not_shut_down
 
 
 @pytest.mark.parametrize("query", OPTIONAL)
@@ -108,7 +108,7 @@ def test_cuda_visible_devices_is_read_as_cuda_reads_it(
     found = gpus()
     assert visible == [gpu.visible for gpu in found]
     assert list(range(len(visible))) == [gpu.index for gpu in found]
-    assert 0 == module.sessions
+    assert 0 == module.not_shut_down
 
 
 def test_a_gpu_keeps_its_properties_whatever_its_place(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,7 @@ def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 TROUBLES = {
+    "crashes_compiler": ("compile-error", "the worker was ended by SIGABRT: LLVM ERROR: cannot select"),
     "wrong_scaled": ("wrong", "relative error 0.50, tolerance 0.01"),
     "wrong_row": ("wrong", "relative error "),
     "unwritten": ("wrong", "8 of 8 rows wrong, NaN, inf or never-written elements among them"),
@@ -100,7 +101,6 @@ TROUBLES = {
     ),
     "compile_error": ("compile-error", "ValueError: no such layout"),
     "broken_cubin": ("compile-error", "CubinError: cannot read kernel 'chunk_scan_kernel' from its cubin: "),
-    "crashes_compiler": ("compile-error", "the worker was ended by SIGABRT: LLVM ERROR: cannot select"),
     "launch_error": ("launch-error", "RuntimeError: invalid argument"),
     "crashes": ("launch-error", "the worker was ended by SIGABRT: an illegal memory access"),
     "no_such_variant": ("launch-error", "unknown variant 'no_such_variant'"),
