@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ssdprof.profiling.request import SweepRequest
 
 VARIANTS = ("tile", "split", "both")
+SPACE_HELP = "mamba, tensorrt-llm-pr, vllm, wide, all, or a JSON or YAML file."
 
 
 def _configs(*names: str, help: str, default: str | bool = True) -> Any:  # noqa: A002  # typer's own word
@@ -39,9 +40,7 @@ def _results(*names: str, help: str, default: str | bool = False) -> Any:  # noq
 class SpaceOptions:
     """Which configs to sweep."""
 
-    space: Annotated[str, _configs("--space", help="mamba, tensorrt-llm-pr, vllm, wide, all, or a JSON or YAML file.")] = (
-        "tensorrt-llm-pr"
-    )
+    space: Annotated[str, _configs("--space", help=SPACE_HELP)] = "tensorrt-llm-pr"
     variant: Annotated[
         str | None, _configs("--variant", help="tile, split or both.", default="as the space has it")
     ] = None

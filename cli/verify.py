@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ssdprof.cli.options import Json, ProblemOptions, Quiet, TargetOptions, check_writable, grouped
-from ssdprof.cli.sweep import SpaceOptions
+from ssdprof.cli.sweep import SPACE_HELP, SpaceOptions
 from ssdprof.kernels.errors import SsdprofError, UsageError
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ class VerifiedOptions:
 
     space: Annotated[
         str | None,
-        _configs(
-            "--space", help="mamba, tensorrt-llm-pr, vllm, wide, all, or a JSON or YAML file.", default=DEFAULT_SPACE
-        ),
+        _configs("--space", help=SPACE_HELP, default=DEFAULT_SPACE),
     ] = None
     variant: Annotated[
         str | None, _configs("--variant", help="tile, split or both.", default="as the space has it")

@@ -119,6 +119,12 @@ def _gpu_of_mig(pynvml: Any, uuid: str) -> Any:
         return None
 
 
+def _host_memory_bytes() -> tuple[int, int]:
+    """The host's memory, whole and available now: that of a GPU which shares it, where NVML tells of none of its own."""
+    page_bytes = os.sysconf("SC_PAGE_SIZE")
+    return os.sysconf("SC_PHYS_PAGES") * page_bytes, os.sysconf("SC_AVPHYS_PAGES") * page_bytes
+
+
 def _describe(pynvml: Any, handle: Any, index: int, visible: str) -> GpuInfo:
     def maybe(function: str, *args: Any) -> Any:
         try:
@@ -127,7 +133,8 @@ def _describe(pynvml: Any, handle: Any, index: int, visible: str) -> GpuInfo:
             return None
 
     major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
-    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    memory = maybe("nvmlDeviceGetMemoryInfo")
+    total_bytes, free_bytes = (memory.total, memory.free) if memory else _host_memory_bytes()
     cuda = pynvml.nvmlSystemGetCudaDriverVersion()
     power_mw = maybe("nvmlDeviceGetPowerUsage")
     limit_mw = maybe("nvmlDeviceGetEnforcedPowerLimit")
@@ -139,8 +146,8 @@ def _describe(pynvml: Any, handle: Any, index: int, visible: str) -> GpuInfo:
         arch=f"sm_{major}{minor}",
         driver=pynvml.nvmlSystemGetDriverVersion(),
         cuda=f"{cuda // 1000}.{cuda % 1000 // 10}",
-        memory_bytes=memory.total,
-        memory_free_bytes=memory.free,
+        memory_bytes=total_bytes,
+        memory_free_bytes=free_bytes,
         sm_clock_mhz=maybe("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_SM),
         sm_clock_max_mhz=maybe("nvmlDeviceGetMaxClockInfo", pynvml.NVML_CLOCK_SM),
         power_w=None if power_mw is None else power_mw / 1e3,

@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 FailureKind = Literal["error", "crashed", "timeout"]
 _STDERR_TAIL_BYTES = 4000
-_EXIT_S = 5.0
+_EXIT_S = 20.0
 _PR_SET_PDEATHSIG = 1
 
 

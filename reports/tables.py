@@ -203,7 +203,8 @@ def _notes(run: Run, rows: Sequence[Row], recorded: Run | None) -> list[str]:
         notes.append(f"speed-up is over the baseline {run.header.baseline_id}")
     if not run.measured and any(_differs(row, _by_id(recorded)) for row in rows):
         notes.append(
-            "* registers, spills or shared memory differ from the recorded ones: the recorded latency is of another binary"
+            "* registers, spills or shared memory differ from the recorded ones: "
+            "the recorded latency is of another binary"
         )
     assumed = sum(row.occupancy is not None and row.occupancy.shared_mem_config_source == "assumed" for row in rows)
     if assumed:

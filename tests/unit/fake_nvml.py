@@ -50,7 +50,7 @@ def fake_pynvml(*gpus: FakeGpu, driver: bool = True) -> Any:
         def query(gpu: FakeGpu, *_: Any) -> Any:
             if name in gpu.unsupported:
                 raise NVMLError("Not Supported")
-            return value
+            return value(gpu) if callable(value) else value
 
         return query
 
@@ -61,11 +61,11 @@ def fake_pynvml(*gpus: FakeGpu, driver: bool = True) -> Any:
     module.nvmlDeviceGetHandleByUUID = by_uuid
     module.nvmlDeviceGetDeviceHandleFromMigDeviceHandle = lambda mig: mig[0]
     module.nvmlDeviceGetCudaComputeCapability = lambda gpu: gpu.capability
-    module.nvmlDeviceGetMemoryInfo = lambda gpu: SimpleNamespace(total=gpu.memory_bytes, free=gpu.free_bytes)
     module.nvmlDeviceGetName = lambda gpu: gpu.name
     module.nvmlSystemGetCudaDriverVersion = lambda: 13010
     module.nvmlSystemGetDriverVersion = lambda: "580.159.04"
     for name, value in {
+        "nvmlDeviceGetMemoryInfo": lambda gpu: SimpleNamespace(total=gpu.memory_bytes, free=gpu.free_bytes),
         "nvmlDeviceGetPowerUsage": 123_456,
         "nvmlDeviceGetEnforcedPowerLimit": 700_000,
         "nvmlDeviceGetMigMode": [1, 1],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from typing import Any
@@ -190,3 +191,12 @@ def test_a_problem_may_need_all_the_memory_that_is_free_and_no_more() -> None:
         "the problem needs about 5.0 GiB, NVIDIA H100 80GB HBM3 has 5.0 of 80.0 GiB free: "
         "reduce seqlen, batch or nheads, or divide it with --tp"
     ) == str(raised.value)
+
+
+def test_a_gpu_that_shares_the_hosts_memory_has_the_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml(monkeypatch, replace(FIRST, unsupported=("nvmlDeviceGetMemoryInfo",)))
+
+    (gpu,) = gpus()
+
+    assert os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") == gpu.memory_bytes
+    assert 0 < gpu.memory_free_bytes <= gpu.memory_bytes

@@ -50,12 +50,21 @@ def test_percentages_are_rounded_as_ncu_rounds_them():
     assert "(18.8%)" in rule_sentence(occupancy(Launch(128, 168, 76544), H100))
 
 
+def test_the_percentage_is_that_of_warps_per_scheduler_where_an_sm_has_fewer_warps_than_schedulers():
+    """Seen in ncu 2025.3.1 on an H100: a block of 2 warps that needs 139 264 bytes, alone on its SM."""
+    occ = occupancy(Launch(64, 255, 139264), H100)
+
+    assert 3.125 == occ.theoretical_occupancy_pct
+    assert "The 1.00 theoretical warps" in rule_sentence(occ)
+    assert "(6.2%) is limited by the required amount of shared memory." in rule_sentence(occ)
+
+
 def test_the_rule_is_silent_at_80_percent_and_above_and_for_what_cannot_launch():
     assert rule_sentence(occupancy(Launch(256, 32), H100)) is None
     assert rule_sentence(occupancy(Launch(1024, 255), H100)) is None
-    at_the_threshold = replace(occupancy(Launch(256, 32), H100), theoretical_occupancy_pct=80.0)
+    at_the_threshold = replace(occupancy(Launch(256, 32), H100), warps_per_scheduler=12.8)
     assert rule_sentence(at_the_threshold) is None
-    assert rule_sentence(replace(at_the_threshold, theoretical_occupancy_pct=79.9)) is not None
+    assert rule_sentence(replace(at_the_threshold, warps_per_scheduler=12.75)) is not None
 
 
 def test_barriers_are_named_where_ncu_has_no_name():
