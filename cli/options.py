@@ -129,6 +129,8 @@ def check_writable(path: Path, option: str) -> None:
     if not path.parent.is_dir():
         raise UsageError(f"{option} {path}: there is no folder {path.parent}, create it first")
     there = path.exists()
+    if there and not path.is_file():
+        raise UsageError(f"{option} {path} is no regular file: name one")
     try:
         with path.open("a", encoding="utf-8"):
             pass

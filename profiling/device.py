@@ -120,7 +120,7 @@ def _gpu_of_mig(pynvml: Any, uuid: str) -> Any:
 
 
 def _host_memory_bytes() -> tuple[int, int]:
-    """The host's memory, whole and available now: that of a GPU which shares it, where NVML tells of none of its own."""
+    """The host's memory, whole and available now, for a GPU that shares it and has none of its own in NVML."""
     page_bytes = os.sysconf("SC_PAGE_SIZE")
     return os.sysconf("SC_PHYS_PAGES") * page_bytes, os.sysconf("SC_AVPHYS_PAGES") * page_bytes
 

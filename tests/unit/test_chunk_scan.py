@@ -24,7 +24,7 @@ TIMEOUT_S = 120.0
 def interpreter() -> Iterator[Worker]:
     sys.path.insert(0, str(Path(__file__).parent))
     worker = Worker({"TRITON_INTERPRET": "1"})
-    assert call(worker, "bf16_interpreter:apply", 1)
+    assert call(worker, "interpreter_patches:apply", 1)
     sys.path.pop(0)
     yield worker
     worker.kill()
