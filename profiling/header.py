@@ -26,6 +26,7 @@ def run_header(request: SweepRequest, prepared: Prepared | None, date: str, base
             memory_bytes=prepared.memory_bytes if prepared else None,
             l2_bytes=prepared.l2_bytes if prepared else None,
             copy_gbps=prepared.copy_gbps if prepared else None,
+            limits_differ=prepared.limits_differ if prepared else (),
         ),
         triton=version("triton"),
         torch=version("torch"),

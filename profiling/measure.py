@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import time
 from collections.abc import Callable
@@ -15,6 +14,8 @@ import torch
 
 from ssdprof.kernels.interface import KernelSpec, LaunchPlan, TensorRef
 from ssdprof.profiling.check import merge, output_errors, row_norm_rms, same_bits
+from ssdprof.profiling.driver import cuda_driver, driver_attributes, driver_blocks_per_sm
+from ssdprof.profiling.limits import differences, limits_for
 from ssdprof.profiling.model import Check, Loaded, Measurement, Prepared
 
 CHECKED_LAUNCHES = 3
@@ -115,12 +116,14 @@ def prepare(spec: KernelSpec, problem: Any, device: str, seed: int) -> Prepared:
     if not on_gpu:
         return Prepared(torch.__version__, None, None, None, None)
     properties = torch.cuda.get_device_properties(device)
+    limits = limits_for(f"{properties.major}.{properties.minor}")
     return Prepared(
         torch=torch.__version__,
         num_sms=properties.multi_processor_count,
         l2_bytes=properties.L2_cache_size,
         memory_bytes=properties.total_memory,
         copy_gbps=copy_gbps,
+        limits_differ=differences(limits, driver_attributes(cuda_driver())),
     )
 
 
@@ -152,22 +155,10 @@ def loaded(compiled: Any) -> Loaded:
     return Loaded(
         registers_per_thread=compiled.n_regs,
         spill_bytes=4 * compiled.n_spills,
-        blocks_per_sm=_driver_blocks_per_sm(
-            compiled.function, 32 * compiled.metadata.num_warps, compiled.metadata.shared
+        blocks_per_sm=driver_blocks_per_sm(
+            cuda_driver(), compiled.function, 32 * compiled.metadata.num_warps, compiled.metadata.shared
         ),
     )
-
-
-def _driver_blocks_per_sm(function: int, threads: int, dynamic_shared_mem_bytes: int) -> int | None:
-    """The driver's cuOccupancyMaxActiveBlocksPerMultiprocessor of the loaded function; None where it refuses."""
-    blocks = ctypes.c_int()
-    status = ctypes.CDLL("libcuda.so.1").cuOccupancyMaxActiveBlocksPerMultiprocessor(
-        ctypes.byref(blocks),
-        ctypes.c_void_p(function),
-        ctypes.c_int(threads),
-        ctypes.c_size_t(dynamic_shared_mem_bytes),
-    )
-    return blocks.value if status == 0 else None
 
 
 def _host_time_ms(launch: Callable[[], Any]) -> float:

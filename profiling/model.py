@@ -81,13 +81,17 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A device ready to measure: what torch says of it, and its measured copy bandwidth (bytes read and written)."""
+    """A device ready to measure: what torch says of it, and its measured copy bandwidth (bytes read and written).
+
+    `limits_differ`: where the driver's attributes are not those of limits.json, a line each.
+    """
 
     torch: str
     num_sms: int | None
     l2_bytes: int | None
     memory_bytes: int | None
     copy_gbps: float | None
+    limits_differ: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where a run was measured, or for what it was compiled (`name` None: nothing was measured)."""
+    """Where a run was measured, or for what it was compiled (`name` None: nothing was measured).
+
+    `limits_differ`: where the driver's attributes are not those that occupancy was computed with, a line each.
+    """
 
     arch: str
     name: str | None = None
@@ -142,6 +149,7 @@ class Device:
     memory_bytes: int | None = None
     l2_bytes: int | None = None
     copy_gbps: float | None = None
+    limits_differ: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,36 +6,18 @@ worker calls `prepare` and `launch_once`; Nsight Compute starts a process that c
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from ssdprof.kernels.interface import LaunchPlan, TensorMeta, TensorRef
+from ssdprof.profiling.driver import cuda_driver, driver_attributes
 from ssdprof.profiling.launch_file import read_launches
-from ssdprof.profiling.limits import DRIVER_ATTRIBUTES
 from ssdprof.profiling.measure import loaded
 from ssdprof.profiling.model import Loaded
-
-SM_COUNT = "CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT"
-ATTRIBUTE_NUMBERS: Mapping[str, int] = {
-    "CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK": 1,
-    "CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK": 8,
-    "CU_DEVICE_ATTRIBUTE_WARP_SIZE": 10,
-    "CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK": 12,
-    SM_COUNT: 16,
-    "CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR": 39,
-    "CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR": 81,
-    "CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR": 82,
-    "CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN": 97,
-    "CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR": 106,
-    "CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK": 111,
-}
-"""The enumeration CUdevice_attribute of the CUDA driver API, as far as it is asked here."""
 
 _tensors: dict[str, torch.Tensor] = {}
 
@@ -45,7 +27,7 @@ def prepare(tensors: Mapping[str, TensorMeta], device: str) -> dict[str, int]:
     _tensors.clear()
     for name, meta in tensors.items():
         _tensors[name] = torch.zeros(meta.shape, dtype=getattr(torch, meta.dtype), device=device)
-    return driver_attributes(ctypes.CDLL("libcuda.so.1")) if device.startswith("cuda") else {}
+    return driver_attributes(cuda_driver()) if device.startswith("cuda") else {}
 
 
 def launch_once(plan: LaunchPlan) -> Loaded:
@@ -58,17 +40,6 @@ def launch_once(plan: LaunchPlan) -> Loaded:
     if any(tensor.is_cuda for tensor in _tensors.values()):
         torch.cuda.synchronize()
     return loaded(compiled)
-
-
-def driver_attributes(cuda: Any) -> dict[str, int]:
-    """The attributes of device 0 that are held against limits.json, and its SMs; what the driver lacks is left out."""
-    cuda.cuInit(0)
-    found = {}
-    for name in (*DRIVER_ATTRIBUTES, SM_COUNT):
-        value = ctypes.c_int()
-        if cuda.cuDeviceGetAttribute(ctypes.byref(value), ATTRIBUTE_NUMBERS[name], 0) == 0:
-            found[name] = value.value
-    return found
 
 
 def main(launches: str, launched: str, device: str = "cuda:0") -> None:

@@ -70,9 +70,10 @@ def parse_run(text: str) -> Run:
     content = json.loads(text)
     if content["format"] != FORMAT:
         raise ValueError(f"format {content['format']!r}")
-    header = content["header"]
+    header, device = content["header"], _decoded(content["header"]["device"])
+    device["limits_differ"] = tuple(device.get("limits_differ", ()))
     return Run(
-        header=RunHeader(**{**header, "device": Device(**_decoded(header["device"]))}),
+        header=RunHeader(**{**header, "device": Device(**device)}),
         rows=tuple(_row(row) for row in content["rows"]),
     )
 

@@ -17,6 +17,7 @@ from ssdprof.kernels.config import config_id
 from ssdprof.kernels.errors import ConfigError, SsdprofError
 from ssdprof.kernels.interface import Config, KernelSpec, LaunchPlan
 from ssdprof.profiling.device import GpuInfo
+from ssdprof.profiling.driver import SM_COUNT
 from ssdprof.profiling.launch_file import launches_text
 from ssdprof.profiling.limits import DRIVER_ATTRIBUTES, differences, limits_for
 from ssdprof.profiling.model import Compiled, Loaded
@@ -38,7 +39,6 @@ from ssdprof.profiling.worker import Failure, Worker, wait_any
 PREPARE_TIMEOUT_S = 600.0
 NCU_START_S, NCU_LAUNCH_S = 300.0, 10.0
 """What ncu may take to start a process and make its tensors, and for each launch."""
-SM_COUNT = "CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT"
 _TICK_S = 0.2
 _COMPILE = "ssdprof.profiling.compiler:compile_launch"
 _PREPARE = "ssdprof.profiling.ncu_target:prepare"

@@ -102,13 +102,17 @@ def _driver_differs(run: Run) -> list[Verdict]:
         for row in run.rows
         if row.occupancy and row.driver_blocks_per_sm not in (None, row.occupancy.blocks_per_sm)
     ]
+    found = [
+        Verdict("warning", "limits-differ", f"The GPU is not what limits.json says: {line}. Occupancy may be wrong.")
+        for line in run.header.device.limits_differ
+    ]
     if not differ:
-        return []
+        return found
     message = (
         f"Blocks per SM differ from the driver's in {len(differ)} configs, {_listed(differ)}: their occupancy figures "
         "are not to be trusted. `ssdprof verify` shows every difference."
     )
-    return [Verdict("warning", "driver-differs", message)]
+    return [*found, Verdict("warning", "driver-differs", message)]
 
 
 def _of_latencies(run: Run) -> list[Verdict]:

@@ -1,4 +1,4 @@
-"""Two repairs of Triton's interpreter; applied in the worker that interprets. Neither changes what a kernel computes."""
+"""Two repairs of Triton's interpreter, for the worker that interprets. Neither changes what a kernel computes."""
 
 from typing import Any
 

@@ -80,7 +80,7 @@ def test_any_check_and_text_come_back(
     found = replace(
         TOO_LARGE, status_reason=f"why: {text}", check=Check(relative, worst, bad_rows, bad_rows, repeatable, 4)
     )
-    header = replace(HEADER, command=text, device=replace(HEADER.device, copy_gbps=copy_gbps))
+    header = replace(HEADER, command=text, device=replace(HEADER.device, copy_gbps=copy_gbps, limits_differ=(text,)))
     kept = Run(header, (found,))
     assert same(asdict(kept), asdict(parse_run(dump_run(kept))))
 

@@ -251,3 +251,18 @@ def test_blocks_that_differ_from_the_drivers_are_a_warning() -> None:
     assert ["warning"] == [one.status for one in found]
     assert f"{odd.config_id} ({odd.occupancy.blocks_per_sm} computed, 99 by the driver)" in found[0].message
     assert not [one for one in verdicts(measured) if one.code == "driver-differs"]
+
+
+def test_a_gpu_with_other_limits_than_the_file_is_a_warning() -> None:
+    measured = h100_run()
+    line = "blocks per SM: the driver says 24, limits.json 32 for sm_90"
+    device = replace(measured.header.device, limits_differ=(line,))
+
+    found = [
+        one
+        for one in verdicts(replace(measured, header=replace(measured.header, device=device)))
+        if one.code == "limits-differ"
+    ]
+
+    assert ["warning"] == [one.status for one in found]
+    assert line in found[0].message

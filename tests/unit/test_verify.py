@@ -18,7 +18,7 @@ import pytest
 
 from ssdprof.kernels.errors import ConfigError
 from ssdprof.kernels.interface import Config, LaunchPlan, TensorMeta, TensorRef
-from ssdprof.profiling import verify_run
+from ssdprof.profiling import driver, verify_run
 from ssdprof.profiling.launch_file import launches_text, read_launches
 from ssdprof.profiling.limits import DRIVER_ATTRIBUTES, limits_for
 from ssdprof.profiling.model import Loaded
@@ -254,7 +254,8 @@ def test_the_target_launches_each_once_on_zeros_and_keeps_the_ids_of_those_that_
 
     kernel = FakeKernel()
     monkeypatch.setitem(sys.modules, "fake_kernels", SimpleNamespace(kernel=kernel))  # type: ignore[arg-type]
-    monkeypatch.setattr(measure, "_driver_blocks_per_sm", lambda *_: 4)
+    monkeypatch.setattr(measure, "cuda_driver", lambda: None)
+    monkeypatch.setattr(measure, "driver_blocks_per_sm", lambda *_: 4)
     tensors = {"x": TensorMeta((2, 3), "bfloat16")}
     plan = LaunchPlan("fake_kernels", "kernel", (5,), {"x_ptr": TensorRef("x", "bfloat16"), "n": 3}, {"num_warps": 2})
     bad = replace(plan, args={**plan.args, "n": 0})
@@ -273,8 +274,6 @@ def test_the_target_launches_each_once_on_zeros_and_keeps_the_ids_of_those_that_
 
 
 def test_driver_attributes_are_asked_by_the_numbers_of_cuda_h() -> None:
-    from ssdprof.profiling import ncu_target
-
     class Cuda:
         @staticmethod
         def cuInit(flags: int) -> int:  # noqa: N802  # CUDA's name
@@ -287,18 +286,30 @@ def test_driver_attributes_are_asked_by_the_numbers_of_cuda_h() -> None:
             value._obj.value = 1000 + number
             return device
 
-    found = ncu_target.driver_attributes(Cuda)
+    found = driver.driver_attributes(Cuda)
     assert len(DRIVER_ATTRIBUTES) == len(found)
     assert 1016 == found["CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT"]
     assert "CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK" not in found
-    assert {*DRIVER_ATTRIBUTES, ncu_target.SM_COUNT} == set(ncu_target.ATTRIBUTE_NUMBERS)
+    assert {*DRIVER_ATTRIBUTES, driver.SM_COUNT} == set(driver.ATTRIBUTE_NUMBERS)
     assert ctypes.sizeof(ctypes.c_int) == 4
+
+
+@pytest.mark.parametrize(("status", "expected"), [(0, 3), (1, None)])
+def test_blocks_per_sm_are_the_drivers_or_unknown_where_it_refuses(status: int, expected: int | None) -> None:
+    class Cuda:
+        @staticmethod
+        def cuOccupancyMaxActiveBlocksPerMultiprocessor(blocks: Any, function: Any, threads: Any, smem: Any) -> int:  # noqa: N802
+            assert (7, 128, 4096) == (function.value, threads.value, smem.value)
+            blocks._obj.value = 3
+            return status
+
+    assert expected == driver.driver_blocks_per_sm(Cuda, 7, 128, 4096)
 
 
 def test_attribute_numbers_are_those_of_tritons_cuda_h() -> None:
     import triton
 
-    from ssdprof.profiling.ncu_target import ATTRIBUTE_NUMBERS
+    from ssdprof.profiling.driver import ATTRIBUTE_NUMBERS
 
     header = Path(triton.__file__).parent / "backends" / "nvidia" / "include" / "cuda.h"
     if not header.exists():
