@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssdprof.cli.options import DEFAULT_ARCH, Json, Quiet, check_writable, grouped
+from ssdprof.cli.options import DEFAULT_ARCH, Json, Quiet, check_writable, grouped, option
 from ssdprof.kernels.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,12 +17,8 @@ if TYPE_CHECKING:
     from ssdprof.profiling.occupancy import Launch
 
 
-def _launch(*names: str, help: str, default: str | bool = False) -> Any:  # noqa: A002  # typer's own word
-    return typer.Option(*names, help=help, rich_help_panel="Launch", show_default=default)
-
-
-def _many(*names: str, help: str) -> Any:  # noqa: A002  # typer's own word
-    return typer.Option(*names, help=help, rich_help_panel="Many launches", show_default=False)
+_launch = partial(option, "Launch")
+_many = partial(option, "Many launches")
 
 
 @dataclass(frozen=True, slots=True)

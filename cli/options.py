@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
@@ -39,12 +40,13 @@ def normal_name(name: str) -> str:
     return OTHER_SPELLINGS.get(name, name)
 
 
-def _problem(*names: str, help: str, default: str | bool = False) -> Any:  # noqa: A002  # typer's own word
-    return typer.Option(*names, help=help, rich_help_panel="Problem", show_default=default)
+def option(panel: str, *names: str, help: str, default: str | bool = False) -> Any:  # noqa: A002  # typer's own word
+    """An option in a panel of the help. `default`: what the help says of it, or whether it shows the value."""
+    return typer.Option(*names, help=help, rich_help_panel=panel, show_default=default)
 
 
-def _target(*names: str, help: str, default: str | bool = True) -> Any:  # noqa: A002  # typer's own word
-    return typer.Option(*names, help=help, rich_help_panel="Target", show_default=default)
+_problem = partial(option, "Problem")
+_target = partial(option, "Target", default=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from ssdprof.cli.options import (
     check_writable,
     command_line,
     grouped,
+    option,
 )
 from ssdprof.kernels.errors import UsageError
 
@@ -28,12 +30,8 @@ VARIANTS = ("tile", "split", "both")
 SPACE_HELP = "mamba, tensorrt-llm-pr, vllm, wide, all, or a JSON or YAML file."
 
 
-def _configs(*names: str, help: str, default: str | bool = True) -> Any:  # noqa: A002  # typer's own word
-    return typer.Option(*names, help=help, rich_help_panel="Configs", show_default=default)
-
-
-def _results(*names: str, help: str, default: str | bool = False) -> Any:  # noqa: A002  # typer's own word
-    return typer.Option(*names, help=help, rich_help_panel="Results", show_default=default)
+_configs = partial(option, "Configs", default=True)
+_results = partial(option, "Results")
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssdprof.cli.options import Json, ProblemOptions, Quiet, TargetOptions, check_writable, grouped
+from ssdprof.cli.options import Json, ProblemOptions, Quiet, TargetOptions, check_writable, grouped, option
 from ssdprof.cli.sweep import SPACE_HELP, SpaceOptions
 from ssdprof.kernels.errors import SsdprofError, UsageError
 
@@ -27,12 +28,8 @@ class NothingToVerifyError(SsdprofError):
     """Neither a GPU nor a report to hold the figures against; says what to do."""
 
 
-def _configs(*names: str, help: str, default: str | bool = False) -> Any:  # noqa: A002  # typer's own word
-    return typer.Option(*names, help=help, rich_help_panel="Configs", show_default=default)
-
-
-def _ncu(*names: str, help: str, default: str | bool = False) -> Any:  # noqa: A002  # typer's own word
-    return typer.Option(*names, help=help, rich_help_panel="Nsight Compute", show_default=default)
+_configs = partial(option, "Configs")
+_ncu = partial(option, "Nsight Compute")
 
 
 @dataclass(frozen=True, slots=True)
