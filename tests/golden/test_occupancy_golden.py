@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ssdprof.cli.main import run as run_command
 from ssdprof.profiling.limits import limits_for
 from ssdprof.profiling.occupancy import Launch, Occupancy, occupancy
 from ssdprof.reports.occupancy import rule_sentence
@@ -221,3 +222,15 @@ def test_the_limits_are_the_calculators():
         )
 
     assert 13 == len(recorded)
+
+
+def test_every_field_and_sentence_that_verify_saw_on_the_gpu_equals_ncus(capsys):
+    code = run_command(
+        ["verify", "--ncu-report", str(HERE / "ncu_h100_ssdprof_launches.csv"), "--arch", "sm_90", "--json"]
+    )
+
+    answer = json.loads(capsys.readouterr().out)
+    assert (0, 144) == (code, answer["launches"])
+    assert {"rule_sentence", "shared_mem_config_bytes"} <= {one["figure"] for one in answer["agreements"]}
+    assert 13 == len(answer["agreements"])
+    assert all(one["equal"] == one["compared"] == 144 for one in answer["agreements"])
