@@ -234,3 +234,13 @@ def test_every_field_and_sentence_that_verify_saw_on_the_gpu_equals_ncus(capsys)
     assert {"rule_sentence", "shared_mem_config_bytes"} <= {one["figure"] for one in answer["agreements"]}
     assert 13 == len(answer["agreements"])
     assert all(one["equal"] == one["compared"] == 144 for one in answer["agreements"])
+
+
+def test_an_export_of_ncus_raw_page_is_read_as_ncu_wrote_it(capsys):
+    code = run_command(["verify", "--ncu-report", str(HERE / "ncu_h100_raw_page.csv"), "--json"])
+
+    answer = json.loads(capsys.readouterr().out)
+    assert (0, 3, "sm_90") == (code, answer["launches"], answer["arch"])
+    assert (
+        39 == sum(one["equal"] for one in answer["agreements"]) == sum(one["compared"] for one in answer["agreements"])
+    )
