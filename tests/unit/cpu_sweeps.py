@@ -1,0 +1,62 @@
+"""Sweeps of the fake kernel whose measuring worker uses the CPU; and the few samples that they take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from fake_kernel import FakeProblem, FakeSpec
+
+from ssdprof.kernels.interface import Config
+from ssdprof.profiling import sweep as sweep_module
+from ssdprof.profiling.model import Row, Run
+from ssdprof.profiling.request import Event, SweepRequest
+from ssdprof.profiling.sweep import _Sweep
+
+from .fake_runs import H100_GPU
+
+TIMEOUT_S = 60.0
+ROUNDS, SAMPLES_PER_ROUND = 2, 3
+REFINED = ROUNDS * SAMPLES_PER_ROUND
+SHARED_TOO_LARGE = "needs 300000 bytes of shared memory per block, sm_90 allows 232448"
+
+Events = list[Event]
+
+
+def request(*configs: Config, gpu: bool = True, **fields: Any) -> SweepRequest:
+    asked = SweepRequest(
+        spec=FakeSpec(),
+        problem=FakeProblem(),
+        space="fakes",
+        configs=configs,
+        arch="sm_90",
+        gpu=H100_GPU if gpu else None,
+        seed=7,
+        baseline=None,
+        jobs=2,
+        timeout_s=TIMEOUT_S,
+        command="ssdprof sweep",
+    )
+    return replace(asked, **fields)
+
+
+def swept(
+    asked: SweepRequest,
+    on_event: Callable[[Event], None] = lambda _: None,
+    on_run: Callable[[Run], None] = lambda _: None,
+) -> Run:
+    """A sweep whose measuring worker uses the CPU."""
+    return _Sweep(asked, on_event, on_run, "cpu", {}).run()
+
+
+def by_variant(run: Run) -> dict[str, Row]:
+    """The first row of each variant."""
+    return {row.config.variant: row for row in reversed(run.rows)}
+
+
+def take_few_samples(patch: pytest.MonkeyPatch) -> None:
+    """The finalists are timed again as often as `REFINED` says."""
+    patch.setattr(sweep_module, "FINAL_ROUNDS", ROUNDS)
+    patch.setattr(sweep_module, "FINAL_SAMPLES_PER_ROUND", SAMPLES_PER_ROUND)

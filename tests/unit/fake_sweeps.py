@@ -1,0 +1,46 @@
+"""The command around a made-up sweep: what it shall return, and what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ssdprof.profiling import device, store
+from ssdprof.profiling import sweep as sweep_module
+from ssdprof.profiling.device import GpuInfo
+from ssdprof.profiling.model import Run
+from ssdprof.profiling.request import Event, SweepRequest
+
+from .fake_runs import H100_GPU, compiled_run, h100_run
+
+Asked = list[SweepRequest]
+
+
+def fake_sweeps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
+    """Sweeps return the made-up H100 run, or without a GPU the compiled one; what they are asked is kept."""
+    requests: Asked = []
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(device, "gpus", lambda: (H100_GPU,))
+    monkeypatch.setattr(store, "recorded_runs", lambda: iter(()))
+    returns(monkeypatch, requests, lambda request: h100_run() if request.gpu else compiled_run())
+    return requests
+
+
+def returns(monkeypatch: pytest.MonkeyPatch, requests: Asked, result: Callable[[SweepRequest], Run]) -> None:
+    def sweep(request: SweepRequest, on_event: Callable[[Event], None], on_run: Callable[[Run], None]) -> Run:
+        requests.append(request)
+        on_event(Event("compiling", 0, len(request.configs), 0, None, None, None))
+        found = result(request)
+        on_run(replace(found, rows=found.rows[:1]))
+        on_run(found)
+        return found
+
+    monkeypatch.setattr(sweep_module, "sweep", sweep)
+
+
+def gpus(monkeypatch: pytest.MonkeyPatch, *found: GpuInfo) -> None:
+    monkeypatch.setattr(device, "gpus", lambda: found)
