@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -44,15 +44,6 @@ class _Session:
         self.tensors = {**self.inputs, spec.output_name(): self.out}
         self.on_gpu = device.startswith("cuda")
         self.flush = torch.empty(FLUSH_BYTES if self.on_gpu else 0, dtype=torch.int8, device=device)
-
-    def bind(self, plan: LaunchPlan) -> Callable[[], Any]:
-        """The launch as a call without arguments, which returns the compiled kernel."""
-        function = getattr(importlib.import_module(plan.module), plan.function)[plan.grid]
-        arguments = {
-            name: self.tensors[value.name] if isinstance(value, TensorRef) else value
-            for name, value in plan.args.items()
-        }
-        return lambda: function(**arguments, **plan.options)
 
     def synchronize(self) -> None:
         if self.on_gpu:
@@ -130,7 +121,7 @@ def prepare(spec: KernelSpec, problem: Any, device: str, seed: int) -> Prepared:
 def measure(plan: LaunchPlan) -> Measurement:
     """Checks the launch's output several times and times it. Raises what the launch raises."""
     session = _prepared()
-    launch = session.bind(plan)
+    launch = bind(plan, session.tensors)
     compiled = launch()
     session.synchronize()
     check, samples_ms = session.check(launch, lambda: session.quick_ms(launch))
@@ -140,9 +131,18 @@ def measure(plan: LaunchPlan) -> Measurement:
 def resample(plan: LaunchPlan, samples: int) -> tuple[float, ...]:
     """Latencies of `samples` more launches, after one that is not counted."""
     session = _prepared()
-    launch = session.bind(plan)
+    launch = bind(plan, session.tensors)
     launch()
     return session.time_ms(launch, samples)
+
+
+def bind(plan: LaunchPlan, tensors: Mapping[str, torch.Tensor]) -> Callable[[], Any]:
+    """The launch on these tensors as a call without arguments, which returns the compiled kernel."""
+    function = getattr(importlib.import_module(plan.module), plan.function)[plan.grid]
+    arguments = {
+        name: tensors[value.name] if isinstance(value, TensorRef) else value for name, value in plan.args.items()
+    }
+    return lambda: function(**arguments, **plan.options)
 
 
 def _prepared() -> _Session:

@@ -6,17 +6,16 @@ worker calls `prepare` and `launch_once`; Nsight Compute starts a process that c
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
-from ssdprof.kernels.interface import LaunchPlan, TensorMeta, TensorRef
+from ssdprof.kernels.interface import LaunchPlan, TensorMeta
 from ssdprof.profiling.driver import cuda_driver, driver_attributes
 from ssdprof.profiling.launch_file import read_launches
-from ssdprof.profiling.measure import loaded
+from ssdprof.profiling.measure import bind, loaded
 from ssdprof.profiling.model import Loaded
 
 _tensors: dict[str, torch.Tensor] = {}
@@ -32,11 +31,7 @@ def prepare(tensors: Mapping[str, TensorMeta], device: str) -> dict[str, int]:
 
 def launch_once(plan: LaunchPlan) -> Loaded:
     """Launches `plan` and waits for it; what the driver says of the kernel. Raises what the launch raises."""
-    function = getattr(importlib.import_module(plan.module), plan.function)[plan.grid]
-    arguments = {
-        name: _tensors[value.name] if isinstance(value, TensorRef) else value for name, value in plan.args.items()
-    }
-    compiled = function(**arguments, **plan.options)
+    compiled = bind(plan, _tensors)()
     if any(tensor.is_cuda for tensor in _tensors.values()):
         torch.cuda.synchronize()
     return loaded(compiled)

@@ -24,21 +24,9 @@ from ssdprof.profiling.verify_run import VerifyRequest, spread, verify
 from ssdprof.reports.occupancy import rule_sentence
 
 from .fake_ncu import FakeNcu
-from .fake_runs import H100_GPU
+from .fake_runs import H100_ATTRIBUTES, H100_GPU
 
-H100_ATTRIBUTES = {
-    "CU_DEVICE_ATTRIBUTE_WARP_SIZE": 32,
-    "CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK": 1024,
-    "CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR": 2048,
-    "CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR": 32,
-    "CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK": 65536,
-    "CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR": 65536,
-    "CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK": 49152,
-    "CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN": 232448,
-    "CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR": 233472,
-    "CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK": 1024,
-    "CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT": 132,
-}
+ATTRIBUTES_AND_SMS = {**H100_ATTRIBUTES, "CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT": 132}
 
 
 def test_configs_are_spread_over_the_whole_list() -> None:
@@ -217,7 +205,7 @@ def request(*launches: Mapping[str, Any], ncu: bool = False, notes: tuple[str, .
 
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "fake_gpu.py").write_text(FAKES.format(attributes=H100_ATTRIBUTES))
+    (tmp_path / "fake_gpu.py").write_text(FAKES.format(attributes=ATTRIBUTES_AND_SMS))
     monkeypatch.syspath_prepend(str(tmp_path))
     for name, function in (("_COMPILE", "compile_launch"), ("_PREPARE", "prepare"), ("_LAUNCH", "launch_once")):
         monkeypatch.setattr(verify_run, name, f"fake_gpu:{function}")
@@ -240,7 +228,7 @@ def test_the_driver_alone_agrees_on_blocks_registers_and_limits() -> None:
 
 
 def test_a_driver_that_disagrees_is_a_difference(tmp_path: Path) -> None:
-    attributes = {**H100_ATTRIBUTES, "CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR": 24}
+    attributes = {**ATTRIBUTES_AND_SMS, "CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR": 24}
     (tmp_path / "fake_gpu.py").write_text(FAKES.format(attributes=attributes))
     found = verify(request({}, {"blocks": 5}), nobody)
     assert "differs" == found.status
