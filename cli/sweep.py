@@ -53,8 +53,7 @@ class SpaceOptions:
 
         if self.variant is not None and self.variant not in VARIANTS:
             raise UsageError(f"unknown variant {self.variant!r}: one of {', '.join(VARIANTS)}")
-        variants = VARIANTS[:2] if self.variant == "both" else (self.variant,)
-        return tuple(config for one in variants for config in space(self.space, dstate=dstate, variant=one).configs)
+        return space(self.space, dstate=dstate, variant=self.variant).configs
 
     def baseline_config(self, spec: KernelSpec, problem: Any) -> Config:
         """The baseline that the user named, else the kernel's own. Raises ConfigError or RunError."""

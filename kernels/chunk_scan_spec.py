@@ -45,7 +45,7 @@ class ChunkScan:
             raise ConfigError(f"unknown variant {config.variant!r}: one of {', '.join(self.variants)}")
         if config.block_dstate is None:
             config = replace(config, block_dstate=whole_state_tile(problem.dstate))
-        blocks = self._grid_blocks(config, problem)
+        blocks = self.launch(problem, config).grid_blocks
         if blocks > INT32_MAX:
             raise ConfigError(f"the launch has {blocks} blocks, CUDA takes at most {INT32_MAX}: choose larger tiles")
         rows = max(problem.chunk_size, config.block_m) * max(problem.nheads * problem.headdim, problem.chunk_size)
@@ -160,11 +160,6 @@ class ChunkScan:
         states = metas["states"].numel * DTYPE_BYTES["float32"]
         output = 2 * metas["out"].size_bytes + metas["out"].numel * DTYPE_BYTES["float32"]
         return inputs + max(states, output) + WORKSPACE_BYTES
-
-    def _grid_blocks(self, config: Config, problem: ChunkScanProblem) -> int:
-        p = problem
-        tiles = -(-p.headdim // config.block_n) * -(-p.chunk_size // config.block_m)
-        return tiles * p.batch * p.nchunks * p.nheads
 
     @staticmethod
     def _packed(problem: ChunkScanProblem, generator: torch.Generator, device: str) -> torch.Tensor:

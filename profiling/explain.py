@@ -47,6 +47,7 @@ def explain(request: ExplainRequest, on_event: Callable[[Event], None]) -> Expla
     configs = tuple(dict.fromkeys([config, *(member for group in groups.values() for member in group)]))
     run = sweep(replace(request.sweep, configs=configs, gpu=None), on_event, lambda _: None)
     source = _latency_run(run, request.run)
+    how = "measured" if source is request.run else "recorded"
     known = {row.config_id: row for row in source.rows} if source else {}
     rows = {row.config_id: _with_measured(row, known.get(row.config_id)) for row in run.rows}
     return Explanation(
@@ -56,7 +57,7 @@ def explain(request: ExplainRequest, on_event: Callable[[Event], None]) -> Expla
             Neighbours(parameter, tuple(rows[config_id(member)] for member in group))
             for parameter, group in groups.items()
         ),
-        latency_source=_name(source, measured=source is request.run) if source else None,
+        latency_source=f"{how} on {source.header.provenance}" if source else None,
     )
 
 
@@ -81,9 +82,3 @@ def _with_measured(row: Row, known: Row | None) -> Row:
         speedup_vs_baseline=known.speedup_vs_baseline,
         tied_with_best=known.tied_with_best,
     )
-
-
-def _name(run: Run, *, measured: bool) -> str:
-    header = run.header
-    how = "measured" if measured else "recorded"
-    return f"{how} on {header.device.name}, driver {header.device.driver}, Triton {header.triton}, {header.date[:10]}"

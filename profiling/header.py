@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
+from datetime import datetime, timezone
 from importlib.metadata import version
 
 from ssdprof.profiling.model import Device, Prepared, RunHeader
 from ssdprof.profiling.request import SweepRequest
 
 
-def run_header(request: SweepRequest, prepared: Prepared | None, date: str, baseline_id: str | None) -> RunHeader:
-    """The header of a sweep begun at `date` (ISO 8601); `prepared` None: no GPU was reached."""
+def run_header(request: SweepRequest, baseline_id: str | None) -> RunHeader:
+    """The header of a sweep that begins now; what only the measuring worker knows is added by `with_prepared`."""
     gpu, work = request.gpu, request.spec.work(request.problem)
     return RunHeader(
         kernel=request.spec.name,
@@ -22,20 +24,28 @@ def run_header(request: SweepRequest, prepared: Prepared | None, date: str, base
             name=gpu.name if gpu else None,
             driver=gpu.driver if gpu else None,
             cuda=gpu.cuda if gpu else None,
-            num_sms=prepared.num_sms if prepared else None,
-            memory_bytes=prepared.memory_bytes if prepared else None,
-            l2_bytes=prepared.l2_bytes if prepared else None,
-            copy_gbps=prepared.copy_gbps if prepared else None,
-            limits_differ=prepared.limits_differ if prepared else (),
         ),
         triton=version("triton"),
         torch=version("torch"),
         python=platform.python_version(),
         ssdprof=version("ssdprof"),
         seed=request.seed,
-        date=date,
+        date=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         command=request.command,
         baseline_id=baseline_id,
         bytes_min=work.bytes_min,
         flops=work.flops,
     )
+
+
+def with_prepared(header: RunHeader, prepared: Prepared) -> RunHeader:
+    """The header with what the device said when it was made ready."""
+    device = replace(
+        header.device,
+        num_sms=prepared.num_sms,
+        memory_bytes=prepared.memory_bytes,
+        l2_bytes=prepared.l2_bytes,
+        copy_gbps=prepared.copy_gbps,
+        limits_differ=prepared.limits_differ,
+    )
+    return replace(header, device=device)

@@ -33,15 +33,14 @@ class _Session:
     """Inputs, reference and buffers of one problem on one device."""
 
     def __init__(self, spec: KernelSpec, problem: Any, device: str, seed: int) -> None:
-        self.device = device
         self.tolerances = spec.tolerances(problem)
-        self.inputs = spec.make_inputs(problem, device, seed)
-        self.reference = spec.reference(problem, self.inputs)
+        inputs = spec.make_inputs(problem, device, seed)
+        self.reference = spec.reference(problem, inputs)
         self.norm_rms = row_norm_rms(self.reference)
         meta = spec.tensors(problem)[spec.output_name()]
         self.out = torch.empty(meta.shape, dtype=getattr(torch, meta.dtype), device=device)
         self.first = torch.empty_like(self.out)
-        self.tensors = {**self.inputs, spec.output_name(): self.out}
+        self.tensors = {**inputs, spec.output_name(): self.out}
         self.on_gpu = device.startswith("cuda")
         self.flush = torch.empty(FLUSH_BYTES if self.on_gpu else 0, dtype=torch.int8, device=device)
 

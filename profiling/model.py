@@ -173,6 +173,12 @@ class RunHeader:
     flops: int
     interrupted: bool = False
 
+    @property
+    def provenance(self) -> str:
+        """Where and when a measured run was measured: device, driver, Triton, date."""
+        driver = f", driver {self.device.driver}" if self.device.driver else ""
+        return f"{self.device.name}{driver}, Triton {self.triton}, {self.date[:10]}"
+
     def comparable(self, other: RunHeader) -> bool:
         """Whether latencies of the other run are of the same kernel source, problem and architecture."""
         ours = (self.kernel, self.kernel_hash, self.problem, self.device.arch)

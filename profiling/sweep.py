@@ -10,7 +10,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timezone
 from typing import Any
 
 from ssdprof.kernels.config import config_id
@@ -18,7 +17,7 @@ from ssdprof.kernels.errors import ConfigError
 from ssdprof.kernels.interface import Config, LaunchPlan
 from ssdprof.profiling.check import judge
 from ssdprof.profiling.device import sm_clock_mhz
-from ssdprof.profiling.header import run_header
+from ssdprof.profiling.header import run_header, with_prepared
 from ssdprof.profiling.limits import limits_for
 from ssdprof.profiling.model import Compiled, Measurement, Prepared, Row, Run, Status
 from ssdprof.profiling.occupancy import LaunchError, occupancy
@@ -40,7 +39,6 @@ _COMPILE = "ssdprof.profiling.compiler:compile_launch"
 _PREPARE = "ssdprof.profiling.measure:prepare"
 _MEASURE = "ssdprof.profiling.measure:measure"
 _RESAMPLE = "ssdprof.profiling.measure:resample"
-_OUT_OF_RESOURCES = ("OutOfResources", "OutOfResourcesError")
 
 
 def sweep(request: SweepRequest, on_event: Callable[[Event], None], on_run: Callable[[Run], None]) -> Run:
@@ -82,9 +80,8 @@ class _Sweep:
         self.measurer = Worker({**env, "CUDA_VISIBLE_DEVICES": gpu.visible}) if gpu else None
         self.workers = [*self.compilers, *([self.measurer] if self.measurer else [])]
         self.ready = False
-        self.prepared: Prepared | None = None
         self.prepare_failure = ""
-        self.date = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        self.header = run_header(request, self.baseline_id)
         self.compiled = self.measured = 0
         self.interrupted = False
         self.saved_s = self.phase_start_s = time.monotonic()
@@ -180,11 +177,10 @@ class _Sweep:
         self.rows[name] = row
 
     def _with_compiled(self, row: Row, compiled: Compiled) -> Row:
-        num_sms = self.prepared.num_sms if self.prepared else None
         return replace(
             row,
             compiled=compiled,
-            occupancy=occupancy(compiled.launch, self.limits, num_sms=num_sms),
+            occupancy=occupancy(compiled.launch, self.limits, num_sms=self.header.device.num_sms),
             status_reason=NOT_MEASURED_YET if self.measurer else COMPILED_ONLY,
         )
 
@@ -194,7 +190,7 @@ class _Sweep:
         if isinstance(outcome, Failure):
             self.prepare_failure = outcome.line
         else:
-            self.prepared, self.ready = outcome, True
+            self.header, self.ready = with_prepared(self.header, outcome), True
 
     def _set_measured(self, name: str, outcome: Measurement | Failure) -> None:
         self.measured += 1
@@ -218,14 +214,14 @@ class _Sweep:
 
     def _fail_measured(self, name: str, failure: Failure) -> None:
         self._fail(name, failure, "launch-error")
-        if failure.error not in _OUT_OF_RESOURCES and self.measurer:
+        if self.measurer and not failure.out_of_resources:
             self.measurer.kill()  # a fault poisons the CUDA context: the next config gets a new process
             self.ready = False
 
     def _fail(self, name: str, failure: Failure, status: Status) -> None:
         if failure.kind == "timeout":
             status = "timeout"
-        elif failure.error in _OUT_OF_RESOURCES:
+        elif failure.out_of_resources:
             status = "out-of-resources"
         self.rows[name] = replace(self.rows[name], status=status, status_reason=failure.line, check=None, timing=None)
 
@@ -272,10 +268,8 @@ class _Sweep:
         return names
 
     def _so_far(self) -> Run:
-        header = run_header(self.request, self.prepared, self.date, self.baseline_id)
-        return Run(
-            header=replace(header, interrupted=self.interrupted), rows=rank(list(self.rows.values()), self.baseline_id)
-        )
+        header = replace(self.header, interrupted=self.interrupted)
+        return Run(header=header, rows=rank(list(self.rows.values()), self.baseline_id))
 
     def _tell_and_save(self) -> None:
         measuring = self.measurer is not None and not self.prepare_failure

@@ -5,8 +5,6 @@ Figures that are ours come from compiling alone, as they do without a GPU.
 
 from __future__ import annotations
 
-import os
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +32,7 @@ from ssdprof.profiling.verify import (
     against_refusal,
     missing_metrics,
 )
-from ssdprof.profiling.worker import Failure, Worker, wait_any
+from ssdprof.profiling.worker import Failure, Worker, child_env, python_command, wait_any
 
 PREPARE_TIMEOUT_S = 600.0
 NCU_START_S, NCU_LAUNCH_S = 300.0, 10.0
@@ -43,7 +41,7 @@ _TICK_S = 0.2
 _COMPILE = "ssdprof.profiling.compiler:compile_launch"
 _PREPARE = "ssdprof.profiling.ncu_target:prepare"
 _LAUNCH = "ssdprof.profiling.ncu_target:launch_once"
-_OUT_OF_RESOURCES = ("OutOfResources", "OutOfResourcesError")
+_TARGET = "from ssdprof.profiling.ncu_target import main; main(*sys.argv[1:])"
 
 OnStep = Callable[[str, int, int], None]
 """Hears what is being done, and how many of how many are."""
@@ -162,7 +160,7 @@ def _launch(
     request: VerifyRequest, plans: Mapping[str, LaunchPlan], device: str, on_step: OnStep
 ) -> tuple[dict[str, int], dict[str, Loaded | Failure]]:
     """The driver's attributes, and what it says of each kernel once launched, or why it was not."""
-    worker = Worker({"TRITON_INTERPRET": None, "CUDA_VISIBLE_DEVICES": request.gpu.visible})
+    worker = Worker(_gpu_env(request.gpu))
     tensors = dict(request.spec.tensors(request.problem))
     attributes: dict[str, int] = {}
     found: dict[str, Loaded | Failure] = {}
@@ -177,7 +175,7 @@ def _launch(
                     return attributes, {name: found.get(name, why) for name in plans}
                 attributes, ready = prepared, True
             outcome = _run(worker, _LAUNCH, plan, timeout_s=request.timeout_s)
-            if isinstance(outcome, Failure) and outcome.error not in _OUT_OF_RESOURCES:
+            if isinstance(outcome, Failure) and not outcome.out_of_resources:
                 worker.kill()  # a fault poisons the CUDA context: the next launch gets a new process
                 ready = False
             found[name] = outcome
@@ -203,7 +201,7 @@ def _is_refusal(ours: Ours, failure: Failure) -> bool:
     """Whether a failed launch says that a block does not fit; a fault or a timeout says nothing of that."""
     if failure.kind != "error":
         return False
-    return failure.error in _OUT_OF_RESOURCES or bool(ours.occupancy.cannot_launch)
+    return failure.out_of_resources or bool(ours.occupancy.cannot_launch)
 
 
 def _ncu(
@@ -222,10 +220,10 @@ def _ncu(
         todo.write_text(launches_text(request.spec.tensors(request.problem), launched), encoding="utf-8")
         found = profile(
             ncu,
-            _target(str(todo), str(done), device),
+            [*python_command(_TARGET), str(todo), str(done), device],
             kernels={plan.function for plan in launched.values()},
             folder=folder,
-            env=_environment(request.gpu),
+            env=child_env(_gpu_env(request.gpu)),
             timeout_s=max(request.timeout_s, NCU_START_S + NCU_LAUNCH_S * len(launched)),
             runner=runner,
         )
@@ -247,11 +245,6 @@ def _ncu_notes(found: Profile, lost: set[str]) -> list[str]:
     return notes
 
 
-def _target(launches: str, launched: str, device: str) -> list[str]:
-    code = f"import sys; sys.path[:] = {sys.path!r}; from ssdprof.profiling.ncu_target import main; main(*sys.argv[1:])"
-    return [sys.executable, "-c", code, launches, launched, device]
-
-
-def _environment(gpu: GpuInfo) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    return {**kept, "CUDA_VISIBLE_DEVICES": gpu.visible}
+def _gpu_env(gpu: GpuInfo) -> dict[str, str | None]:
+    """What a process that launches on `gpu` has otherwise than this one."""
+    return {"TRITON_INTERPRET": None, "CUDA_VISIBLE_DEVICES": gpu.visible}

@@ -41,12 +41,28 @@ class Failure:
         text = first_line(self.message)
         return f"{self.error}: {text}" if self.kind == "error" else text
 
+    @property
+    def out_of_resources(self) -> bool:
+        """Whether the launch needs more than the GPU has, as Triton or this project's compiler says."""
+        return self.error in ("OutOfResources", "OutOfResourcesError")
+
 
 def first_line(message: str, length: int = 240) -> str:
     """The first line of `message` that says something, cut at `length` characters."""
     lines = (line.strip() for line in message.splitlines())
     line = next((line for line in lines if line), "no message")
     return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def python_command(statements: str) -> list[str]:
+    """The command of a Python process that runs `statements` with this interpreter and its module path."""
+    return [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {statements}"]
+
+
+def child_env(changes: Mapping[str, str | None]) -> dict[str, str]:
+    """The environment of this process with `changes` laid over it; None removes a variable."""
+    merged = {**os.environ, **changes}
+    return {name: value for name, value in merged.items() if value is not None}
 
 
 class Worker:
@@ -109,16 +125,11 @@ class Worker:
         return self.task is not None and time.monotonic() > self._deadline_s
 
     def _start(self) -> None:
-        env = {**os.environ, **{name: value for name, value in self._env.items() if value is not None}}
-        for name, value in self._env.items():
-            if value is None:
-                env.pop(name, None)
         ours, theirs = socket.socketpair()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process, in kill)
-        code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({theirs.fileno()})"
         self._process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            env=env,
+            python_command(f"from {__name__} import serve; serve({theirs.fileno()})"),
+            env=child_env(self._env),
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=self._stderr,

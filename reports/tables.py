@@ -42,7 +42,7 @@ def header(run: Run, recorded: Run | None = None) -> RenderableType:
     space = f"{run.header.space} ({len(run.rows)} configs)"
     lines = [*source_lines(run.header), ("space", space), ("device", device_text(run.header.device))]
     if not run.measured and recorded is not None:
-        lines.append(("recorded", f"latencies are of {recorded_text(recorded)}"))
+        lines.append(("recorded", f"latencies are of {recorded.header.provenance}"))
     return label_grid(lines)
 
 
@@ -76,13 +76,6 @@ def device_text(device: Device) -> str:
         f"copies {device.copy_gbps:.0f} GB/s" if device.copy_gbps else "",
     ]
     return ", ".join(detail for detail in details if detail)
-
-
-def recorded_text(recorded: Run) -> str:
-    """Where and when recorded latencies were measured: device, driver, Triton, date."""
-    device = recorded.header.device
-    driver = f", driver {device.driver}" if device.driver else ""
-    return f"{device.name}{driver}, Triton {recorded.header.triton}, {recorded.header.date[:10]}"
 
 
 def ranked_table(run: Run, *, recorded: Run | None = None, top: int | None = None) -> RenderableType:

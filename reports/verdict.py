@@ -15,7 +15,7 @@ from rich.text import Text
 from ssdprof.profiling.model import Row, Run
 from ssdprof.profiling.rank import spearman
 from ssdprof.reports.columns import error_text, latency_text, pct_text
-from ssdprof.reports.tables import compiled_rows, recorded_text
+from ssdprof.reports.tables import compiled_rows
 
 MIN_PAIRS = 5
 LOOSE, STRONG = 0.4, 0.7
@@ -244,7 +244,7 @@ def _floor(best: Row, run: Run) -> list[Verdict]:
 def _not_measured(run: Run, recorded: Run | None) -> Verdict:
     message = f"No latency was measured here: the configs were compiled for {run.header.device.arch} without a GPU."
     if recorded is not None:
-        message += f" Latencies are those recorded on {recorded_text(recorded)}."
+        message += f" Latencies are those recorded on {recorded.header.provenance}."
     return Verdict("note", "not-measured", message + " Run the same command on a machine with a GPU to measure.")
 
 
