@@ -7,13 +7,9 @@ goes wrong inside comes back as a `Failure`; a dead or late worker is a `Failure
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import importlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -21,10 +17,11 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Literal
 
+from ssdprof.profiling.fork_server import ForkServer, function_named
+
 FailureKind = Literal["error", "crashed", "timeout"]
 _STDERR_TAIL_BYTES = 4000
 _EXIT_S = 20.0
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,12 @@ class Failure:
 
     @property
     def out_of_resources(self) -> bool:
-        """Whether the launch needs more than the GPU has, as Triton or this project's compiler says."""
+        """Whether it needs more than the GPU has, as Triton, this project's compiler or torch says."""
+        return self.too_much_shared_memory or self.error == "OutOfMemoryError"
+
+    @property
+    def too_much_shared_memory(self) -> bool:
+        """Whether it was refused before it was launched, so that the process is as good as before."""
         return self.error in ("OutOfResources", "OutOfResourcesError")
 
 
@@ -54,22 +56,16 @@ def first_line(message: str, length: int = 240) -> str:
     return line if len(line) <= length else line[: length - 1] + "…"
 
 
-def python_command(statements: str) -> list[str]:
-    """The command of a Python process that runs `statements` with this interpreter and its module path."""
-    return [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {statements}"]
-
-
-def child_env(changes: Mapping[str, str | None]) -> dict[str, str]:
-    """The environment of this process with `changes` laid over it; None removes a variable."""
-    merged = {**os.environ, **changes}
-    return {name: value for name, value in merged.items() if value is not None}
-
-
 class Worker:
-    """One child process. `env` is laid over this process's environment; None removes a variable."""
+    """One child process, forked from `server` or from one of its own that has imported nothing.
 
-    def __init__(self, env: Mapping[str, str | None] | None = None) -> None:
+    `env` is laid over this process's environment; None removes a variable.
+    """
+
+    def __init__(self, env: Mapping[str, str | None] | None = None, server: ForkServer | None = None) -> None:
         self._env = dict(env or {})
+        self._owns_server = server is None
+        self._server = server or ForkServer(self._env)
         self._deadline_s = float("inf")
         self._started = False
         self.task: Any = None
@@ -89,19 +85,15 @@ class Worker:
 
     def kill(self) -> None:
         """Ends the process and what it started, such as ptxas, whatever they do; the next task starts a new one."""
-        if not self._started:
-            return
-        if self.task is None:  # waits for a task, so SIGTERM ends it at once, and a coverage tool can save what it saw
-            self._process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_EXIT_S)
-        with contextlib.suppress(ProcessLookupError):  # nothing of the group is left
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self._connection.close()
-        self._stderr.close()
-        self._started = False
-        self.task = None
+        if self._started:
+            # One that waits for a task gets SIGTERM first, so that a coverage tool can save what it saw.
+            self._server.kill(self._token, grace_s=_EXIT_S if self.task is None else 0.0)
+            self._connection.close()
+            self._stderr.close()
+            self._started = False
+            self.task = None
+        if self._owns_server:
+            self._server.close()
 
     def outcome(self) -> Any:
         """The result of the running task, or a Failure, once `wait_any` has named this worker."""
@@ -127,24 +119,15 @@ class Worker:
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process, in kill)
-        self._process = subprocess.Popen(
-            python_command(f"from {__name__} import serve; serve({theirs.fileno()})"),
-            env=child_env(self._env),
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=self._stderr,
-            stderr=self._stderr,
-            start_new_session=True,  # a group of its own, to be ended as a whole; Ctrl-C reaches the parent alone
-        )
+        self._token = self._server.fork(f"{__name__}:serve", theirs.fileno(), self._stderr.fileno(), self._env)
         theirs.close()
         self._connection = Connection(ours.detach())
         self._started = True
 
     def _last_words(self) -> str:
         """How the process ended and the last thing it printed."""
-        try:
-            code = self._process.wait(_EXIT_S)
-        except subprocess.TimeoutExpired:
+        code = self._server.wait(self._token, _EXIT_S)
+        if code is None:
             how = "the worker closed its connection"
         else:
             how = f"the worker was ended by {_signal(-code)}" if code < 0 else f"the worker exited with code {code}"
@@ -162,19 +145,15 @@ def wait_any(workers: Sequence[Worker], timeout_s: float) -> list[Worker]:
 
 
 def serve(fd: int) -> None:
-    """The child's side: runs tasks until the parent closes the connection or dies. Ctrl-C is the parent's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    """The child's side: runs tasks until the parent closes the connection or dies."""
     connection = Connection(fd)
     while True:
         try:
             function, args = connection.recv()
         except EOFError:
             return
-        module, _, name = function.partition(":")
         try:
-            answer = (True, getattr(importlib.import_module(module), name)(*args))
+            answer = (True, function_named(function)(*args))
         except Exception as error:  # the parent judges it: a task's failure is a row's reason
             answer = (False, _as_answer(error))
         try:

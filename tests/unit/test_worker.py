@@ -241,7 +241,7 @@ def test_a_worker_that_died_between_two_tasks_fails_the_next_one_and_no_more(wor
 def test_an_idle_worker_ends_by_itself_when_the_connection_does(worker: Worker) -> None:
     call(worker, os.getpid)
     worker._connection.close()
-    assert 0 == worker._process.wait(TIMEOUT_S)
+    assert 0 == worker._server.wait(worker._token, TIMEOUT_S)
 
 
 def test_ctrl_c_does_not_reach_a_task(worker: Worker) -> None:

@@ -117,3 +117,11 @@ def interrupt_itself(result: str) -> str:
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(0.05)
     return result
+
+
+def has_module(name: str) -> bool:
+    return name in sys.modules
+
+
+def read_text(path: str) -> str:
+    return Path(path).read_text()

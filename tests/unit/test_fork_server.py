@@ -1,0 +1,124 @@
+"""The process that workers are forked from: what it has loaded they have, and what they do is not its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import worker_tasks
+
+from ssdprof.profiling.fork_server import ForkServer, child_env, function_named
+from ssdprof.profiling.worker import Worker, wait_any
+
+TIMEOUT_S = 60.0
+
+
+@pytest.fixture
+def server() -> Iterator[ForkServer]:
+    server = ForkServer()
+    yield server
+    server.close()
+
+
+def call(worker: Worker, function: str, *args: Any) -> Any:
+    worker.submit("the task", function, *args, timeout_s=TIMEOUT_S)
+    while not wait_any([worker], 1.0):
+        pass
+    return worker.outcome()
+
+
+def is_gone(pid: int) -> bool:
+    deadline_s = time.monotonic() + 10.0
+    while time.monotonic() < deadline_s:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_workers_have_what_the_server_loaded_before_they_were_forked_and_nothing_else(server: ForkServer) -> None:
+    before = Worker(server=server)
+    assert not call(before, "worker_tasks:has_module", "xml.dom.minidom")
+    server.preload("importlib:import_module", "xml.dom.minidom")
+    after = Worker(server=server)
+    assert call(after, "worker_tasks:has_module", "xml.dom.minidom")
+    assert not call(before, "worker_tasks:has_module", "xml.dom.minidom")
+
+
+def test_what_cannot_be_loaded_is_the_workers_failure_alone(server: ForkServer) -> None:
+    server.preload("no_such_module:warm_up")
+    worker = Worker(server=server)
+    assert 5 == call(worker, "worker_tasks:add", 2, 3)
+    assert "ModuleNotFoundError: No module named 'no_such_module'" == call(worker, "no_such_module:warm_up").line
+
+
+def test_each_worker_has_an_environment_of_its_own(server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (Worker({"SSDPROF_TEST": value}, server) for value in ("one", "other"))
+    assert ["one"] == call(one, "worker_tasks:environment", ["SSDPROF_TEST"])
+    monkeypatch.setenv("SSDPROF_TEST_LATER", "set after the server began")
+    assert ["other", "set after the server began"] == call(
+        other, "worker_tasks:environment", ["SSDPROF_TEST", "SSDPROF_TEST_LATER"]
+    )
+
+
+def test_a_worker_works_where_the_caller_does(
+    server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert os.getcwd() == call(Worker(server=server), "os:getcwd")
+    monkeypatch.chdir(tmp_path)
+    assert str(tmp_path) == call(Worker(server=server), "os:getcwd")
+
+
+def test_closing_ends_all_workers_and_what_they_started_in_no_time(server: ForkServer, tmp_path: Path) -> None:
+    workers = [Worker(server=server) for _ in range(8)]
+    pids = [call(worker, "os:getpid") for worker in workers]
+    workers[0].submit("hang", "worker_tasks:hang_in_a_program", str(tmp_path / "pid"), timeout_s=TIMEOUT_S)
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        time.sleep(0.02)
+    start_s = time.monotonic()
+    server.close()
+    assert time.monotonic() - start_s < 4.0
+    assert all(map(is_gone, [*pids, int((tmp_path / "pid").read_text())]))
+
+
+def test_a_server_that_was_killed_takes_its_workers_along_and_starts_again(server: ForkServer) -> None:
+    worker = Worker(server=server)
+    pid = call(worker, "os:getpid")
+    assert server._process is not None
+    os.kill(server._process.pid, signal.SIGKILL)
+    assert is_gone(pid)
+    assert "the worker closed its connection" == call(worker, "worker_tasks:add", 2, 3).line
+    assert 5 == call(worker, "worker_tasks:add", 2, 3)
+
+
+def test_a_server_that_was_closed_starts_again_and_closing_it_twice_is_fine(server: ForkServer) -> None:
+    server.close()
+    worker = Worker(server=server)
+    assert 5 == call(worker, "worker_tasks:add", 2, 3)
+    server.close()
+    server.close()
+
+
+def test_the_kernel_ends_a_worker_before_the_program_that_measures(server: ForkServer) -> None:
+    ours = int(Path("/proc/self/oom_score_adj").read_text())
+    theirs = int(call(Worker(server=server), "worker_tasks:read_text", "/proc/self/oom_score_adj"))
+    assert ours < theirs
+
+
+def test_none_takes_a_variable_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSDPROF_TEST", "there")
+    assert "SSDPROF_TEST" not in child_env({"SSDPROF_TEST": None})
+    assert "here" == child_env({"SSDPROF_TEST": "here"})["SSDPROF_TEST"]
+
+
+def test_a_function_is_found_by_its_name() -> None:
+    assert worker_tasks.add is function_named("worker_tasks:add")
