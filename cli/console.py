@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -19,6 +22,9 @@ DOING = {
     "measuring": "checking and timing",
     "refining": "timing the best again, in turns",
 }
+BAR_WIDTH = 12
+LINES_APART_S = 10.0
+"""Where there is no terminal: how long after one line of progress the next may follow within a phase."""
 
 
 def stdout() -> Console:
@@ -46,29 +52,34 @@ def version_line() -> str:
 
 
 class ProgressBar:
-    """What is happening, how far, the best so far and the time left: a bar on a terminal, a line a phase elsewhere."""
+    """What is happening, how far, the best so far and the time left.
 
-    def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
+    On a terminal a bar in one line. Elsewhere plain lines: one as each phase begins, and within a phase one at most
+    every 10 s of what `clock` counts.
+    """
+
+    def __init__(
+        self, *, quiet: bool = False, console: Console | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._console = console or stderr()
         self._quiet = quiet
+        self._clock = clock
         self._phase = ""
+        self._told_s = 0.0
         self._progress: Progress | None = None
         self._task: TaskID | None = None
 
     def __enter__(self) -> ProgressBar:
         """Shows the bar, on a terminal."""
         if not self._quiet and self._console.is_terminal:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+            from rich.progress import BarColumn, Progress, TextColumn
 
             self._progress = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[detail]}"),
+                BarColumn(bar_width=BAR_WIDTH),
+                TextColumn("{task.description}", markup=False),
                 console=self._console,
                 transient=True,
             )
-            self._task = self._progress.add_task("starting", total=None, detail="")
             self._progress.start()
         return self
 
@@ -81,18 +92,48 @@ class ProgressBar:
 
     def __call__(self, event: Event) -> None:
         """Shows where a sweep stands."""
-        if self._progress is not None and self._task is not None:
-            self._progress.update(
-                self._task,
-                description=event.phase,
-                completed=event.done,
-                total=event.total,
-                detail=detail(event),
-            )
-        elif not self._quiet and event.phase != self._phase:
+        if self._progress is not None:
+            self._show(self._progress, event)
+        elif not self._quiet:
+            self._tell(event)
+        self._phase = event.phase
+
+    def _show(self, progress: Progress, event: Event) -> None:
+        if event.phase != self._phase:  # a new task: the total of one cannot become unknown again
+            if self._task is not None:
+                progress.remove_task(self._task)
+            self._task = progress.add_task("", total=event.total or None)
+        assert self._task is not None
+        text = bar_text(event, self._console.width - BAR_WIDTH - 1)
+        done = event.done if event.total else None  # None leaves what is there
+        progress.update(self._task, description=text, completed=done, total=event.total or None)
+
+    def _tell(self, event: Event) -> None:
+        now_s = self._clock()
+        if event.phase != self._phase:
             what = f"{DOING[event.phase]} ({event.total} configs)" if event.phase == "compiling" else DOING[event.phase]
             note(f"{what} …")
-        self._phase = event.phase
+        elif now_s - self._told_s >= LINES_APART_S:
+            note(f"{DOING[event.phase]}: {progress_text(event)}")
+        else:
+            return
+        self._told_s = now_s
+
+
+def bar_text(event: Event, width: int) -> str:
+    """What stands beside the bar, in at most `width` character cells: the config at hand gives way first."""
+    from rich.cells import cell_len, set_cell_size
+
+    text = f"{event.phase} {progress_text(event)}"
+    if cell_len(text) > width:
+        text = f"{event.phase} {progress_text(replace(event, config_id=None))}"
+    return text if cell_len(text) <= width else set_cell_size(text, max(width - 1, 0)) + "…"
+
+
+def progress_text(event: Event) -> str:
+    """How far, where that is known, and what `detail` tells."""
+    count = f"{event.done}/{event.total}" if event.total else str(event.done or "")
+    return " · ".join(part for part in (count, detail(event)) if part)
 
 
 def detail(event: Event) -> str:

@@ -96,7 +96,7 @@ class TargetOptions:
     arch: Annotated[
         str | None, _target("--arch", help="Architecture to compile for.", default="the GPU's, else sm_90")
     ] = None
-    gpu: Annotated[str, _target("--gpu", help="GPU to measure on: auto, none or an index.")] = "auto"
+    device: Annotated[str, _target("--device", "--gpu", help="GPU to measure on: auto, none or an index.")] = "auto"
     jobs: Annotated[int | None, _target("--jobs", "-j", help="Configs compiled at once.", default="CPU cores")] = None
     timeout_s: Annotated[float, _target("--timeout", help="Seconds for one config to compile or to measure.")] = 300
 
@@ -106,12 +106,12 @@ class TargetOptions:
         from ssdprof.profiling.limits import canonical_arch
 
         arch = canonical_arch(self.arch) if self.arch is not None else None
-        gpu = select_gpu(self.gpu)
+        gpu = select_gpu(self.device)
         if gpu is None or arch in (None, gpu.arch):
             return arch or (gpu.arch if gpu else DEFAULT_ARCH), gpu
-        if self.gpu == "auto":
+        if self.device == "auto":
             return arch, None
-        raise UsageError(f"--arch {arch} is not that of GPU {self.gpu} ({gpu.arch}): leave one of them out")
+        raise UsageError(f"--arch {arch} is not that of GPU {self.device} ({gpu.arch}): leave one of them out")
 
     def checked_jobs(self) -> int:
         """Compile workers. Raises UsageError below 1."""

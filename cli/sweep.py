@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,14 +24,18 @@ from ssdprof.kernels.errors import UsageError
 
 if TYPE_CHECKING:
     from ssdprof.kernels.interface import Config, KernelSpec
-    from ssdprof.profiling.model import Run
+    from ssdprof.profiling.model import Run, TimedBy
     from ssdprof.profiling.request import SweepRequest
+    from ssdprof.profiling.store import Resumed
 
 VARIANTS = ("tile", "split", "both")
+DEFAULT_BUDGET_S = 10.0  # said in the help; ssdprof.profiling.request has it
+TIMINGS: dict[str, TimedBy | None] = {"auto": None, "events": "events", "graph": "graph"}
 SPACE_HELP = "mamba, tensorrt-llm-pr, vllm, wide, all, or a JSON or YAML file."
 
 
 _configs = partial(option, "Configs", default=True)
+_timing = partial(option, "Timing")
 _results = partial(option, "Results")
 
 
@@ -68,6 +73,34 @@ class SpaceOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class TimingOptions:
+    """How configs are timed."""
+
+    budget_s: Annotated[
+        float | None,
+        _timing("--budget", help="Seconds for timing the best again, in rounds.", default=f"{DEFAULT_BUDGET_S:g}"),
+    ] = None
+    timing: Annotated[
+        str,
+        _timing("--timing", help="events, graph (launches inside CUDA graphs), auto: by length.", default="auto"),
+    ] = "auto"
+    seed: Annotated[int, _timing("--seed", help="Of the random inputs.", default="0")] = 0
+
+    def checked_budget_s(self) -> float:
+        """Seconds. Raises UsageError where it is no time."""
+        budget_s = DEFAULT_BUDGET_S if self.budget_s is None else self.budget_s
+        if not 0 <= budget_s < math.inf:
+            raise UsageError(f"--budget must be 0 seconds or more, got {budget_s:g}")
+        return budget_s
+
+    def timed_by(self) -> TimedBy | None:
+        """The way of timing, None where the engine chooses. Raises UsageError for an unknown one."""
+        if self.timing not in TIMINGS:
+            raise UsageError(f"unknown timing {self.timing!r}: one of {', '.join(TIMINGS)}")
+        return TIMINGS[self.timing]
+
+
+@dataclass(frozen=True, slots=True)
 class ResultOptions:
     """Where results go."""
 
@@ -77,6 +110,9 @@ class ResultOptions:
         Path | None,
         _results("--run-file", "-o", help="Keep the run in this file.", default="a new one in your data folder"),
     ] = None
+    resume: Annotated[
+        bool, _results("--resume", help="Go on with the run in that file, or with the last of the same kind.")
+    ] = False
 
     def check(self) -> None:
         """Raises UsageError for what could not be written after a long sweep."""
@@ -90,14 +126,27 @@ class ResultOptions:
         if self.run_file is not None:
             check_writable(self.run_file, "--run-file")
 
+    def resumed(self, request: SweepRequest, *, quiet: bool) -> Resumed | None:
+        """What there is to go on with; None without --resume or where there is nothing. Raises RunError."""
+        from ssdprof.cli.console import note
+        from ssdprof.profiling.header import run_header
+        from ssdprof.profiling.store import resumable
+
+        if not self.resume:
+            return None
+        found = resumable(run_header(request), self.run_file)
+        if not quiet:
+            note(f"going on with {found.path}" if found else "nothing to go on with: a new run begins")
+        return found
+
 
 @grouped
 def sweep(
     problem: ProblemOptions,
     space: SpaceOptions,
     target: TargetOptions,
+    timing: TimingOptions,
     results: ResultOptions,
-    seed: Annotated[int, typer.Option("--seed", help="Of the random inputs.", rich_help_panel="Target")] = 0,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -105,22 +154,27 @@ def sweep(
 
     Prints the ranked configs, below them the wrong and the failed ones with why, and a verdict in words.
     """
-    from ssdprof.cli.console import ProgressBar
+    from ssdprof.cli.console import ProgressBar, note
     from ssdprof.cli.keeper import Keeper
+    from ssdprof.profiling.preflight import preflight
     from ssdprof.profiling.sweep import sweep as run_sweep
 
     results.check()
-    request = sweep_request(problem, space, target, seed)
-    keeper = Keeper(results.run_file, quiet=quiet)
+    request = sweep_request(problem, space, target, timing)
+    resumed = results.resumed(request, quiet=quiet)
+    state = resumed.state if resumed else None
+    if not quiet:
+        note(preflight(request, state).line)
+    keeper = Keeper(results.run_file, resumed=resumed, quiet=quiet)
     with ProgressBar(quiet=quiet) as progress:
-        run = run_sweep(request, progress, keeper)
+        run = run_sweep(request, progress, keeper, state)
     show(run, results, json=json, quiet=quiet)
-    keeper.tell()
+    keeper.tell(run)
     return exit_code(run)
 
 
 def sweep_request(
-    problem_options: ProblemOptions, space: SpaceOptions, target: TargetOptions, seed: int
+    problem_options: ProblemOptions, space: SpaceOptions, target: TargetOptions, timing: TimingOptions
 ) -> SweepRequest:
     """The sweep that the options ask for. Raises UsageError of one kind or another where they ask the impossible."""
     from ssdprof.kernels.chunk_scan_spec import ChunkScan
@@ -128,7 +182,7 @@ def sweep_request(
     from ssdprof.profiling.request import SweepRequest
 
     spec, problem = ChunkScan(), problem_options.build()
-    jobs = target.checked_jobs()
+    jobs, budget_s, timed_by = target.checked_jobs(), timing.checked_budget_s(), timing.timed_by()
     configs, baseline = space.configs(problem.dstate), space.baseline_config(spec, problem)
     spec.resolve(baseline, problem)
     arch, gpu = target.choose()
@@ -143,11 +197,13 @@ def sweep_request(
         configs=configs,
         arch=arch,
         gpu=gpu,
-        seed=seed,
+        seed=timing.seed,
         baseline=baseline,
         jobs=jobs,
         timeout_s=target.timeout_s,
         command=command_line(),
+        budget_s=budget_s,
+        timed_by=timed_by,
     )
 
 

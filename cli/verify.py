@@ -177,7 +177,7 @@ def verify_request(
         what = f"a GPU of {arch}" if target.arch else "an NVIDIA GPU"
         raise NothingToVerifyError(
             f"nothing to verify against: this needs {what}, and none is "
-            f"{'used' if target.gpu == 'none' else 'here'}; give --ncu-report FILE, an export made where there is one"
+            f"{'used' if target.device == 'none' else 'here'}; give --ncu-report FILE, an export made where one is"
         )
     check_memory(spec, problem, gpu)
     return VerifyRequest(

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssdprof.kernels.errors import ConfigError
-from ssdprof.kernels.interface import DTYPE_BYTES, Config, LaunchPlan, TensorMeta, Tolerances, Work
+from ssdprof.kernels.interface import DTYPE_BYTES, Axis, Config, LaunchPlan, TensorMeta, Tolerances, Work
 from ssdprof.kernels.problem import ChunkScanProblem
 
 if TYPE_CHECKING:
     import torch
 
+_Inputs = Mapping[str, "torch.Tensor"]
+
 INT32_MAX = 2**31 - 1
 WORKSPACE_BYTES = 1 << 30
 """Room for the pieces of the reference and of the comparison, and for the CUDA context: an estimate from above."""
+SAMPLED_CHUNKS = 4
+"""Chunks in a row at which a wrong output is held against sums cut short, once in the middle and once at the end."""
+ROUNDOFFS = {"bfloat16": ("bfloat16", 2.0**-8), "float16": ("float16", 2.0**-11), "float32": ("TF32", 2.0**-10)}
+"""By the dtype of x: what the operands of a dot are rounded to, and by how much at most, relative. Float32 dots run in
+TF32, Triton's default, to which operands may be cut off instead of rounded."""
 
 
 def whole_state_tile(dstate: int) -> int:
@@ -69,6 +76,10 @@ class ChunkScan:
     def output_name(self) -> str:
         """The output that is checked; one row is one token and head."""
         return "out"
+
+    def output_axes(self, problem: ChunkScanProblem) -> Sequence[Axis]:
+        """Of (batch, seqlen, nheads, headdim)."""
+        return Axis("sequence"), Axis("token", chunk=problem.chunk_size), Axis("head"), Axis("dim")
 
     def launch(self, problem: ChunkScanProblem, config: Config) -> LaunchPlan:
         """The launch of a resolved config."""
@@ -140,10 +151,61 @@ class ChunkScan:
         )
 
     def tolerances(self, problem: ChunkScanProblem) -> Tolerances:
-        """A few roundings of x's dtype, to which every operand is cast; float32 dots run in TF32, Triton's default."""
-        if problem.dtype == "bfloat16":
-            return Tolerances(relative_error=1e-2, row_error=5e-2)
-        return Tolerances(relative_error=2e-3, row_error=1e-2)
+        """A few roundings of the operands and of the output to x's dtype.
+
+        The kernel rounds the weights CB · exp · dt, the states and the output to x's dtype, once each; errors of single
+        terms are independent, so a right output is off by half of one rounding in all (0.0018 in bfloat16, measured on
+        an H100), and the smallest wrong ones seen by 100 (0.41). A row may cancel to a tenth of the usual norm, beyond
+        which the check makes no allowance, while its terms' roundings stay what they are.
+        """
+        relative, row = (1e-2, 5e-2) if problem.dtype == "bfloat16" else (2e-3, 1e-2)
+        name, roundoff = ROUNDOFFS[problem.dtype]
+        reason = (
+            f"operands and output are rounded to {name}, each by up to {roundoff:.2g}: "
+            f"{relative / roundoff:.1f} such roundings for the whole, {row / roundoff:.0f} for a row, "
+            "whose terms may all but cancel"
+        )
+        return Tolerances(relative, row, reason)
+
+    def partial_sum(
+        self, problem: ChunkScanProblem, config: Config, inputs: Mapping[str, torch.Tensor], out: torch.Tensor
+    ) -> str | None:
+        """Which part of its sums a wrong `out` leaves out: of the state beyond one DSTATE tile, or one whole product.
+
+        None where it is none of these. Computed for some chunks of the first sequence: the output that such a cut
+        gives must be within the tolerance of `out`, over these chunks together, and the right one must not.
+        """
+        import torch
+
+        p = problem
+        windows = [_window(p, inputs, out, chunks) for chunks in _sampled_chunks(p.nchunks)]
+
+        def outputs(cut: Callable[[_Inputs], _Inputs]) -> torch.Tensor:
+            outs = [self.reference(p, cut(window.inputs))[:, window.dropped_tokens :] for window in windows]
+            return torch.cat(outs, dim=1)
+
+        written = torch.cat([window.out[:, window.dropped_tokens :] for window in windows], dim=1).float()
+        right = outputs(lambda inputs: inputs)
+        tolerance = self.tolerances(p).relative_error * right.norm()
+        if (written - right).norm() <= tolerance:
+            return None
+        cuts = [
+            (
+                lambda inputs: _first_of_state(inputs, 0),
+                "the product of C and the state (dstate) is missing altogether",
+            ),
+            (_without_cb, "the product of CB and x inside the chunk is missing altogether"),
+        ]
+        tile = config.block_dstate
+        if tile is not None and tile < p.dstate:
+            remedy = (
+                f"take a DSTATE tile of {whole_state_tile(p.dstate)}, or the variant split"
+                if config.variant == "tile"
+                else "the loop over DSTATE tiles ends after one"
+            )
+            message = f"only the first {tile} of {p.dstate} state elements (dstate) are summed: {remedy}"
+            cuts.insert(0, (lambda inputs: _first_of_state(inputs, tile), message))
+        return next((message for cut, message in cuts if (written - outputs(cut)).norm() <= tolerance), None)
 
     def work(self, problem: ChunkScanProblem) -> Work:
         """Each tensor moved once; the state product in full and the causal half of the product inside a chunk."""
@@ -154,12 +216,12 @@ class ChunkScan:
         return Work(bytes_min=moved, flops=flops)
 
     def memory_bytes(self, problem: ChunkScanProblem) -> int:
-        """Peak of making inputs (float32 states) or of checking (output twice, float32 reference), room."""
+        """Inputs, B and dt before it is cut into chunks; float32 states, later the float32 reference; workspace."""
         metas = self.tensors(problem)
-        inputs = sum(meta.size_bytes for name, meta in metas.items() if name != "out") + metas["c"].size_bytes
-        states = metas["states"].numel * DTYPE_BYTES["float32"]
-        output = 2 * metas["out"].size_bytes + metas["out"].numel * DTYPE_BYTES["float32"]
-        return inputs + max(states, output) + WORKSPACE_BYTES
+        inputs = sum(meta.size_bytes for name, meta in metas.items() if name != "out")
+        while_making = metas["c"].size_bytes + metas["dt"].size_bytes
+        largest = max(metas["states"].numel, metas["out"].numel) * DTYPE_BYTES["float32"]
+        return inputs + while_making + largest + WORKSPACE_BYTES
 
     @staticmethod
     def _packed(problem: ChunkScanProblem, generator: torch.Generator, device: str) -> torch.Tensor:
@@ -171,3 +233,43 @@ class ChunkScan:
         starts[:, p.chunk_size :: 4 * p.chunk_size] = True
         starts[:, 0] = False
         return starts.to(torch.int32).cumsum(dim=1, dtype=torch.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """Inputs and output of adjacent chunks of the first sequence, of which the first tokens are to be dropped.
+
+    Packed sequences make a chunk depend on the last token before it: the chunk before goes along for that.
+    """
+
+    inputs: _Inputs
+    out: torch.Tensor
+    dropped_tokens: int
+
+
+def _window(problem: ChunkScanProblem, inputs: _Inputs, out: torch.Tensor, chunks: slice) -> _Window:
+    size = problem.chunk_size
+    first = max(0, chunks.start - 1)
+    one, span, tokens = slice(0, 1), slice(first, chunks.stop), slice(first * size, chunks.stop * size)
+    by_chunk, by_token, by_head = (one, span), (one, tokens), (one, slice(None), span)
+    where = {"cb": by_chunk, "states": by_chunk, "dt": by_head, "da_cumsum": by_head}
+    where |= {"x": by_token, "c": by_token, "z": by_token, "seq_idx": by_token}
+    sliced = {name: tensor[where[name]] if name in where else tensor for name, tensor in inputs.items()}
+    return _Window(sliced, out[by_token], dropped_tokens=(chunks.start - first) * size)
+
+
+def _sampled_chunks(nchunks: int) -> list[slice]:
+    """Several in a row, since with packed sequences a chunk that begins one gets no state."""
+    if nchunks <= 2 * SAMPLED_CHUNKS:
+        return [slice(0, nchunks)]
+    middle = nchunks // 2 - SAMPLED_CHUNKS // 2
+    return [slice(middle, middle + SAMPLED_CHUNKS), slice(nchunks - SAMPLED_CHUNKS, nchunks)]
+
+
+def _first_of_state(inputs: _Inputs, count: int) -> _Inputs:
+    """Inputs whose state has only its first `count` elements."""
+    return {**inputs, "c": inputs["c"][..., :count], "states": inputs["states"][..., :count]}
+
+
+def _without_cb(inputs: _Inputs) -> _Inputs:
+    return {**inputs, "cb": inputs["cb"].new_zeros(()).expand_as(inputs["cb"])}

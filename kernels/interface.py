@@ -96,6 +96,14 @@ class LaunchPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Axis:
+    """A dimension of an output: what one index along it is called, and how many together make a chunk, if they do."""
+
+    name: str
+    chunk: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """What a problem needs at least: each input read once, each output written once, and the products' operations."""
 
@@ -144,6 +152,10 @@ class KernelSpec(Protocol):
         """The name, in `tensors`, of the output that is checked; its last dimension is a row."""
         ...
 
+    def output_axes(self, problem: Any) -> Sequence[Axis]:
+        """The output's dimensions in order, for saying where it is wrong; the last is a row's own."""
+        ...
+
     def launch(self, problem: Any, config: Config) -> LaunchPlan:
         """The launch of a resolved config."""
         ...
@@ -157,7 +169,16 @@ class KernelSpec(Protocol):
         ...
 
     def tolerances(self, problem: Any) -> Tolerances:
-        """How far a right output may be from the reference."""
+        """How far a right output may be from the reference, and why that far."""
+        ...
+
+    def partial_sum(
+        self, problem: Any, config: Config, inputs: Mapping[str, torch.Tensor], out: torch.Tensor
+    ) -> str | None:
+        """Where a wrong `out` is that of a sum cut short, as a tile smaller than the dimension makes it: which part.
+
+        None where it is not. To be decided by computing that part, not from the config alone.
+        """
         ...
 
     def work(self, problem: Any) -> Work:
@@ -165,13 +186,17 @@ class KernelSpec(Protocol):
         ...
 
     def memory_bytes(self, problem: Any) -> int:
-        """Device memory that measuring needs at its peak: tensors, reference, workspaces (an estimate from above)."""
+        """Device memory to make one set of inputs and its reference, at its peak (an estimate from above).
+
+        Workspaces and the CUDA context are in it; what the engine holds besides is not.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Tolerances:
-    """Largest errors of a right output: of the whole (Frobenius norm) and of any single row, relative."""
+    """Largest relative errors of a right output: of the whole (Frobenius norm), of any single row; `reason`: why."""
 
     relative_error: float
     row_error: float
+    reason: str

@@ -1,13 +1,17 @@
-"""Holds an output against the reference, whole and row by row, in bounded memory."""
+"""Holds an output against the reference, whole and row by row, in bounded memory.
+
+Work is queued piece by piece and the answer fetched from the device once, since a GPU stands still at each fetch.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ssdprof.kernels.interface import Tolerances
-from ssdprof.profiling.model import Check, Status
+from ssdprof.profiling.model import Check, Finding, Status
 
 if TYPE_CHECKING:
     import torch
@@ -16,6 +20,7 @@ PIECE_ELEMENTS = 1 << 24
 ROW_NORM_FLOOR = 0.1
 """Rows whose norm is below this share of the root mean square row norm are judged against that instead: in a row whose
 terms all but cancel, as C·B·dt and D can, the operands' rounding is large relative to the row itself."""
+_FORBIDDEN_WRITES = ("input-changed", "outside")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,52 +33,109 @@ class Errors:
     rows: int
 
 
+@dataclass(frozen=True, slots=True)
+class RowPiece:
+    """Some adjacent rows of an output less those of its reference.
+
+    `difference` (rows, row length); the others, float64, have one value per row: the norms of the difference and of the
+    reference, `scale`, which is the reference's norm with its floor, and `row_error` = error / scale, infinite where it
+    would not be a number.
+    """
+
+    difference: torch.Tensor
+    error: torch.Tensor
+    norm: torch.Tensor
+    scale: torch.Tensor
+    row_error: torch.Tensor
+
+
 def row_norm_rms(reference: torch.Tensor) -> float:
     """Root mean square over the rows (last dimension) of their 2-norm."""
+    import torch
+
     rows = reference.flatten(0, -2)
-    total = sum(float(piece.double().square().sum()) for piece in _pieces(rows))
-    return math.sqrt(total / max(1, rows.shape[0]))
+    total = torch.stack([piece.double().square().sum() for piece in pieces(rows)]).sum()
+    return math.sqrt(float(total) / max(1, rows.shape[0]))
+
+
+def row_pieces(out: torch.Tensor, reference: torch.Tensor, norm_rms: float) -> Iterator[RowPiece]:
+    """The rows of `out` less those of `reference`, same shape (…, row), in order and in pieces of bounded size.
+
+    A row's error is ‖out − ref‖ / ‖ref‖, with the denominator at least ROW_NORM_FLOOR · norm_rms.
+    """
+    import torch
+
+    floor = max(ROW_NORM_FLOOR * norm_rms, 1e-30)
+    out_rows, ref_rows = out.flatten(0, -2), reference.flatten(0, -2)
+    for out_piece, ref_piece in zip(pieces(out_rows), pieces(ref_rows), strict=True):
+        ref = ref_piece.float()
+        difference = out_piece - ref
+        error = torch.linalg.vector_norm(difference, dim=-1).double()
+        norm = torch.linalg.vector_norm(ref, dim=-1).double()
+        scale = norm.clamp(min=floor)
+        row_error = error / scale
+        yield RowPiece(difference, error, norm, scale, torch.where(torch.isfinite(row_error), row_error, math.inf))
 
 
 def output_errors(out: torch.Tensor, reference: torch.Tensor, tolerances: Tolerances, norm_rms: float) -> Errors:
     """Errors of `out` against `reference`, same shape (…, row). `norm_rms` is `row_norm_rms(reference)`.
 
-    A row's error is ‖out − ref‖ / ‖ref‖, with the denominator at least ROW_NORM_FLOOR · norm_rms. NaN and infinity
-    never pass: they make the whole error NaN and their rows infinitely wrong.
+    Row errors are those of `row_pieces`. NaN and infinity never pass: they make the whole error NaN and their rows
+    infinitely wrong.
     """
     import torch
 
-    squared_error = squared_norm = worst = 0.0
-    bad = 0
-    out_rows, ref_rows = out.flatten(0, -2), reference.flatten(0, -2)
-    for out_piece, ref_piece in zip(_pieces(out_rows), _pieces(ref_rows), strict=True):
-        ref = ref_piece.float()
-        error = torch.linalg.vector_norm(out_piece.float() - ref, dim=-1).double()
-        norm = torch.linalg.vector_norm(ref, dim=-1).double()
-        row_error = error / norm.clamp(min=max(ROW_NORM_FLOOR * norm_rms, 1e-30))
-        row_error = torch.where(torch.isfinite(row_error), row_error, math.inf)
-        squared_error += float(error.square().sum())
-        squared_norm += float(norm.square().sum())
-        worst = max(worst, float(row_error.max()))
-        bad += int((row_error > tolerances.row_error).sum())
-    relative = math.sqrt(squared_error / squared_norm) if squared_norm else math.sqrt(squared_error)
+    per_piece = [
+        torch.stack(
+            [
+                piece.error.square().sum(),
+                piece.norm.square().sum(),
+                piece.row_error.max(),
+                (piece.row_error > tolerances.row_error).sum().double(),
+            ]
+        )
+        for piece in row_pieces(out, reference, norm_rms)
+    ]
+    squared_errors, squared_norms, worst_errors, bad_rows = zip(*torch.stack(per_piece).tolist(), strict=True)
+    worst, squared_norm = max(worst_errors), sum(squared_norms)
+    relative = math.sqrt(sum(squared_errors) / (squared_norm or 1.0))
     return Errors(
         relative_error=relative if math.isfinite(relative) else math.nan,
         worst_row_error=worst if math.isfinite(worst) else math.nan,
-        bad_rows=bad,
-        rows=out_rows.shape[0],
+        bad_rows=round(sum(bad_rows)),
+        rows=math.prod(out.shape[:-1]),
     )
 
 
 def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two tensors hold the same bits: NaN equals itself, and 0 differs from -0."""
+    """Whether two tensors of one shape and dtype hold the same bits: NaN equals itself, and 0 differs from -0."""
     import torch
 
-    integers = {2: torch.int16, 4: torch.int32, 8: torch.int64}[one.element_size()]
-    return torch.equal(one.view(integers), other.view(integers))
+    differ = []
+    for ours, theirs in zip(bit_words(one, torch.int64), bit_words(other, torch.int64), strict=True):
+        pairs = zip(ours.split(PIECE_ELEMENTS), theirs.split(PIECE_ELEMENTS), strict=True)
+        differ += [(our_piece != their_piece).any() for our_piece, their_piece in pairs]
+    return not torch.stack(differ).any()
 
 
-def merge(errors: list[Errors], repeatable: bool, launches: int) -> Check:
+def bit_words(tensor: torch.Tensor, word: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    """The bits of a tensor as whole words of the integer type `word`, and the bytes left over.
+
+    No copy is made of a contiguous tensor that begins at a whole word.
+    """
+    import torch
+
+    flat = tensor.contiguous().flatten()
+    if flat.storage_offset() * flat.element_size() % word.itemsize:
+        flat = flat.clone()
+    in_bytes = flat.view(torch.uint8)
+    whole_bytes = in_bytes.numel() // word.itemsize * word.itemsize
+    return in_bytes[:whole_bytes].view(word), in_bytes[whole_bytes:]
+
+
+def merge(
+    errors: Sequence[Errors], repeatable: bool, launches: int, seeds: int = 1, findings: Sequence[Finding] = ()
+) -> Check:
     """The worst of several launches' errors; NaN counts as worst."""
 
     def worst(values: list[float]) -> float:
@@ -86,34 +148,49 @@ def merge(errors: list[Errors], repeatable: bool, launches: int) -> Check:
         rows=errors[0].rows,
         repeatable=repeatable,
         launches=launches,
+        seeds=seeds,
+        findings=tuple(findings),
     )
 
 
 def judge(check: Check, tolerances: Tolerances) -> tuple[Status, str]:
-    """ok, wrong or unstable, and why."""
-    within = check.relative_error <= tolerances.relative_error and check.bad_rows == 0
+    """ok, wrong or unstable, and why, in one line.
+
+    A launch that wrote where it must not is wrong whatever its output is, and before it is unstable: inputs that it
+    overwrote make later launches differ. What is wrong with an output is said with where it is wrong.
+    """
+    forbidden = [finding.message for finding in check.findings if finding.code in _FORBIDDEN_WRITES]
+    if forbidden:
+        return "wrong", "; ".join(forbidden)
     if not check.repeatable:
         return "unstable", (
             f"{check.launches} launches on the same input gave different bits "
-            f"(error up to {_figure(check.relative_error)}): a race or a miscompilation"
+            f"(error up to {figure(check.relative_error)}): a race or a miscompilation"
         )
-    if within:
-        return "ok", ""
+    within = check.relative_error <= tolerances.relative_error and check.bad_rows == 0
+    why = [] if within else [_how_far(check, tolerances)]
+    why += [finding.message for finding in check.findings[:1]]
+    return ("wrong", "; ".join(why)) if why else ("ok", "")
+
+
+def _how_far(check: Check, tolerances: Tolerances) -> str:
     if math.isnan(check.relative_error):
-        return "wrong", f"{check.bad_rows} of {check.rows} rows wrong, NaN, inf or never-written elements among them"
+        return f"{check.bad_rows} of {check.rows} rows wrong, NaN, inf or never-written elements among them"
     if check.relative_error > tolerances.relative_error:
-        return "wrong", f"relative error {_figure(check.relative_error)}, tolerance {tolerances.relative_error:g}"
-    return "wrong", (
-        f"{check.bad_rows} of {check.rows} rows wrong, the worst by {_figure(check.worst_row_error)}, "
+        return f"relative error {figure(check.relative_error)}, tolerance {tolerances.relative_error:g}"
+    return (
+        f"{check.bad_rows} of {check.rows} rows wrong, the worst by {figure(check.worst_row_error)}, "
         f"tolerance {tolerances.row_error:g}"
     )
 
 
-def _figure(value: float) -> str:
+def figure(value: float) -> str:
+    """An error with two significant digits."""
     return "NaN" if math.isnan(value) else f"{value:#.2g}".removesuffix(".")
 
 
-def _pieces(rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+def pieces(rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Cuts (rows, row length) along the rows into pieces of at most PIECE_ELEMENTS elements, or of one row."""
     import torch
 
     return torch.split(rows, max(1, PIECE_ELEMENTS // rows.shape[-1]))

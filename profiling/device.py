@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.interface import KernelSpec
+from ssdprof.profiling import telemetry
+from ssdprof.profiling.model import Conditions
+from ssdprof.profiling.telemetry import ask
 
 GIB = 1 << 30
 
@@ -19,7 +21,11 @@ class DeviceError(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class GpuInfo:
-    """One GPU. With `visible` in CUDA_VISIBLE_DEVICES a process sees it alone. Unknown values are None."""
+    """One GPU or MIG instance. With `visible` in CUDA_VISIBLE_DEVICES a process sees it alone. Unknown values are None.
+
+    Memory is the instance's, clocks, power and temperature are the whole GPU's. `throttle_reasons` are NVML's bits.
+    `others`: other processes that use it, a line each.
+    """
 
     index: int
     visible: str
@@ -36,23 +42,33 @@ class GpuInfo:
     temperature_c: int | None
     mig: bool | None
     throttle_reasons: int | None
+    uuid: str | None = None
+    memory_clock_mhz: int | None = None
+    memory_clock_max_mhz: int | None = None
+    others: tuple[str, ...] = ()
+
+    @property
+    def conditions(self) -> Conditions:
+        """Clocks, power, temperature and throttling when it was described."""
+        return Conditions(
+            sm_clock_mhz=self.sm_clock_mhz,
+            memory_clock_mhz=self.memory_clock_mhz,
+            power_w=self.power_w,
+            temperature_c=self.temperature_c,
+            throttled=telemetry.throttled_by(self.throttle_reasons),
+        )
 
 
 def gpus() -> tuple[GpuInfo, ...]:
     """The GPUs that CUDA programs would see here, in order; none without a driver. CUDA_VISIBLE_DEVICES is honoured."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pynvml
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
+    module = telemetry.nvml()
+    if module is None:
         return ()
     try:
-        return tuple(
-            _describe(pynvml, handle, index, visible) for index, (handle, visible) in enumerate(_visible(pynvml))
-        )
+        visible = _visible(module)
+        return tuple(_describe(module, handle, index, entry) for index, (handle, entry) in enumerate(visible))
     finally:
-        pynvml.nvmlShutdown()
+        module.nvmlShutdown()
 
 
 def select_gpu(text: str, known: tuple[GpuInfo, ...] | None = None) -> GpuInfo | None:
@@ -67,56 +83,39 @@ def select_gpu(text: str, known: tuple[GpuInfo, ...] | None = None) -> GpuInfo |
     if len(known) == 1:
         there = "this machine has GPU 0 alone"
     if not number.isascii() or not number.isdigit() or int(number) >= len(known):
-        raise DeviceError(f"no GPU {text!r}: {there}; give auto, none or an index")
+        raise DeviceError(f"no GPU {text!r}: {there}; give --device auto, none or an index")
     return known[int(number)]
 
 
 def check_memory(spec: KernelSpec, problem: Any, gpu: GpuInfo) -> None:
     """Raises DeviceError where measuring `problem` needs more memory than `gpu` has free; nothing is allocated."""
-    needed = spec.memory_bytes(problem)
-    if needed > gpu.memory_free_bytes:
+    from ssdprof.profiling.preflight import MEMORY_COUNTED, needed_memory_bytes  # which describes sweeps on a GpuInfo
+
+    needed_bytes = needed_memory_bytes(spec, problem)
+    if needed_bytes > gpu.memory_free_bytes:
+        users = f" (used by {', '.join(gpu.others)})" if gpu.others else ""
         raise DeviceError(
-            f"the problem needs about {needed / GIB:.1f} GiB, {gpu.name} has {gpu.memory_free_bytes / GIB:.1f} "
-            f"of {gpu.memory_bytes / GIB:.1f} GiB free: reduce seqlen, batch or nheads, or divide it with --tp"
+            f"the problem needs about {needed_bytes / GIB:.1f} GiB ({MEMORY_COUNTED}), {gpu.name} has "
+            f"{gpu.memory_free_bytes / GIB:.1f} of {gpu.memory_bytes / GIB:.1f} GiB free{users}: "
+            "reduce --seqlen, --batch or --nheads, divide it with --tp, or take another GPU with --device"
         )
 
 
-def sm_clock_mhz(gpu: GpuInfo) -> int | None:
-    """The SM clock now, None where NVML does not tell."""
-    current = [one for one in gpus() if one.visible == gpu.visible]
-    return current[0].sm_clock_mhz if current else None
+def _visible(module: Any) -> list[tuple[Any, str]]:
+    """(NVML handle, CUDA_VISIBLE_DEVICES entry) of each visible GPU, by index or UUID as CUDA reads that variable.
 
-
-def _visible(pynvml: Any) -> list[tuple[Any, str]]:
-    """(NVML handle, CUDA_VISIBLE_DEVICES entry) of each visible GPU, by index or UUID as CUDA reads that variable."""
-    count = pynvml.nvmlDeviceGetCount()
-    handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
-    uuids = [pynvml.nvmlDeviceGetUUID(handle) for handle in handles]
+    An index becomes the UUID: CUDA may order GPUs by speed, where NVML orders them by bus.
+    """
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
     if wanted is None:
-        return list(zip(handles, uuids, strict=True))
+        wanted = ",".join(str(index) for index in range(module.nvmlDeviceGetCount()))
     visible = []
     for entry in (part.strip() for part in wanted.split(",")):
-        if entry.isascii() and entry.isdigit() and int(entry) < count:
-            visible.append((handles[int(entry)], uuids[int(entry)]))
-        elif entry.startswith(("GPU-", "MIG-")):
-            match = next((h for h, uuid in zip(handles, uuids, strict=True) if uuid.startswith(entry)), None)
-            if match is None and entry.startswith("MIG-"):
-                match = _gpu_of_mig(pynvml, entry)
-            if match is None:
-                break
-            visible.append((match, entry))
-        else:
+        handle = telemetry.handle_of(module, entry)
+        if handle is None:
             break  # CUDA ignores everything after the first entry that is not valid
+        visible.append((handle, module.nvmlDeviceGetUUID(handle) if entry.isdigit() else entry))
     return visible
-
-
-def _gpu_of_mig(pynvml: Any, uuid: str) -> Any:
-    """The handle of the GPU that a MIG instance is part of; None where there is no such instance."""
-    try:
-        return pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(pynvml.nvmlDeviceGetHandleByUUID(uuid))
-    except pynvml.NVMLError:
-        return None
 
 
 def _host_memory_bytes() -> tuple[int, int]:
@@ -125,34 +124,33 @@ def _host_memory_bytes() -> tuple[int, int]:
     return os.sysconf("SC_PHYS_PAGES") * page_bytes, os.sysconf("SC_AVPHYS_PAGES") * page_bytes
 
 
-def _describe(pynvml: Any, handle: Any, index: int, visible: str) -> GpuInfo:
-    def maybe(function: str, *args: Any) -> Any:
-        try:
-            return getattr(pynvml, function)(handle, *args)
-        except pynvml.NVMLError:
-            return None
-
-    major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
-    memory = maybe("nvmlDeviceGetMemoryInfo")
+def _describe(module: Any, handle: Any, index: int, visible: str) -> GpuInfo:
+    gpu = telemetry.gpu_of(module, handle)
+    conditions = telemetry.conditions_of(module, gpu)
+    major, minor = module.nvmlDeviceGetCudaComputeCapability(gpu)
+    memory = ask(module, "nvmlDeviceGetMemoryInfo", handle)
     total_bytes, free_bytes = (memory.total, memory.free) if memory else _host_memory_bytes()
-    cuda = pynvml.nvmlSystemGetCudaDriverVersion()
-    power_mw = maybe("nvmlDeviceGetPowerUsage")
-    limit_mw = maybe("nvmlDeviceGetEnforcedPowerLimit")
-    mig = maybe("nvmlDeviceGetMigMode")
+    cuda = module.nvmlSystemGetCudaDriverVersion()
+    limit_mw = ask(module, "nvmlDeviceGetEnforcedPowerLimit", gpu)
+    mig = ask(module, "nvmlDeviceGetMigMode", gpu)
     return GpuInfo(
         index=index,
         visible=visible,
-        name=pynvml.nvmlDeviceGetName(handle),
+        name=module.nvmlDeviceGetName(gpu),
         arch=f"sm_{major}{minor}",
-        driver=pynvml.nvmlSystemGetDriverVersion(),
+        driver=module.nvmlSystemGetDriverVersion(),
         cuda=f"{cuda // 1000}.{cuda % 1000 // 10}",
         memory_bytes=total_bytes,
         memory_free_bytes=free_bytes,
-        sm_clock_mhz=maybe("nvmlDeviceGetClockInfo", pynvml.NVML_CLOCK_SM),
-        sm_clock_max_mhz=maybe("nvmlDeviceGetMaxClockInfo", pynvml.NVML_CLOCK_SM),
-        power_w=None if power_mw is None else power_mw / 1e3,
+        sm_clock_mhz=conditions.sm_clock_mhz,
+        sm_clock_max_mhz=ask(module, "nvmlDeviceGetMaxClockInfo", gpu, module.NVML_CLOCK_SM),
+        power_w=conditions.power_w,
         power_limit_w=None if limit_mw is None else limit_mw / 1e3,
-        temperature_c=maybe("nvmlDeviceGetTemperature", pynvml.NVML_TEMPERATURE_GPU),
+        temperature_c=conditions.temperature_c,
         mig=None if mig is None else bool(mig[0]),
-        throttle_reasons=maybe("nvmlDeviceGetCurrentClocksEventReasons"),
+        throttle_reasons=telemetry.throttle_reasons(module, gpu),
+        uuid=ask(module, "nvmlDeviceGetUUID", handle),
+        memory_clock_mhz=conditions.memory_clock_mhz,
+        memory_clock_max_mhz=ask(module, "nvmlDeviceGetMaxClockInfo", gpu, module.NVML_CLOCK_MEM),
+        others=telemetry.other_processes(visible),
     )

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 
+from ssdprof.kernels.config import config_id
+from ssdprof.kernels.errors import ConfigError
+from ssdprof.profiling.device import GpuInfo
 from ssdprof.profiling.model import Device, Prepared, RunHeader
 from ssdprof.profiling.request import SweepRequest
 
 
-def run_header(request: SweepRequest, baseline_id: str | None) -> RunHeader:
-    """The header of a sweep that begins now; what only the measuring worker knows is added by `with_prepared`."""
-    gpu, work = request.gpu, request.spec.work(request.problem)
+def run_header(request: SweepRequest) -> RunHeader:
+    """The header of a sweep that begins now; what only the measuring worker knows is added by `with_prepared`.
+
+    It says interrupted until the run is finished. Raises ConfigError where the kernel cannot take the baseline.
+    """
+    work = request.spec.work(request.problem)
     return RunHeader(
         kernel=request.spec.name,
         kernel_hash=request.spec.source_hash(),
         problem=request.problem.as_dict(),
         space=request.space,
-        device=Device(
-            arch=request.arch,
-            name=gpu.name if gpu else None,
-            driver=gpu.driver if gpu else None,
-            cuda=gpu.cuda if gpu else None,
-        ),
+        device=_device(request.arch, request.gpu) if request.gpu else Device(arch=request.arch),
         triton=version("triton"),
         torch=version("torch"),
         python=platform.python_version(),
@@ -32,9 +35,11 @@ def run_header(request: SweepRequest, baseline_id: str | None) -> RunHeader:
         seed=request.seed,
         date=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         command=request.command,
-        baseline_id=baseline_id,
+        baseline_id=_baseline_id(request),
         bytes_min=work.bytes_min,
         flops=work.flops,
+        budget_s=request.budget_s,
+        interrupted=True,
     )
 
 
@@ -49,3 +54,43 @@ def with_prepared(header: RunHeader, prepared: Prepared) -> RunHeader:
         limits_differ=prepared.limits_differ,
     )
     return replace(header, device=device)
+
+
+def with_others(header: RunHeader, others: Iterable[str]) -> RunHeader:
+    """The header with other processes on the GPU as `other_processes` tells them, those it has already left as told."""
+    device = header.device
+    known = {_pid(line) for line in device.others}
+    new = tuple(line for line in others if _pid(line) not in known)
+    return replace(header, device=replace(device, others=(*device.others, *new)))
+
+
+def _pid(line: str) -> tuple[str, ...]:
+    """`pid 1234`, of a line that goes on with what changes."""
+    return tuple(line.replace(",", " ").split()[:2])
+
+
+def _baseline_id(request: SweepRequest) -> str | None:
+    """The baseline's id where it is one of the configs."""
+    if request.baseline is None:
+        return None
+    name = config_id(request.spec.resolve(request.baseline, request.problem))
+    for config in request.configs:
+        with suppress(ConfigError):  # a row that says so
+            if config_id(request.spec.resolve(config, request.problem)) == name:
+                return name
+    return None
+
+
+def _device(arch: str, gpu: GpuInfo) -> Device:
+    return Device(
+        arch=arch,
+        name=gpu.name,
+        uuid=gpu.uuid,
+        driver=gpu.driver,
+        cuda=gpu.cuda,
+        sm_clock_max_mhz=gpu.sm_clock_max_mhz,
+        memory_clock_max_mhz=gpu.memory_clock_max_mhz,
+        power_limit_w=gpu.power_limit_w,
+        conditions=gpu.conditions,
+        others=gpu.others,
+    )

@@ -1,109 +1,166 @@
 """Checks and times launches on one device. Runs inside a worker process, which a bad launch may take down.
 
-`prepare` makes the inputs and the reference once; `measure` and `resample` then take one launch plan each.
+`prepare` makes the inputs and their references once; `measure` and `resample` then take one launch plan each.
 """
 
 from __future__ import annotations
 
 import importlib
-import time
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from ssdprof.kernels.interface import KernelSpec, LaunchPlan, TensorRef
-from ssdprof.profiling.check import merge, output_errors, row_norm_rms, same_bits
+from ssdprof.kernels.interface import Config, KernelSpec, LaunchPlan, TensorRef
+from ssdprof.profiling.check import Errors, judge, merge, output_errors, row_norm_rms, same_bits
 from ssdprof.profiling.driver import cuda_driver, driver_attributes, driver_blocks_per_sm
+from ssdprof.profiling.guard import Fingerprints, GuardedOutput
 from ssdprof.profiling.limits import differences, limits_for
-from ssdprof.profiling.model import Check, Loaded, Measurement, Prepared
+from ssdprof.profiling.locate import locate
+from ssdprof.profiling.model import Batch, Check, Finding, Loaded, Measurement, Prepared, TimedBy
+from ssdprof.profiling.request import GUARD_BYTES, SEEDS
+from ssdprof.profiling.timer import CudaTimer, Launch, Timer, timer_for
 
-CHECKED_LAUNCHES = 3
-"""Launches checked before timing; the last timed one is held against them too."""
-QUICK_BUDGET_MS = 60.0
-QUICK_SAMPLES = (10, 60)
-FLUSH_BYTES = 256 << 20
-"""Written before each timed launch; at least twice the L2 of every GPU up to 126 MiB of it."""
-COPY_BYTES = 1 << 30
-SLEEP_CYCLES_PER_SAMPLE = 200_000
-"""GPU clocks slept before a batch, some 0.1 ms a sample, so that the host has queued it before the GPU begins."""
+LAUNCHES_PER_SEED = 5
+"""Launches on each set of inputs whose bits are compared, the first alone and the others under load."""
+LAUNCHES_IF_WRONG = 3
+"""Launches of a config whose first output was wrong: enough to tell wrong from unstable."""
+FIRST_LOOK_MS = 16.0
+FIRST_LOOK_SAMPLES = (5, 40)
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """One set of inputs with the right output and its typical row norm."""
+
+    tensors: Mapping[str, torch.Tensor]
+    reference: torch.Tensor
+    norm_rms: float
 
 
 class _Session:
-    """Inputs, reference and buffers of one problem on one device."""
+    """Inputs, references and buffers of one problem on one device."""
 
-    def __init__(self, spec: KernelSpec, problem: Any, device: str, seed: int) -> None:
+    def __init__(self, spec: KernelSpec, problem: Any, timer: Timer, seed: int) -> None:
+        self.spec, self.problem, self.timer, self.seed = spec, problem, timer, seed
         self.tolerances = spec.tolerances(problem)
-        inputs = spec.make_inputs(problem, device, seed)
-        self.reference = spec.reference(problem, inputs)
-        self.norm_rms = row_norm_rms(self.reference)
+        self.make_inputs()
         meta = spec.tensors(problem)[spec.output_name()]
-        self.out = torch.empty(meta.shape, dtype=getattr(torch, meta.dtype), device=device)
-        self.first = torch.empty_like(self.out)
-        self.tensors = {**inputs, spec.output_name(): self.out}
-        self.on_gpu = device.startswith("cuda")
-        self.flush = torch.empty(FLUSH_BYTES if self.on_gpu else 0, dtype=torch.int8, device=device)
+        self.out = GuardedOutput(meta.shape, getattr(torch, meta.dtype), timer.device, GUARD_BYTES)
+        self.first = torch.empty_like(self.out.tensor)
+        self.confirmed: dict[str, Fingerprints] = {}
+        """What the output's bits are on the last set of inputs, of each config that was found right."""
 
-    def synchronize(self) -> None:
-        if self.on_gpu:
-            torch.cuda.synchronize()
+    def make_inputs(self) -> None:
+        """All sets of inputs and their references, and what their bits are; those before are freed first."""
+        self.stale = False
+        self.inputs: list[_Inputs] = []
+        for number in range(SEEDS):
+            tensors = self.spec.make_inputs(self.problem, self.timer.device, self.seed + number)
+            reference = self.spec.reference(self.problem, tensors)
+            self.inputs.append(_Inputs(tensors, reference, row_norm_rms(reference)))
+        held: dict[str, torch.Tensor] = {}
+        for number, inputs in enumerate(self.inputs):
+            held |= {f"{name}/{number}": tensor for name, tensor in inputs.tensors.items()}
+            held[f"the reference/{number}"] = inputs.reference
+        self.fingerprints = Fingerprints(held)
 
-    def check(
-        self, launch: Callable[[], Any], timed: Callable[[], tuple[float, ...]]
-    ) -> tuple[Check, tuple[float, ...]]:
-        """Poisoned and launched several times, with `timed` in between: errors, and whether all bits agree."""
-        errors = []
-        repeatable = True
-        for launched in range(CHECKED_LAUNCHES):
-            self.out.fill_(torch.nan)
-            launch()
-            self.synchronize()
-            if launched == 0:
-                self.first.copy_(self.out)
-            elif same_bits(self.out, self.first):
-                continue
-            repeatable = repeatable and launched == 0
-            errors.append(output_errors(self.out, self.reference, self.tolerances, self.norm_rms))
-        samples_ms = timed()
-        if not same_bits(self.out, self.first):
-            repeatable = False
-            errors.append(output_errors(self.out, self.reference, self.tolerances, self.norm_rms))
-        return merge(errors, repeatable, CHECKED_LAUNCHES + 1), samples_ms
+    def bind(self, plan: LaunchPlan, inputs: _Inputs) -> Launch:
+        """The launch on one set of inputs, into the guarded output."""
+        return bind(plan, {**inputs.tensors, self.spec.output_name(): self.out.tensor})
 
-    def time_ms(self, launch: Callable[[], Any], samples: int) -> tuple[float, ...]:
-        """Latencies of `samples` launches, L2 flushed before each, in the order taken."""
-        if not self.on_gpu:
-            return tuple(_host_time_ms(launch) for _ in range(samples))
-        events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(samples)]
-        torch.cuda._sleep(SLEEP_CYCLES_PER_SAMPLE * samples)
-        for start, end in events:
-            self.flush.zero_()
-            start.record()
-            launch()
-            end.record()
-        torch.cuda.synchronize()
-        return tuple(start.elapsed_time(end) for start, end in events)
+    def errors(self, inputs: _Inputs) -> Errors:
+        """How far the output is from the reference now."""
+        return output_errors(self.out.tensor, inputs.reference, self.tolerances, inputs.norm_rms)
 
-    def quick_ms(self, launch: Callable[[], Any]) -> tuple[float, ...]:
-        """As many samples as the quick budget allows; one where the host's clock is all there is."""
-        if not self.on_gpu:
-            return self.time_ms(launch, 1)
-        once_ms = min(self.time_ms(launch, 2))
-        low, high = QUICK_SAMPLES
-        return self.time_ms(launch, max(low, min(high, round(QUICK_BUDGET_MS / max(once_ms, 1e-3)))))
+    def confirm(self, name: str) -> None:
+        """Notes the bits of the output as the right ones of a config."""
+        self.confirmed[name] = Fingerprints({"out": self.out.tensor})
+
+    def launch(self, launch: Launch) -> Any:
+        """Poisons the output, launches and waits: what the launch returned."""
+        self.out.poison()
+        compiled = launch()
+        self.timer.synchronize()
+        return compiled
+
+    def within(self, errors: Errors) -> bool:
+        """Whether an output with these errors is right."""
+        return errors.relative_error <= self.tolerances.relative_error and errors.bad_rows == 0
+
+    def check(self, plan: LaunchPlan, config: Config) -> tuple[Check, float]:
+        """The output of several launches on each set of inputs, and how long one takes, in ms."""
+        found: list[Errors] = []
+        findings: list[Finding] = []
+        repeatable, launches, seeds, once_ms = True, 0, 0, math.inf
+        for inputs in self.inputs:
+            launch = self.bind(plan, inputs)
+            self.launch(launch)
+            seeds, launches = seeds + 1, launches + 1
+            self.first.copy_(self.out.tensor)
+            found.append(self.errors(inputs))
+            right = self.within(found[-1])
+            once_ms = min(once_ms, self.timer.once_ms(launch))
+            for _ in range((LAUNCHES_PER_SEED if right else LAUNCHES_IF_WRONG) - 1):
+                with self.timer.under_load(once_ms):
+                    self.launch(launch)
+                launches += 1
+                if not same_bits(self.out.tensor, self.first):
+                    repeatable = False
+                    found.append(self.errors(inputs))
+                    break
+            findings += self.damage()
+            if not right:
+                findings += self.locate(config, inputs)
+            if not right or not repeatable or findings:
+                break
+        return merge(found, repeatable, launches, seeds, tuple(findings)), once_ms
+
+    def damage(self) -> list[Finding]:
+        """What was written where nothing may be, which is made good before the next config."""
+        outside, changed = self.out.damage(), self.fingerprints.changed()
+        found = [outside] if outside else []
+        if changed:
+            names = dict.fromkeys(name.rpartition("/")[0] for name in changed)
+            found.insert(0, Finding("input-changed", f"wrote to memory that is not its output: {', '.join(names)}"))
+            self.stale = True
+        return found
+
+    def locate(self, config: Config, inputs: _Inputs) -> list[Finding]:
+        """Where the output is wrong, and why as far as the kernel's own structure tells."""
+        out = self.out.tensor
+        axes = self.spec.output_axes(self.problem)
+        found = locate(out, inputs.reference, self.tolerances, inputs.norm_rms, axes, config)
+        part = self.spec.partial_sum(self.problem, config, inputs.tensors, out)
+        return [Finding("partial", part), found] if part else [found]
+
+    def time(self, launch: Launch, name: str, samples: int, latency_ms: float, timed_by: TimedBy | None) -> Batch:
+        """A batch of latencies, the output poisoned before."""
+        self.out.poison()
+        return Batch(name, *self.timer.batch(launch, samples, latency_ms, timed_by))
 
 
 _session: _Session | None = None
 
 
-def prepare(spec: KernelSpec, problem: Any, device: str, seed: int) -> Prepared:
-    """Makes inputs and reference on `device` (cuda:0, or cpu under Triton's interpreter) and measures its bandwidth."""
+def warm_up(module: str) -> None:
+    """Nothing but the imports, this module's and the kernel's: for a process that others are forked from."""
+    importlib.import_module(module)
+
+
+def prepare(spec: KernelSpec, problem: Any, device: str, seed: int, visible: str | None = None) -> Prepared:
+    """Makes inputs and references on `device` (cuda:0, cpu, or `module:class` of a timer), measures its bandwidth.
+
+    `visible`: the GPU's entry in CUDA_VISIBLE_DEVICES, by which NVML is asked about it.
+    """
     global _session
     _session = None
-    on_gpu = device.startswith("cuda")
-    copy_gbps = _copy_gbps(device) if on_gpu else None
-    _session = _Session(spec, problem, device, seed)
-    if not on_gpu:
+    timer = timer_for(device, visible)
+    copy_gbps = timer.copy_gbps() if isinstance(timer, CudaTimer) else None
+    _session = _Session(spec, problem, timer, seed)
+    if not timer.on_gpu:
         return Prepared(torch.__version__, None, None, None, None)
     properties = torch.cuda.get_device_properties(device)
     limits = limits_for(f"{properties.major}.{properties.minor}")
@@ -117,22 +174,47 @@ def prepare(spec: KernelSpec, problem: Any, device: str, seed: int) -> Prepared:
     )
 
 
-def measure(plan: LaunchPlan) -> Measurement:
-    """Checks the launch's output several times and times it. Raises what the launch raises."""
+def measure(plan: LaunchPlan, config: Config, name: str, timed_by: TimedBy | None = None) -> Measurement:
+    """Checks the launch's output several times on each set of inputs and, where it is stable, times it.
+
+    Raises what the launch raises. `name` is the config's id.
+    """
     session = _prepared()
-    launch = bind(plan, session.tensors)
-    compiled = launch()
-    session.synchronize()
-    check, samples_ms = session.check(launch, lambda: session.quick_ms(launch))
-    return Measurement(check, samples_ms, loaded(compiled) if session.on_gpu else None)
+    inputs = session.inputs[-1]
+    launch = session.bind(plan, inputs)
+    compiled = session.launch(launch)
+    check, once_ms = session.check(plan, config)
+    status, _ = judge(check, session.tolerances)
+    batch = None
+    if status == "ok" or (status == "wrong" and not any(one.code in _DAMAGING for one in check.findings)):
+        low, high = FIRST_LOOK_SAMPLES
+        samples = max(low, min(high, round(FIRST_LOOK_MS / once_ms))) if session.timer.on_gpu else 1
+        batch = session.time(launch, name, samples, once_ms, timed_by)
+    if status == "ok":
+        if not same_bits(session.out.tensor, session.first):
+            check = merge([session.errors(inputs)], False, check.launches + 1, check.seeds, ())
+        session.confirm(name)
+    return Measurement(check, batch, loaded(compiled) if session.timer.on_gpu else None)
 
 
-def resample(plan: LaunchPlan, samples: int) -> tuple[float, ...]:
-    """Latencies of `samples` more launches, after one that is not counted."""
+_DAMAGING = ("input-changed", "outside")
+
+
+def resample(
+    plan: LaunchPlan, name: str, samples: int, latency_ms: float, timed_by: TimedBy | None, right: bool
+) -> tuple[Batch, str]:
+    """More latencies of a config that was measured before, and what is wrong with the last output; empty: nothing.
+
+    A `right` one must give the bits that were checked; where they are not known in this process, it is checked anew.
+    """
     session = _prepared()
-    launch = bind(plan, session.tensors)
-    launch()
-    return session.time_ms(launch, samples)
+    inputs = session.inputs[-1]
+    batch = session.time(session.bind(plan, inputs), name, samples, latency_ms, timed_by)
+    if right and name not in session.confirmed and session.within(session.errors(inputs)):
+        session.confirm(name)
+    if not right or (name in session.confirmed and not session.confirmed[name].changed()):
+        return batch, ""
+    return batch, "a launch that was timed gave other bits than those that were checked: a race or a miscompilation"
 
 
 def bind(plan: LaunchPlan, tensors: Mapping[str, torch.Tensor]) -> Callable[[], Any]:
@@ -146,6 +228,8 @@ def bind(plan: LaunchPlan, tensors: Mapping[str, torch.Tensor]) -> Callable[[], 
 
 def _prepared() -> _Session:
     assert _session is not None, "prepare comes first"
+    if _session.stale:
+        _session.make_inputs()
     return _session
 
 
@@ -158,24 +242,3 @@ def loaded(compiled: Any) -> Loaded:
             cuda_driver(), compiled.function, 32 * compiled.metadata.num_warps, compiled.metadata.shared
         ),
     )
-
-
-def _host_time_ms(launch: Callable[[], Any]) -> float:
-    start_s = time.perf_counter()
-    launch()
-    return 1e3 * (time.perf_counter() - start_s)
-
-
-def _copy_gbps(device: str) -> float:
-    """Median bandwidth of a device-to-device copy, counting bytes read and written, in GB/s."""
-    source = torch.empty(COPY_BYTES, dtype=torch.int8, device=device).random_()
-    target = torch.empty_like(source)
-    times_ms = []
-    for _ in range(12):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        target.copy_(source)
-        end.record()
-        end.synchronize()
-        times_ms.append(start.elapsed_time(end))
-    return float(2 * COPY_BYTES / (1e6 * sorted(times_ms)[len(times_ms) // 2]))

@@ -10,6 +10,8 @@ from ssdprof.profiling.occupancy import Launch, Occupancy
 
 Status = Literal["ok", "wrong", "unstable", "compile-error", "out-of-resources", "launch-error", "timeout", "not-run"]
 STATUSES: tuple[Status, ...] = get_args(Status)
+FindingCode = Literal["input-changed", "outside", "nan", "partial", "tail", "tile", "rows", "everywhere"]
+TimedBy = Literal["events", "graph", "host"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,24 @@ class Compiled:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with an output: a reason code, and a message with its figures and the likely cause.
+
+    `input-changed`: the launch wrote to its input; `outside`: it wrote beyond its output. The others say where the
+    wrong rows are: NaN among them, an output that leaves out part of a sum (`partial`), the last chunk alone (`tail`),
+    one tile alone, some rows, everywhere.
+    """
+
+    code: FindingCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """How far the output was from the reference, over all launches that were checked.
 
     Errors are relative and NaN where an element was not a number or was never written. `bad_rows` of `rows` exceed the
-    row tolerance. `repeatable`: every launch gave the same bits.
+    row tolerance. `repeatable`: every launch on the same input gave the same bits. `seeds`: inputs it was checked on.
     """
 
     relative_error: float
@@ -64,11 +79,52 @@ class Check:
     rows: int
     repeatable: bool
     launches: int
+    seeds: int = 1
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What NVML says of a GPU while it is timed; None where NVML does not say.
+
+    `throttled` names the thermal and power reasons for which the clocks were lowered, none in most cases.
+    """
+
+    sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    power_w: float | None = None
+    temperature_c: int | None = None
+    throttled: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Latencies of one config's launches in a row, L2 flushed before each, and the GPU's conditions meanwhile.
+
+    `timed_by`: CUDA events between launches, events inside a CUDA graph, or the host's clock. `round` 0 is the first
+    look at a config, right after its check; from 1 they are the rounds in which the best are timed again.
+    """
+
+    config_id: str
+    samples_ms: tuple[float, ...]
+    timed_by: TimedBy
+    conditions: Conditions = Conditions()
+    round: int = 0
+
+    @property
+    def throttled(self) -> bool:
+        """Whether clocks were lowered for heat or power meanwhile, so that the samples do not count."""
+        return bool(self.conditions.throttled)
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Latency of one launch with a flushed L2: median, percentiles, 95 % confidence interval of the median."""
+    """Latency of one launch with a flushed L2: median, percentiles, 95 % confidence interval of the median.
+
+    `samples` were kept and `dropped_samples` dropped, taken while clocks were lowered for the reasons in `throttled`
+    (None: NVML does not say). `only_throttled`: none was taken otherwise, so these stand, for want of better. Clocks,
+    power and temperature are medians over the batches, None where NVML does not say.
+    """
 
     latency_ms: float
     latency_p20_ms: float
@@ -77,6 +133,18 @@ class Timing:
     latency_ci95_high_ms: float
     samples: int
     sm_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    power_w: float | None = None
+    temperature_c: int | None = None
+    timed_by: TimedBy = "events"
+    dropped_samples: int = 0
+    throttled: tuple[str, ...] | None = None
+    only_throttled: bool = False
+
+    @property
+    def interval_share(self) -> float:
+        """Width of the confidence interval over the median."""
+        return (self.latency_ci95_high_ms - self.latency_ci95_low_ms) / self.latency_ms if self.latency_ms else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +173,10 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One launch, checked and timed."""
+    """One launch, checked and timed: one batch, or none where it was not worth it."""
 
     check: Check
-    samples_ms: tuple[float, ...]
+    batch: Batch | None
     loaded: Loaded | None
 
 
@@ -139,10 +207,12 @@ class Device:
     """Where a run was measured, or for what it was compiled (`name` None: nothing was measured).
 
     `limits_differ`: where the driver's attributes are not those that occupancy was computed with, a line each.
+    `conditions` are those before the run. `others`: other processes that used the GPU, a line each.
     """
 
     arch: str
     name: str | None = None
+    uuid: str | None = None
     driver: str | None = None
     cuda: str | None = None
     num_sms: int | None = None
@@ -150,11 +220,19 @@ class Device:
     l2_bytes: int | None = None
     copy_gbps: float | None = None
     limits_differ: tuple[str, ...] = ()
+    sm_clock_max_mhz: int | None = None
+    memory_clock_max_mhz: int | None = None
+    power_limit_w: float | None = None
+    conditions: Conditions = Conditions()
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RunHeader:
-    """What a run is of: everything that must be equal before two latencies may be compared."""
+    """What a run is of: everything that must be equal before two latencies may be compared.
+
+    `budget_s`: the time given to the rounds in which the best configs are timed again.
+    """
 
     kernel: str
     kernel_hash: str
@@ -171,6 +249,7 @@ class RunHeader:
     baseline_id: str | None
     bytes_min: int
     flops: int
+    budget_s: float = 0.0
     interrupted: bool = False
 
     @property

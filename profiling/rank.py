@@ -5,11 +5,40 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
-from ssdprof.profiling.model import Row, Timing
+from ssdprof.profiling.model import Batch, Row, Timing
+
+_Number = TypeVar("_Number", int, float)
 
 
-def timing(samples_ms: Sequence[float], sm_clock_mhz: int | None = None) -> Timing:
+def timing_of(batches: Sequence[Batch]) -> Timing:
+    """The timing of a config from its batches, of which at least one has samples.
+
+    Where there are rounds, the first look does not count: it was taken at another time than those of other configs.
+    Batches taken while clocks were lowered for heat or power are dropped and counted; where there are no others they
+    stand. Clocks, power and temperature are the medians of what the batches tell.
+    """
+    batches = [batch for batch in batches if batch.round > 0] or batches
+    clean = [batch for batch in batches if not batch.throttled and batch.samples_ms]
+    dropped = [batch for batch in batches if batch.throttled and batch.samples_ms]
+    kept = clean or dropped
+    conditions = [batch.conditions for batch in kept]
+    told = [batch.conditions.throttled for batch in batches if batch.conditions.throttled is not None]
+    return replace(
+        timing([sample for batch in kept for sample in batch.samples_ms]),
+        sm_clock_mhz=_median([one.sm_clock_mhz for one in conditions]),
+        memory_clock_mhz=_median([one.memory_clock_mhz for one in conditions]),
+        power_w=_median([one.power_w for one in conditions]),
+        temperature_c=_median([one.temperature_c for one in conditions]),
+        timed_by=kept[-1].timed_by,
+        dropped_samples=sum(len(batch.samples_ms) for batch in dropped) if clean else 0,
+        throttled=tuple(dict.fromkeys(reason for reasons in told for reason in reasons)) if told else None,
+        only_throttled=not clean,
+    )
+
+
+def timing(samples_ms: Sequence[float]) -> Timing:
     """Median, 20th and 80th percentile and the 95 % confidence interval of the median, from at least one sample.
 
     The interval is the distribution-free one from order statistics: ranks n/2 ∓ 1.96·√n/2 (Conover, "Practical
@@ -27,7 +56,6 @@ def timing(samples_ms: Sequence[float], sm_clock_mhz: int | None = None) -> Timi
         latency_ci95_low_ms=ordered[low],
         latency_ci95_high_ms=ordered[high],
         samples=n,
-        sm_clock_mhz=sm_clock_mhz,
     )
 
 
@@ -75,6 +103,12 @@ def spearman(xs: Sequence[float], ys: Sequence[float]) -> float | None:
     covariance = sum((x - mean) * (y - mean) for x, y in zip(ranks_x, ranks_y, strict=True))
     spread = math.sqrt(sum((x - mean) ** 2 for x in ranks_x) * sum((y - mean) ** 2 for y in ranks_y))
     return covariance / spread if spread else None
+
+
+def _median(values: Sequence[_Number | None]) -> _Number | None:
+    """The lower median of what is known, so that a clock that was read stays one that was read."""
+    known = sorted(value for value in values if value is not None)
+    return known[(len(known) - 1) // 2] if known else None
 
 
 def _key(row: Row) -> tuple[float, float]:

@@ -7,8 +7,19 @@ from typing import Any, Literal
 
 from ssdprof.kernels.interface import Config, KernelSpec
 from ssdprof.profiling.device import GpuInfo
-from ssdprof.profiling.model import Row
+from ssdprof.profiling.model import Row, TimedBy
 
+DEFAULT_BUDGET_S = 10.0
+SEEDS = 2
+"""Sets of random inputs, each with its reference, that every config is checked on."""
+GUARD_BYTES = 16 << 20
+"""Memory on either side of the output that a launch must leave as it is."""
+FLUSH_L2_FACTOR = 2
+"""What is read before each timed launch to flush L2, as a multiple of its size."""
+LOAD_BYTES = 64 << 20
+"""What is copied over and over beside a launch that is checked under load."""
+COPY_BYTES = 1 << 30
+"""What is copied to measure bandwidth."""
 Phase = Literal["compiling", "preparing", "measuring", "refining"]
 
 
@@ -16,7 +27,8 @@ Phase = Literal["compiling", "preparing", "measuring", "refining"]
 class SweepRequest:
     """What to sweep. `gpu` None compiles only, for `arch`; `timeout_s` is for one config's compilation or measurement.
 
-    `baseline` None: speed-ups are relative to nothing. `command` is the command line, for the run file.
+    `baseline` None: speed-ups are relative to nothing. `command` is the command line, for the run file. `budget_s` is
+    for the rounds in which the best are timed again. `timed_by` None: CUDA graphs where launches are short.
     """
 
     spec: KernelSpec
@@ -30,6 +42,8 @@ class SweepRequest:
     jobs: int
     timeout_s: float
     command: str
+    budget_s: float = DEFAULT_BUDGET_S
+    timed_by: TimedBy | None = None
 
 
 @dataclass(frozen=True, slots=True)

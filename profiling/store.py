@@ -1,30 +1,33 @@
-"""Run files: one JSON file per sweep, kept in the user's data folder, and the recorded runs that ship with ssdprof."""
+"""Where runs are kept and found again: in the user's data folder, in a file of one's own, or shipped with ssdprof."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from ssdprof.kernels.errors import UsageError
-from ssdprof.kernels.interface import Config
-from ssdprof.profiling.model import Check, Compiled, Device, Row, Run, RunHeader, Timing
-from ssdprof.profiling.occupancy import Occupancy
+from ssdprof.profiling.model import Row, Run, RunHeader
 from ssdprof.profiling.rank import rank
+from ssdprof.profiling.run_file import NoHeaderError, check_free, parse_state
+from ssdprof.profiling.run_file import RunError as RunError
+from ssdprof.profiling.state import RunState
 
-FORMAT = 1
 RECORDED = "recorded"
 """In place of a path: the recorded run that ships with ssdprof."""
+SUFFIX = ".jsonl"
 
 
-class RunError(UsageError):
-    """A run file that is missing or cannot be read, or a row that a run does not have."""
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A run that is gone on with: its file, and what that held."""
+
+    path: Path
+    state: RunState
 
 
 def runs_dir() -> Path:
@@ -32,65 +35,83 @@ def runs_dir() -> Path:
     return Path(platformdirs.user_data_dir("ssdprof", appauthor=False)) / "runs"
 
 
-def new_run_path(run: Run) -> Path:
+def new_run_path(header: RunHeader) -> Path:
     """A name of its own for a new run, which sorts by date."""
-    stamp = "".join(character for character in run.header.date if character.isalnum())
-    return runs_dir() / f"{stamp}-{Path(run.header.space).stem}-{run.header.device.arch}-{os.getpid()}.json"
+    stamp = "".join(character for character in header.date if character.isalnum())
+    return runs_dir() / f"{stamp}-{Path(header.space).stem}-{header.device.arch}-{os.getpid()}{SUFFIX}"
 
 
-def save_run(run: Run, path: Path) -> None:
-    """Writes the run whole or not at all. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+def load_state(path: Path) -> RunState:
+    """What a run file holds, up to its last whole line. Raises RunError where it is missing or no run file.
+
+    NoHeaderError where it is cut off before the end of its header.
+    """
     try:
-        partial.write_text(dump_run(run), encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def dump_run(run: Run) -> str:
-    """The run as JSON text. Values that are no numbers are written as the strings NaN, Infinity and -Infinity."""
-    content = {"format": FORMAT, "header": asdict(run.header), "rows": [asdict(row) for row in run.rows]}
-    return json.dumps(_encoded(content), allow_nan=False)
+        text = path.read_bytes().decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        raise RunError(f"no run file {path}: `ssdprof sweep` keeps one, or give another with --run") from None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
+    return parse_state(text, str(path))
 
 
 def load_run(path: Path) -> Run:
-    """Reads a run file. Raises RunError where it is missing or not one of this format."""
-    try:
-        return parse_run(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"no run file {path}: `ssdprof sweep` keeps one, or give another with --run") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RunError(f"{path} is not a run file of format {FORMAT}: {type(error).__name__}: {error}") from error
-
-
-def parse_run(text: str) -> Run:
-    """The run in JSON text. Raises ValueError, KeyError or TypeError where it is none."""
-    content = json.loads(text)
-    if content["format"] != FORMAT:
-        raise ValueError(f"format {content['format']!r}")
-    header, device = content["header"], _decoded(content["header"]["device"])
-    device["limits_differ"] = tuple(device.get("limits_differ", ()))
-    return Run(
-        header=RunHeader(**{**header, "device": Device(**device)}),
-        rows=tuple(_row(row) for row in content["rows"]),
-    )
+    """The run in a file, ranked. Raises RunError as `load_state` does."""
+    return load_state(path).run()
 
 
 def latest_run() -> Run:
     """The run kept last. Raises RunError where there is none."""
-    kept = sorted(runs_dir().glob("*.json")) if runs_dir().is_dir() else []
-    if not kept:
+    for path in _kept():
+        with suppress(NoHeaderError):  # it was just begun, or there was no room for it
+            return load_run(path)
+    raise RunError(
+        f"no run has been kept yet: run `ssdprof sweep` first, or give --run {RECORDED} for the recorded one"
+    )
+
+
+def resumable(header: RunHeader, path: Path | None) -> Resumed | None:
+    """The run to go on with in a sweep that begins with `header`: the file's, or without one the last kept of the same.
+
+    None where there is nothing to go on with: no such run, a file that is missing, empty or cut off in its header.
+    Raises RunError where the file holds no run or one of something else, or where another ssdprof is writing it.
+    """
+    if path is None:
+        path = next((one for one in _kept() if _same(one, header)), None)
+    if path is None or not path.exists():
+        return None
+    try:
+        check_free(path)
+        state = load_state(path)
+    except NoHeaderError:
+        return None
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
+    if found := differences(state.header, header):
         raise RunError(
-            f"no run has been kept yet: run `ssdprof sweep` first, or give --run {RECORDED} for the recorded one"
+            f"{path} cannot be gone on with: {'; '.join(found)}; a run goes on only with the same kernel, problem, "
+            "space, seed, baseline, GPU, driver and versions: leave --resume out, or name another file with -o"
         )
-    return load_run(kept[-1])
+    return Resumed(path, state)
+
+
+def differences(old: RunHeader, new: RunHeader) -> tuple[str, ...]:
+    """In words, what keeps a sweep that begins with `new` from going on with the run of `old`.
+
+    Empty where nothing does. What only the measuring worker knows, such as the copy bandwidth, is not compared.
+    """
+    there, here = _identity(old), _identity(new)
+    names = [*there, *(name for name in here if name not in there)]
+    return tuple(
+        f"{name} {_words(there.get(name))} there, {_words(here.get(name))} here"
+        for name in names
+        if there.get(name) != here.get(name)
+    )
 
 
 def recorded_runs() -> Iterator[Run]:
     """The runs that ship with ssdprof, each measured on a named GPU."""
-    for path in sorted(Path(__file__).parent.glob("recorded_*.json")):
+    for path in sorted(Path(__file__).parent.glob(f"recorded_*{SUFFIX}")):
         yield load_run(path)
 
 
@@ -142,31 +163,44 @@ def _place(reference: str) -> int:
     return int(digits)
 
 
-def _row(fields: dict[str, Any]) -> Row:
-    parts = {"compiled": Compiled, "check": Check, "timing": Timing}
-    values = {name: _decoded(value) for name, value in fields.items()}
-    for name, kind in parts.items():
-        if values[name] is not None:
-            values[name] = kind(**values[name])
-    if values["occupancy"] is not None:
-        occupancy = values["occupancy"]
-        values["occupancy"] = Occupancy(**{**occupancy, "limiters": tuple(occupancy["limiters"])})
-    return Row(**{**values, "config": Config(**values["config"])})
+def _kept() -> list[Path]:
+    """The files in the data folder, the run begun last first."""
+    return sorted(runs_dir().glob(f"*{SUFFIX}"), reverse=True)
 
 
-def _encoded(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-    if isinstance(value, dict):
-        return {name: _encoded(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_encoded(item) for item in value]
-    return value
+def _same(path: Path, header: RunHeader) -> bool:
+    """Whether a kept run is of what `header` says; judged by its first line, since there may be many and long ones."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return not differences(parse_state(file.readline(), str(path)).header, header)
+    except (OSError, RunError):
+        return False
 
 
-def _decoded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _decoded(item) for name, item in value.items()}
-    if value in ("NaN", "Infinity", "-Infinity"):
-        return float(value)
-    return value
+def _identity(header: RunHeader) -> dict[str, Any]:
+    """By name, what must be equal before a run can be gone on with."""
+    device = header.device
+    return {
+        "kernel": header.kernel,
+        "kernel source": header.kernel_hash,
+        **{f"problem {name}": value for name, value in header.problem.items()},
+        "space": header.space,
+        "seed": header.seed,
+        "baseline": header.baseline_id,
+        "architecture": device.arch,
+        "GPU": device.name,
+        "UUID": device.uuid,
+        "driver": device.driver,
+        "Triton": header.triton,
+        "PyTorch": _public_version(header.torch),
+        "ssdprof": header.ssdprof,
+    }
+
+
+def _public_version(version: str | None) -> str | None:
+    """Without the local part: the worker's torch calls itself 2.13.0+cu130, its package 2.13.0."""
+    return version.partition("+")[0] if version is not None else None
+
+
+def _words(value: Any) -> str:
+    return "none" if value is None else str(value)

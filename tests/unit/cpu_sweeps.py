@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 from fake_kernel import FakeProblem, FakeSpec
 
 from ssdprof.kernels.interface import Config
-from ssdprof.profiling import sweep as sweep_module
+from ssdprof.profiling import rounds
 from ssdprof.profiling.model import Row, Run
 from ssdprof.profiling.request import Event, SweepRequest
-from ssdprof.profiling.sweep import _Sweep
+from ssdprof.profiling.state import Record, RunState
+from ssdprof.profiling.sweep import Sweep
 
 from .fake_runs import H100_GPU
 
@@ -45,10 +47,12 @@ def request(*configs: Config, gpu: bool = True, **fields: Any) -> SweepRequest:
 def swept(
     asked: SweepRequest,
     on_event: Callable[[Event], None] = lambda _: None,
-    on_run: Callable[[Run], None] = lambda _: None,
+    on_record: Callable[[Record], None] = lambda _: None,
+    state: RunState | None = None,
+    device: str = "cpu",
 ) -> Run:
     """A sweep whose measuring worker uses the CPU."""
-    return _Sweep(asked, on_event, on_run, "cpu", {}).run()
+    return Sweep(asked, on_event, on_record, state, device).run()
 
 
 def by_variant(run: Run) -> dict[str, Row]:
@@ -58,5 +62,6 @@ def by_variant(run: Run) -> dict[str, Row]:
 
 def take_few_samples(patch: pytest.MonkeyPatch) -> None:
     """The finalists are timed again as often as `REFINED` says."""
-    patch.setattr(sweep_module, "FINAL_ROUNDS", ROUNDS)
-    patch.setattr(sweep_module, "FINAL_SAMPLES_PER_ROUND", SAMPLES_PER_ROUND)
+    patch.setattr(rounds, "MIN_ROUNDS", ROUNDS)
+    patch.setattr(rounds, "TARGET_INTERVAL_SHARE", math.inf)
+    patch.setattr(rounds, "TURN_SAMPLES", (SAMPLES_PER_ROUND, SAMPLES_PER_ROUND))

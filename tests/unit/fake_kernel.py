@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ssdprof.kernels.errors import ConfigError
-from ssdprof.kernels.interface import Config, LaunchPlan, TensorMeta, TensorRef, Tolerances, Work
+from ssdprof.kernels.interface import Axis, Config, LaunchPlan, TensorMeta, TensorRef, Tolerances, Work
 
 if TYPE_CHECKING:
     import torch
@@ -68,6 +68,9 @@ class FakeSpec:
     def output_name(self) -> str:
         return "out"
 
+    def output_axes(self, problem: FakeProblem) -> Sequence[Axis]:
+        return (Axis("row", chunk=3), Axis("column"))
+
     def launch(self, problem: FakeProblem, config: Config) -> LaunchPlan:
         return LaunchPlan(
             module=__name__,
@@ -89,12 +92,17 @@ class FakeSpec:
     def reference(self, problem: FakeProblem, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         if problem.trouble == "raise":
             raise RuntimeError("no reference today")
-        if problem.trouble == "abort" and len(Path(problem.log).read_text().splitlines()) > 1:
+        if problem.trouble == "abort" and len(set(Path(problem.log).read_text().split())) > 1:
             _abort("the reference went down")
         return 2 * inputs["x"]
 
     def tolerances(self, problem: FakeProblem) -> Tolerances:
-        return Tolerances(relative_error=1e-2, row_error=5e-2)
+        return Tolerances(relative_error=1e-2, row_error=5e-2, reason="it suits the tests")
+
+    def partial_sum(
+        self, problem: FakeProblem, config: Config, inputs: Mapping[str, torch.Tensor], out: torch.Tensor
+    ) -> str | None:
+        return "only half of two" if bool((out == inputs["x"]).all()) else None
 
     def work(self, problem: FakeProblem) -> Work:
         elements = problem.rows * problem.columns
@@ -108,6 +116,9 @@ def fake(variant: str, block_m: int = 16, **fields: Any) -> Config:
     """A config of the fake kernel; `block_m` tells several of one variant apart."""
     return replace(Config(block_m, 16, 16, 16, num_warps=4, num_stages=2, variant=variant), **fields)
 
+
+last_latency_ms = 0.0
+"""What the fake timer takes the last launch to have lasted: a sixteenth of its block_m."""
 
 Body = Callable[..., None]
 Warmup = Callable[..., dict[str, Any]]
@@ -130,9 +141,15 @@ class FakeKernel:
 
     def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
         def run(x: torch.Tensor, out: torch.Tensor, scale: int, num_warps: int, num_stages: int) -> None:
+            global last_latency_ms
+            last_latency_ms = grid[0] / 16
             self.launch(x, out)
 
         return run
+
+
+class OutOfMemoryError(Exception):  # torch's own name
+    pass
 
 
 class OutOfResources(Exception):  # noqa: N818  (Triton's own name)
@@ -173,9 +190,40 @@ def _unstable(x: torch.Tensor, out: torch.Tensor) -> None:
     out.copy_(2 * x * (1 + 1e-5 * _nth("unstable")))
 
 
+CHECKED = 1 + 2 * (1 + 5)
+"""Launches before the first look: one to load, and for each of two sets of inputs one to time and five to check."""
+
+
 def _race_when_timed(x: torch.Tensor, out: torch.Tensor) -> None:
-    """Right where it is launched once and then three times to be checked; other bits in the launch that is timed."""
-    out.copy_(2 * x * (1.5 if _nth("race") == 5 else 1))
+    """Right in all launches that are checked; other bits in the one that is timed."""
+    out.copy_(2 * x * (1.5 if _nth("race") == CHECKED + 1 else 1))
+
+
+def _nan_rows(x: torch.Tensor, out: torch.Tensor) -> None:
+    _write(x, out)
+    out[2:4] = float("nan")
+
+
+def _last_chunk(x: torch.Tensor, out: torch.Tensor) -> None:
+    _write(x, out)
+    out[6:] = 0.0
+
+
+def _half(x: torch.Tensor, out: torch.Tensor) -> None:
+    out.copy_(x)
+
+
+def _beyond(x: torch.Tensor, out: torch.Tensor) -> None:
+    """Right, and two elements beyond the end of the output."""
+    _write(x, out)
+    beyond = out.as_strided((2,), (1,), storage_offset=out.storage_offset() + out.numel())
+    beyond.fill_(1.0)
+
+
+def _scribbles(x: torch.Tensor, out: torch.Tensor) -> None:
+    """Right, but its input is not what it was."""
+    _write(x, out)
+    x[1, 1] += 1.0
 
 
 def _crash(x: Any, out: Any) -> None:
@@ -195,14 +243,18 @@ def _raise(error: Exception) -> Callable[..., Any]:
 
 
 def _fails_when_timed_again(how: Callable[..., Any]) -> Body:
-    """Right for the five launches of a measurement; the next ones go wrong."""
+    """Right for the launches of a measurement; the next ones go wrong."""
 
     def body(x: torch.Tensor, out: torch.Tensor) -> None:
-        if _nth("again") > 5:
-            how(x, out)
         _write(x, out)
+        if _nth(how.__name__) > CHECKED + 1:
+            how(x, out)
 
     return body
+
+
+def _drift(x: torch.Tensor, out: torch.Tensor) -> None:
+    out.mul_(1 + 1e-5)
 
 
 def _abort(last_words: str) -> None:
@@ -225,6 +277,11 @@ _kernel("slower", _slowly(0.1))
 _kernel("wrong_scaled", _scaled)
 _kernel("wrong_row", _one_bad_row)
 _kernel("unwritten", _unwritten)
+_kernel("nan_rows", _nan_rows)
+_kernel("last_chunk", _last_chunk)
+_kernel("half", _half)
+_kernel("beyond", _beyond)
+_kernel("scribbles", _scribbles)
 _kernel("unstable", _unstable)
 _kernel("unstable_when_timed", _race_when_timed)
 _kernel("too_much_shared_mem", compiles=lambda: {"shared": 300_000})
@@ -242,3 +299,5 @@ _kernel("launch_error", _raise(RuntimeError("invalid argument")))
 _kernel("crashes", _crash)
 _kernel("hangs", _hang)
 _kernel("crashes_when_timed_again", _fails_when_timed_again(_crash))
+_kernel("races_when_timed_again", _fails_when_timed_again(_drift))
+_kernel("too_much_memory", _raise(OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 TiB")))

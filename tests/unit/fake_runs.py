@@ -17,6 +17,7 @@ from ssdprof.profiling.limits import limits_for
 from ssdprof.profiling.model import (
     Check,
     Compiled,
+    Conditions,
     Device,
     Explanation,
     Neighbours,
@@ -51,6 +52,10 @@ H100 = Device(
     memory_bytes=85_520_809_984,
     l2_bytes=52_428_800,
     copy_gbps=3000.0,
+    sm_clock_max_mhz=1980,
+    memory_clock_max_mhz=2619,
+    power_limit_w=700.0,
+    conditions=Conditions(1980, 2619, 120.0, 35, ()),
 )
 NO_GPU = Device(arch="sm_90")
 PROBLEM: dict[str, Any] = {
@@ -83,8 +88,9 @@ HEADER = RunHeader(
     baseline_id="m64n64k32d128w2s4",
     bytes_min=2_820_000_000,
     flops=1_200_000_000_000,
+    budget_s=10.0,
 )
-COMPILE_HEADER = replace(HEADER, device=NO_GPU, triton="3.9.0")
+COMPILE_HEADER = replace(HEADER, device=NO_GPU, triton="3.9.0", budget_s=0.0)
 
 
 def config(
@@ -112,6 +118,10 @@ def timing(latency_ms: float, spread: float = 0.003) -> Timing:
         latency_ci95_high_ms=latency_ms * (1 + spread / 3),
         samples=100,
         sm_clock_mhz=1980,
+        memory_clock_mhz=2619,
+        power_w=600.5,
+        temperature_c=52,
+        throttled=(),
     )
 
 
@@ -133,7 +143,7 @@ def row(
         occupied = occupancy(compiled.launch, limits_for("sm_90"), num_sms=132)
         if error is not None and status in ("ok", "wrong", "unstable"):
             bad_rows = 0 if status == "ok" else 6_400_000
-            check = Check(error, 2 * error, bad_rows, 6_400_000, status != "unstable", 3)
+            check = Check(error, 2 * error, bad_rows, 6_400_000, status != "unstable", launches=10, seeds=2)
     return Row(
         config=config,
         config_id=id_of(config),
@@ -144,6 +154,12 @@ def row(
         timing=None if latency_ms is None else timing(latency_ms),
         occupancy=occupied,
     )
+
+
+def with_timing(row: Row, **changes: Any) -> Row:
+    """The row with fields of its timing changed."""
+    assert row.timing is not None
+    return replace(row, timing=replace(row.timing, **changes))
 
 
 def run(rows: Sequence[Row], header: RunHeader = HEADER, tied: Sequence[str] = ()) -> Run:

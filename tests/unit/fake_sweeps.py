@@ -13,8 +13,10 @@ from ssdprof.profiling import sweep as sweep_module
 from ssdprof.profiling.device import GpuInfo
 from ssdprof.profiling.model import Run
 from ssdprof.profiling.request import Event, SweepRequest
+from ssdprof.profiling.state import Record, RunState
 
 from .fake_runs import H100_GPU, compiled_run, h100_run
+from .run_records import records_of
 
 Asked = list[SweepRequest]
 
@@ -31,12 +33,20 @@ def fake_sweeps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
 
 
 def returns(monkeypatch: pytest.MonkeyPatch, requests: Asked, result: Callable[[SweepRequest], Run]) -> None:
-    def sweep(request: SweepRequest, on_event: Callable[[Event], None], on_run: Callable[[Run], None]) -> Run:
+    def sweep(
+        request: SweepRequest,
+        on_event: Callable[[Event], None],
+        on_record: Callable[[Record], None],
+        state: RunState | None = None,
+    ) -> Run:
         requests.append(request)
         on_event(Event("compiling", 0, len(request.configs), 0, None, None, None))
         found = result(request)
-        on_run(replace(found, rows=found.rows[:1]))
-        on_run(found)
+        header, *others = records_of(found)
+        on_record(replace(found.header, interrupted=True))
+        for record in others:
+            on_record(record)
+        on_record(header)
         return found
 
     monkeypatch.setattr(sweep_module, "sweep", sweep)

@@ -9,10 +9,10 @@ import torch
 
 from ssdprof.kernels.interface import Tolerances
 from ssdprof.profiling import check as check_module
-from ssdprof.profiling.check import Errors, judge, merge, output_errors, row_norm_rms, same_bits
-from ssdprof.profiling.model import Check
+from ssdprof.profiling.check import Errors, bit_words, judge, merge, output_errors, row_norm_rms, same_bits
+from ssdprof.profiling.model import Check, Finding, FindingCode
 
-TOLERANCES = Tolerances(relative_error=1e-2, row_error=5e-2)
+TOLERANCES = Tolerances(relative_error=1e-2, row_error=5e-2, reason="it suits the tests")
 NAN, INF = math.nan, math.inf
 
 
@@ -129,10 +129,40 @@ def test_the_same_bits_are_the_same_values_nan_included_but_not_minus_zero(dtype
     assert not same_bits(values[:2], one_bit_off[:2])
 
 
+@pytest.mark.parametrize("piece_elements", [1, 3, 100])
+@pytest.mark.parametrize("elements", [1, 3, 4, 5, 23])
+def test_any_one_bit_differs_whatever_the_size_and_the_piece(
+    monkeypatch: pytest.MonkeyPatch, elements: int, piece_elements: int
+) -> None:
+    monkeypatch.setattr(check_module, "PIECE_ELEMENTS", piece_elements)
+    one = torch.randn(elements, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert same_bits(one, one.clone())
+    for index in range(elements):
+        other = one.clone()
+        other.view(torch.int16)[index] ^= 1
+        assert not same_bits(one, other)
+
+
+def test_bits_are_compared_from_any_address_on_and_through_gaps() -> None:
+    memory = torch.arange(40, dtype=torch.bfloat16)
+    assert same_bits(memory[1:9], memory[1:9].clone())
+    assert not same_bits(memory[1:9], memory[2:10])
+    assert same_bits(memory.view(5, 8)[:, :3], memory.view(5, 8)[:, :3].clone())
+
+
+def test_bits_as_words_share_memory_with_the_tensor_and_leave_less_than_a_word() -> None:
+    tensor = torch.zeros(7, dtype=torch.bfloat16)
+    words, rest = bit_words(tensor, torch.int64)
+    assert (1, 6) == (len(words), len(rest))
+    assert tensor.data_ptr() == words.data_ptr()
+
+
 def test_merged_errors_are_the_worst_of_each_and_nan_is_worst() -> None:
     one, other = Errors(0.1, 0.5, 3, 100), Errors(0.2, 0.4, 7, 100)
     assert Check(0.2, 0.5, 7, 100, True, 4) == merge([one, other], True, 4)
     assert Check(0.1, 0.5, 3, 100, False, 2) == merge([one], False, 2)
+    found = Finding("rows", "some")
+    assert Check(0.1, 0.5, 3, 100, True, 10, 2, (found,)) == merge([one], True, 10, seeds=2, findings=[found])
     for order in ([one, Errors(NAN, NAN, 1, 100)], [Errors(NAN, NAN, 1, 100), one]):
         merged = merge(order, False, 4)
         assert (True, True, 3) == (
@@ -169,3 +199,45 @@ def test_merged_errors_are_the_worst_of_each_and_nan_is_worst() -> None:
 )
 def test_a_verdict_gives_the_numbers_and_the_tolerance(found: Check, verdict: tuple[str, str]) -> None:
     assert verdict == judge(found, TOLERANCES)
+
+
+WHERE = Finding("tile", "all in one tile: token 3")
+
+
+@pytest.mark.parametrize("code", ["input-changed", "outside"])
+@pytest.mark.parametrize("repeatable", [True, False])
+@pytest.mark.parametrize("relative_error", [0.0, 0.5, NAN])
+def test_a_launch_that_wrote_where_it_must_not_is_wrong_whatever_else_it_did(
+    code: FindingCode, repeatable: bool, relative_error: float
+) -> None:
+    found = Check(relative_error, 0.0, 0, 100, repeatable, 4, 2, (WHERE, Finding(code, "wrote there")))
+    assert ("wrong", "wrote there") == judge(found, TOLERANCES)
+
+
+def test_all_that_was_written_where_it_must_not_is_told() -> None:
+    found = Check(0.0, 0.0, 0, 100, True, 4, 2, (Finding("input-changed", "wrote to x"), Finding("outside", "and on")))
+    assert ("wrong", "wrote to x; and on") == judge(found, TOLERANCES)
+
+
+@pytest.mark.parametrize(
+    ("relative", "worst", "bad_rows", "expected"),
+    [
+        (0.7294, 0.9, 100, "relative error 0.73, tolerance 0.01; all in one tile: token 3"),
+        (0.001, 0.2, 3, "3 of 100 rows wrong, the worst by 0.20, tolerance 0.05; all in one tile: token 3"),
+        (NAN, NAN, 8, "8 of 100 rows wrong, NaN, inf or never-written elements among them; all in one tile: token 3"),
+    ],
+)
+def test_a_wrong_output_is_told_with_the_first_finding(
+    relative: float, worst: float, bad_rows: int, expected: str
+) -> None:
+    found = Check(relative, worst, bad_rows, 100, True, 4, 2, (WHERE, Finding("rows", "not told")))
+    assert ("wrong", expected) == judge(found, TOLERANCES)
+
+
+def test_an_unstable_output_is_called_so_before_it_is_called_wrong() -> None:
+    status, reason = judge(Check(0.7, 0.9, 8, 100, False, 4, 2, (WHERE,)), TOLERANCES)
+    assert ("unstable", False) == (status, WHERE.message in reason)
+
+
+def test_a_finding_is_never_ok_even_where_the_errors_are_small() -> None:
+    assert ("wrong", WHERE.message) == judge(Check(0.0, 0.0, 0, 100, True, 4, 2, (WHERE,)), TOLERANCES)

@@ -16,6 +16,7 @@ from ssdprof.profiling import explain as explain_module
 from ssdprof.profiling import sweep as sweep_module
 
 from .fake_runs import H100_GPU, h100_run
+from .run_records import save
 
 Say = Callable[..., str]
 
@@ -55,8 +56,11 @@ def say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureF
         (("--d-form", "x"), "ssdprof: unknown d_form 'x': one of none, head, head-dim"),
         (("--arch", "sm_12"), "ssdprof: unknown architecture 'sm_12': "),
         (("--arch", "hopper"), "ssdprof: unknown architecture 'hopper': "),
-        (("--gpu", "3"), "ssdprof: no GPU '3': this machine has no NVIDIA GPU; give auto, none or an index"),
-        (("--gpu", "tpu"), "ssdprof: no GPU 'tpu': this machine has no NVIDIA GPU; give auto, none or an index"),
+        (("--gpu", "3"), "ssdprof: no GPU '3': this machine has no NVIDIA GPU; give --device auto, none or an index"),
+        (
+            ("--gpu", "tpu"),
+            "ssdprof: no GPU 'tpu': this machine has no NVIDIA GPU; give --device auto, none or an index",
+        ),
         (("--dstate", "0"), "ssdprof: dstate must be a whole number above 0, got 0"),
         (("--dstate", "-128"), "ssdprof: dstate must be a whole number above 0, got -128"),
         (("--headdim", "0"), "ssdprof: headdim must be a whole number above 0, got 0"),
@@ -195,7 +199,7 @@ def test_an_architecture_that_is_not_the_named_gpus_is_refused(say: Say, monkeyp
 
 
 def test_a_rank_that_the_run_lacks_is_refused(say: Say, tmp_path: Path) -> None:
-    store.save_run(h100_run(), tmp_path / "run.json")
+    save(h100_run(), tmp_path / "run.json")
     assert "ssdprof: #6: the run has ranks #1 to #5" == say("explain", "#6", "--run", "run.json")
 
 

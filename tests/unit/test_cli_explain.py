@@ -18,6 +18,7 @@ from ssdprof.profiling.model import Explanation, Run, RunHeader
 from ssdprof.profiling.request import Event
 
 from .fake_runs import H100_GPU, HEADER, PROBLEM, TOO_LARGE, explanation, h100_run, run
+from .run_records import kept, save
 
 Asked = list[ExplainRequest]
 
@@ -43,9 +44,9 @@ def returns(monkeypatch: pytest.MonkeyPatch, requests: Asked, result: Explanatio
 
 
 def keep(header: RunHeader = HEADER) -> Run:
-    kept = run(h100_run().rows, header, tied=["m32n64k32d128w2s5"])
-    store.save_run(kept, store.new_run_path(kept))
-    return kept
+    made_up = run(h100_run().rows, header)
+    save(made_up, store.new_run_path(header))
+    return kept(made_up)
 
 
 def test_a_config_is_explained_in_tables_and_words(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,9 +111,9 @@ def test_the_architecture_is_the_gpus_where_there_is_no_run(asked: Asked, monkey
 
 
 def test_a_run_may_be_named_by_its_file(asked: Asked, tmp_path: Path) -> None:
-    store.save_run(h100_run(), tmp_path / "mine.json")
-    assert 0 == ssdprof(["explain", "#2", "--run", str(tmp_path / "mine.json")])
-    assert ("m32n64k32d128w2s5", h100_run()) == (
+    save(h100_run(), tmp_path / "mine.jsonl")
+    assert 0 == ssdprof(["explain", "#2", "--run", str(tmp_path / "mine.jsonl")])
+    assert ("m32n64k32d128w2s5", kept(h100_run())) == (
         next(row.config_id for row in h100_run().rows if row.config == asked[0].config),
         asked[0].run,
     )

@@ -132,28 +132,65 @@ def test_devices_tells_of_the_gpu_and_what_is_assumed_of_it(asked: Asked, capsys
     assert 0 == ssdprof(["devices"])
     assert """\
 GPU 0: NVIDIA H100 80GB HBM3
-architecture    sm_90
-driver          580.159.04, CUDA 13.0
-memory          78.6 GiB free of 79.6
-SM clock        1980 MHz of at most 1980
-power           120 W of at most 700
-temperature     35 °C
-MIG             off
-assumed per SM  64 warps, 32 blocks, 65536 registers, 233472 bytes of shared memory (232448 for one
-                block), 4 schedulers
+architecture     sm_90
+UUID             unknown
+driver           580.159.04, CUDA 13.0
+memory           78.6 GiB free of 79.6
+SM clock         1980 MHz of at most 1980
+memory clock     unknown
+power            120 W of at most 700
+temperature      35 °C
+throttled by     nothing
+other processes  none seen
+MIG              off
+assumed per SM   64 warps, 32 blocks, 65536 registers, 233472 bytes of shared memory (232448 for one
+                 block), 4 schedulers
 """ == "".join(line.rstrip() + "\n" for line in capsys.readouterr().out.splitlines())
 
 
 def test_devices_tells_of_an_unknown_one_and_of_none(
     asked: Asked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    gpus(monkeypatch, replace(H100_GPU, arch="sm_10", sm_clock_mhz=None, temperature_c=None, mig=None))
+    unknown = replace(H100_GPU, arch="sm_10", sm_clock_mhz=None, temperature_c=None, mig=None, throttle_reasons=None)
+    gpus(monkeypatch, unknown)
     ssdprof(["devices"])
     out = capsys.readouterr().out
     assert "nothing: the limits of this architecture are not known" in out
     assert "not supported" in out
+    assert "throttled by     not told by NVML " in out
     assert 0 == ssdprof(["devices", "--json"])
-    assert json.loads(capsys.readouterr().out)["devices"][0]["assumed"] is None
+    device = json.loads(capsys.readouterr().out)["devices"][0]
+    assert (None, None) == (device["assumed"], device["throttled"])
     gpus(monkeypatch)
     assert 0 == ssdprof(["devices"])
     assert capsys.readouterr().out.startswith("No NVIDIA GPU is visible")
+
+
+def test_devices_tells_which_gpu_it_is_what_throttles_it_and_who_else_uses_it(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    busy = replace(
+        H100_GPU,
+        uuid="GPU-11111111-aaaa",
+        memory_clock_mhz=2619,
+        memory_clock_max_mhz=2619,
+        throttle_reasons=0x24,
+        others=("pid 7 (python3), 12.3 GiB", "pid 8, 0.5 GiB"),
+    )
+    gpus(monkeypatch, busy)
+    ssdprof(["devices"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [
+        "UUID             GPU-11111111-aaaa",
+        "memory clock     2619 MHz of at most 2619",
+        "throttled by     power cap, thermal",
+        "other processes  pid 7 (python3), 12.3 GiB; pid 8, 0.5 GiB",
+    ] == [line.rstrip() for line in lines if line.startswith(("UUID", "memory clock", "throttled", "other"))]
+    ssdprof(["devices", "--json"])
+    device = json.loads(capsys.readouterr().out)["devices"][0]
+    assert (["power cap", "thermal"], "GPU-11111111-aaaa", 2619, list(busy.others)) == (
+        device["throttled"],
+        device["uuid"],
+        device["memory_clock_mhz"],
+        device["others"],
+    )

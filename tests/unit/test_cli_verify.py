@@ -179,7 +179,7 @@ def test_json_alone_is_on_stdout(asked: Asked, capsys: pytest.CaptureFixture[str
 
 
 def test_without_a_gpu_one_line_names_the_way_out_and_the_code_is_1(say: Say) -> None:
-    way_out = "give --ncu-report FILE, an export made where there is one"
+    way_out = "give --ncu-report FILE, an export made where one is"
     assert say(code=1) == f"ssdprof: nothing to verify against: this needs an NVIDIA GPU, and none is here; {way_out}"
     assert "this needs an NVIDIA GPU, and none is used; " in say("--gpu", "none", code=1)
     assert "this needs a GPU of sm_80, and none is here; " in say("--arch", "sm_80", code=1)

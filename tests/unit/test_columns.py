@@ -4,7 +4,7 @@ import pytest
 
 from ssdprof.reports import columns
 
-from .fake_runs import TOO_LARGE, config, h100_run, row
+from .fake_runs import TOO_LARGE, config, h100_run, row, with_timing
 
 CONTRACT = """
 rank, config_id, variant, block_m, block_n, block_k, block_dstate, num_warps, num_stages, maxnreg,
@@ -14,7 +14,8 @@ repeatable, registers_per_thread, spill_bytes, dynamic_shared_mem_bytes, shared_
 shared_mem_config_bytes, threads_per_block, grid_blocks, blocks_per_sm, warps_per_sm,
 warps_per_scheduler, theoretical_occupancy_pct, limit_registers_blocks, limit_shared_mem_blocks,
 limit_warps_blocks, limit_blocks_blocks, limit_barriers_blocks, limiters, waves_per_sm, compile_s,
-sm_clock_mhz
+sm_clock_mhz, memory_clock_mhz, power_w, temperature_c, timed_by, dropped_samples, throttled,
+checked_launches, checked_seeds
 """
 
 
@@ -27,7 +28,7 @@ def test_every_column_says_what_it_is() -> None:
 
 
 def test_names_end_in_their_unit() -> None:
-    suffixes = {"ms": "_ms", "s": "_s", "%": "_pct", "bytes": "_bytes", "MHz": "_mhz"}
+    suffixes = {"ms": "_ms", "s": "_s", "%": "_pct", "bytes": "_bytes", "MHz": "_mhz", "W": "_w", "°C": "_c"}
     assert [] == [c.name for c in columns.COLUMNS if not c.name.endswith(suffixes.get(c.unit, ""))]
 
 
@@ -55,14 +56,30 @@ def test_values_come_from_every_part_of_a_row() -> None:
         "theoretical_occupancy_pct": 12.5,
         "limiters": "registers;shared memory",
         "sm_clock_mhz": 1980,
+        "memory_clock_mhz": 2619,
+        "power_w": 600.5,
+        "temperature_c": 52,
+        "timed_by": "events",
+        "dropped_samples": 0,
+        "throttled": "",
+        "checked_launches": 10,
+        "checked_seeds": 2,
     }
     assert expected == {name: values[name] for name in expected}
+
+
+def test_reasons_of_throttling_are_joined() -> None:
+    throttled = with_timing(h100_run().ranked[0], throttled=("power cap", "thermal"), dropped_samples=40)
+    values = columns.values(throttled)
+    assert ("power cap;thermal", 40) == (values["throttled"], values["dropped_samples"])
 
 
 def test_a_part_that_does_not_exist_has_no_values() -> None:
     values = columns.values(TOO_LARGE)
     assert "out-of-resources" == values["status"]
-    assert {None} == {values[c.name] for c in columns.COLUMNS if c.unit in ("ms", "%", "registers", "bytes", "×")}
+    assert {None} == {
+        values[c.name] for c in columns.COLUMNS if c.unit in ("ms", "%", "registers", "bytes", "×", "W", "°C")
+    }
 
 
 @pytest.mark.parametrize(

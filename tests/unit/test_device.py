@@ -10,21 +10,22 @@ from typing import Any
 import pytest
 from fake_kernel import FakeProblem, FakeSpec
 
-from ssdprof.profiling.device import GIB, DeviceError, GpuInfo, check_memory, gpus, select_gpu, sm_clock_mhz
+from ssdprof.profiling.device import GIB, DeviceError, GpuInfo, check_memory, gpus, select_gpu
+from ssdprof.profiling.model import Conditions
+from ssdprof.profiling.preflight import needed_memory_bytes
 
 from .fake_nvml import FakeGpu, fake_pynvml
 from .fake_runs import H100_GPU
 
-FIRST = FakeGpu("GPU-11111111-aaaa", mig={"MIG-77777777-cccc": "1g.10gb"})
+FIRST = FakeGpu("GPU-11111111-aaaa", mig={"MIG-77777777-cccc": 10 * GIB})
 SECOND = FakeGpu("GPU-22222222-bbbb", name="NVIDIA RTX 5090", capability=(12, 0))
 OPTIONAL = {
-    "nvmlDeviceGetPowerUsage": "power_w",
-    "nvmlDeviceGetEnforcedPowerLimit": "power_limit_w",
-    "nvmlDeviceGetMigMode": "mig",
-    "nvmlDeviceGetClockInfo": "sm_clock_mhz",
-    "nvmlDeviceGetMaxClockInfo": "sm_clock_max_mhz",
-    "nvmlDeviceGetTemperature": "temperature_c",
-    "nvmlDeviceGetCurrentClocksEventReasons": "throttle_reasons",
+    "nvmlDeviceGetPowerUsage": ["power_w"],
+    "nvmlDeviceGetEnforcedPowerLimit": ["power_limit_w"],
+    "nvmlDeviceGetMigMode": ["mig"],
+    "nvmlDeviceGetClockInfo": ["sm_clock_mhz", "memory_clock_mhz"],
+    "nvmlDeviceGetMaxClockInfo": ["sm_clock_max_mhz", "memory_clock_max_mhz"],
+    "nvmlDeviceGetTemperature": ["temperature_c"],
 }
 
 
@@ -45,7 +46,7 @@ def test_without_a_driver_there_are_no_gpus(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_gpu_is_described_in_units_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = nvml(monkeypatch, FIRST)
+    module = nvml(monkeypatch, replace(FIRST, compute={4242_4242: 3 * GIB}))
     assert (
         GpuInfo(
             index=0,
@@ -63,6 +64,10 @@ def test_a_gpu_is_described_in_units_of_its_own(monkeypatch: pytest.MonkeyPatch)
             temperature_c=35,
             mig=True,
             throttle_reasons=4,
+            uuid="GPU-11111111-aaaa",
+            memory_clock_mhz=2619,
+            memory_clock_max_mhz=2620,
+            others=("pid 42424242, 3.0 GiB",),
         ),
     ) == gpus()
     assert 0 == module.not_shut_down
@@ -73,7 +78,7 @@ def test_what_nvml_does_not_tell_is_none_and_the_rest_is_there(monkeypatch: pyte
     nvml(monkeypatch, FIRST)
     everything = gpus()[0]
     nvml(monkeypatch, replace(FIRST, unsupported=(query,)))
-    assert replace(everything, **{OPTIONAL[query]: None}) == gpus()[0]
+    assert replace(everything, **dict.fromkeys(OPTIONAL[query])) == gpus()[0]
 
 
 @pytest.mark.parametrize(
@@ -124,12 +129,29 @@ def test_a_mig_instance_is_described_by_its_gpu(monkeypatch: pytest.MonkeyPatch)
     assert ("NVIDIA H100 80GB HBM3", "sm_90", True) == (gpus()[0].name, gpus()[0].arch, gpus()[0].mig)
 
 
-def test_the_clock_is_that_of_the_same_gpu_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    nvml(monkeypatch, replace(FIRST, unsupported=("nvmlDeviceGetClockInfo",)), SECOND)
+def test_a_mig_instance_has_its_own_memory_and_uuid_and_the_clocks_of_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml(monkeypatch, replace(FIRST, compute={4242_4242: GIB}, busy_pct=[99]))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-77777777-cccc")
+
+    (gpu,) = gpus()
+
+    assert ("MIG-77777777-cccc", 10 * GIB, 10 * GIB) == (gpu.uuid, gpu.memory_bytes, gpu.memory_free_bytes)
+    assert (1755, 2619, 123.456, 4) == (gpu.sm_clock_mhz, gpu.memory_clock_mhz, gpu.power_w, gpu.throttle_reasons)
+    assert () == gpu.others  # those of other instances
+
+
+def test_a_gpu_named_by_the_beginning_of_its_uuid_has_the_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml(monkeypatch, FIRST, SECOND)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-2")
+    assert [("GPU-2", "GPU-22222222-bbbb")] == [(gpu.visible, gpu.uuid) for gpu in gpus()]
+
+
+def test_the_conditions_of_a_gpu_name_what_throttles_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml(monkeypatch, FIRST, replace(SECOND, reasons=1))
     first, second = gpus()
-    assert (None, 1755) == (sm_clock_mhz(first), sm_clock_mhz(second))
-    nvml(monkeypatch, driver=False)
-    assert sm_clock_mhz(second) is None
+    assert Conditions(1755, 2619, 123.456, 35, ("power cap",)) == first.conditions
+    assert () == second.conditions.throttled
+    assert replace(first, throttle_reasons=None).conditions.throttled is None
 
 
 ONE = (H100_GPU,)
@@ -156,15 +178,15 @@ def test_a_gpu_is_chosen_by_auto_none_or_an_index(text: str, known: tuple[GpuInf
 @pytest.mark.parametrize(
     ("text", "known", "message"),
     [
-        ("0", (), "no GPU '0': this machine has no NVIDIA GPU; give auto, none or an index"),
-        ("1", ONE, "no GPU '1': this machine has GPU 0 alone; give auto, none or an index"),
-        ("2", TWO, "no GPU '2': this machine has GPU 0 to 1; give auto, none or an index"),
-        ("cuda:2", TWO, "no GPU 'cuda:2': this machine has GPU 0 to 1; give auto, none or an index"),
-        ("cuda:", TWO, "no GPU 'cuda:': this machine has GPU 0 to 1; give auto, none or an index"),
-        ("-1", TWO, "no GPU '-1': this machine has GPU 0 to 1; give auto, none or an index"),
-        ("²", TWO, "no GPU '²': this machine has GPU 0 to 1; give auto, none or an index"),
-        ("h100", TWO, "no GPU 'h100': this machine has GPU 0 to 1; give auto, none or an index"),
-        ("", TWO, "no GPU '': this machine has GPU 0 to 1; give auto, none or an index"),
+        ("0", (), "no GPU '0': this machine has no NVIDIA GPU; give --device auto, none or an index"),
+        ("1", ONE, "no GPU '1': this machine has GPU 0 alone; give --device auto, none or an index"),
+        ("2", TWO, "no GPU '2': this machine has GPU 0 to 1; give --device auto, none or an index"),
+        ("cuda:2", TWO, "no GPU 'cuda:2': this machine has GPU 0 to 1; give --device auto, none or an index"),
+        ("cuda:", TWO, "no GPU 'cuda:': this machine has GPU 0 to 1; give --device auto, none or an index"),
+        ("-1", TWO, "no GPU '-1': this machine has GPU 0 to 1; give --device auto, none or an index"),
+        ("²", TWO, "no GPU '²': this machine has GPU 0 to 1; give --device auto, none or an index"),
+        ("h100", TWO, "no GPU 'h100': this machine has GPU 0 to 1; give --device auto, none or an index"),
+        ("", TWO, "no GPU '': this machine has GPU 0 to 1; give --device auto, none or an index"),
     ],
 )
 def test_a_gpu_that_is_not_there_says_which_are(text: str, known: tuple[GpuInfo, ...], message: str) -> None:
@@ -183,14 +205,24 @@ def test_a_gpu_is_looked_for_where_none_are_given(monkeypatch: pytest.MonkeyPatc
 
 def test_a_problem_may_need_all_the_memory_that_is_free_and_no_more() -> None:
     spec, problem = FakeSpec(), FakeProblem()
-    enough = replace(H100_GPU, memory_bytes=80 * GIB, memory_free_bytes=5 * GIB)
+    needed_bytes = needed_memory_bytes(spec, problem)
+    enough = replace(H100_GPU, memory_bytes=80 * GIB, memory_free_bytes=needed_bytes)
     check_memory(spec, problem, enough)
     with pytest.raises(DeviceError) as raised:
-        check_memory(spec, problem, replace(enough, memory_free_bytes=5 * GIB - 1))
+        check_memory(spec, problem, replace(enough, memory_free_bytes=needed_bytes - 1))
     assert (
-        "the problem needs about 5.0 GiB, NVIDIA H100 80GB HBM3 has 5.0 of 80.0 GiB free: "
-        "reduce seqlen, batch or nheads, or divide it with --tp"
+        "the problem needs about 5.4 GiB (2 sets of inputs with their float32 references, 2 outputs, buffers, "
+        "workspace and the CUDA context), NVIDIA H100 80GB HBM3 has 5.4 of 80.0 GiB free: "
+        "reduce --seqlen, --batch or --nheads, divide it with --tp, or take another GPU with --device"
     ) == str(raised.value)
+
+
+def test_a_gpu_too_full_for_a_problem_says_who_fills_it() -> None:
+    full = replace(H100_GPU, memory_free_bytes=GIB, others=("pid 7 (python3), 77.0 GiB", "pid 8, 0.5 GiB"))
+    with pytest.raises(
+        DeviceError, match=r"79\.6 GiB free \(used by pid 7 \(python3\), 77\.0 GiB, pid 8, 0\.5 GiB\): "
+    ):
+        check_memory(FakeSpec(), FakeProblem(), full)
 
 
 def test_a_gpu_that_shares_the_hosts_memory_has_the_hosts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,25 @@ from pathlib import Path
 
 import pandas as pd
 
+from ssdprof.profiling.model import Finding
 from ssdprof.reports.columns import COLUMNS
 from ssdprof.reports.csv_export import run_csv, sidecar_json, sidecar_path
 from ssdprof.reports.explain import words
 from ssdprof.reports.json_export import explanation_json, run_json
 from ssdprof.reports.verdict import verdicts
 
-from .fake_runs import BASELINE, compiled_run, config, explanation, h100_run, row, run
+from .fake_runs import (
+    BASELINE,
+    HEADER,
+    TOO_LARGE,
+    compiled_run,
+    config,
+    explanation,
+    h100_run,
+    row,
+    run,
+    with_timing,
+)
 
 
 def test_csv_has_every_row_the_ranked_ones_first() -> None:
@@ -74,6 +86,25 @@ def test_json_has_header_rows_and_verdicts() -> None:
     assert ["registers", "shared memory"] == content["rows"][0]["limiters"]
     assert "assumed" == content["rows"][0]["shared_mem_config_source"]
     assert "fastest-correct" == content["verdicts"][0]["code"]
+
+
+def test_json_has_reasons_of_throttling_and_findings_as_lists() -> None:
+    nan = Finding("nan", "NaN in the last chunk")
+    wrong = row(config(64, 64, 32, 64, 4, 1), 168, 40000, status="wrong", reason="NaN", error=0.5)
+    assert wrong.check is not None
+    wrong = replace(wrong, check=replace(wrong.check, findings=(nan,)))
+    hot = with_timing(row(BASELINE, 255, 41728, latency_ms=2.4), throttled=("thermal",), only_throttled=True)
+    rows = json.loads(run_json(run([wrong, hot, TOO_LARGE]), []))["rows"]
+    assert [["thermal"], None, None] == [r["throttled"] for r in rows]
+    assert [True, None, None] == [r["only_throttled"] for r in rows]
+    assert [[], [{"code": "nan", "message": "NaN in the last chunk"}], None] == [r["findings"] for r in rows]
+
+
+def test_the_sidecar_has_the_state_of_the_gpu() -> None:
+    device = replace(HEADER.device, uuid="GPU-1", others=("pid 7 (python), 4.0 GiB",))
+    device_meta = json.loads(sidecar_json(run([], replace(HEADER, device=device))))["device"]
+    assert ("GPU-1", ["pid 7 (python), 4.0 GiB"]) == (device_meta["uuid"], device_meta["others"])
+    assert (1980, 700.0) == (device_meta["conditions"]["sm_clock_mhz"], device_meta["power_limit_w"])
 
 
 def test_json_of_a_run_without_a_gpu_has_the_recorded_rows_of_its_configs_alone() -> None:

@@ -1,181 +1,93 @@
-"""Run files: what is written comes back, a broken file is one line, and rows are found by what users call them."""
+"""Where runs are kept: the last is found again, the recorded one of the same is, and rows are found by name."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from ssdprof.profiling import store
-from ssdprof.profiling.model import Check, Device, Row, Run
+from ssdprof.profiling.model import Device, Row, Run
+from ssdprof.profiling.run_file import NoHeaderError, dump_records
 from ssdprof.profiling.store import (
     RunError,
-    dump_run,
     find_row,
     latest_run,
     load_run,
+    load_state,
     new_run_path,
-    parse_run,
-    save_run,
 )
 
 from .fake_runs import BASELINE, COMPILE_HEADER, HEADER, TOO_LARGE, compiled_run, config, h100_run, id_of, row, run
+from .run_records import kept, records_of, save
 
 BEST_ID = id_of(BASELINE)
+CUT_OFF = replace(HEADER, interrupted=True)
 
 
 def no_recorded_runs(monkeypatch: pytest.MonkeyPatch, *recorded: Run) -> None:
     monkeypatch.setattr(store, "recorded_runs", lambda: iter(recorded))
 
 
-def same(one: Any, other: Any) -> bool:
-    """Equal, with NaN equal to itself."""
-    if isinstance(one, float) and isinstance(other, float):
-        return one == other or (math.isnan(one) and math.isnan(other))
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, (list, tuple)):
-        return type(one) is type(other) and len(one) == len(other) and all(map(same, one, other))
-    return bool(one == other)
+@pytest.mark.parametrize("made_up", [h100_run(), compiled_run()])
+def test_a_run_comes_back_as_it_was(made_up: Run, tmp_path: Path) -> None:
+    save(made_up, tmp_path / "run.jsonl")
+    assert kept(made_up) == load_run(tmp_path / "run.jsonl")
 
 
-@pytest.mark.parametrize("make", [h100_run, compiled_run])
-def test_a_run_comes_back_as_it_was(make: Callable[[], Run], tmp_path: Path) -> None:
-    save_run(make(), tmp_path / "new folder" / "run.json")
-    assert make() == load_run(tmp_path / "new folder" / "run.json")
+def test_a_run_that_is_cut_off_comes_back_as_far_as_it_is_whole_and_as_interrupted(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_text(dump_records(records_of(replace(h100_run(), header=CUT_OFF)))[:-10])
+    found = load_run(path)
+    assert CUT_OFF == found.header
+    assert [one.config_id for one in h100_run().rows] == [one.config_id for one in found.rows]
+    assert h100_run().rows[-1].timing
+    assert found.rows[-1].timing is None
 
 
-def test_values_that_are_no_numbers_come_back_and_the_file_is_strict_json() -> None:
-    bad = replace(h100_run().rows[1], check=Check(math.nan, math.inf, 3, 4, False, 4))
-    low = replace(h100_run().rows[2], speedup_vs_baseline=-math.inf, compiled=None, occupancy=None, timing=None)
-    text = dump_run(Run(HEADER, (bad, low)))
-    assert same(asdict(Run(HEADER, (bad, low))), asdict(parse_run(text)))
-
-    def refuse(constant: str) -> None:
-        raise AssertionError(constant)
-
-    assert 1 == json.loads(text, parse_constant=refuse)["format"]
-
-
-@settings(max_examples=50, deadline=None)
-@given(
-    st.floats(),
-    st.floats(),
-    st.integers(min_value=0),
-    st.booleans(),
-    st.text(),
-    st.none() | st.floats(),
-)
-def test_any_check_and_text_come_back(
-    relative: float, worst: float, bad_rows: int, repeatable: bool, text: str, copy_gbps: float | None
-) -> None:
-    found = replace(
-        TOO_LARGE, status_reason=f"why: {text}", check=Check(relative, worst, bad_rows, bad_rows, repeatable, 4)
+def test_an_error_names_the_file_and_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_text(dump_records([HEADER, TOO_LARGE]) + "{}\n")
+    with pytest.raises(RunError) as raised:
+        load_state(path)
+    assert f"{path} is not a run file of format 2: line 3: no record: its kind is none of header, row, batch" == str(
+        raised.value
     )
-    header = replace(HEADER, command=text, device=replace(HEADER.device, copy_gbps=copy_gbps, limits_differ=(text,)))
-    kept = Run(header, (found,))
-    assert same(asdict(kept), asdict(parse_run(dump_run(kept))))
 
 
-def test_a_run_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_the_older_format_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
-    save_run(h100_run(), path)
-    before = path.read_bytes()
-
-    def half(self: Path, text: str, encoding: str) -> None:
-        with self.open("w", encoding=encoding) as file:
-            file.write(text[: len(text) // 2])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", half)
-    with pytest.raises(OSError, match="No space left"):
-        save_run(compiled_run(), path)
-    assert before == path.read_bytes()
-    assert ["run.json"] == os.listdir(tmp_path)
-
-
-def test_a_run_that_cannot_be_written_as_json_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(TypeError):
-        save_run(Run(replace(HEADER, problem={"seqlen": object()}), ()), tmp_path / "run.json")
-    assert [] == os.listdir(tmp_path)
-
-
-def test_a_folder_that_cannot_be_made_is_an_os_error(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="file"):
-        save_run(h100_run(), tmp_path / "file" / "runs" / "run.json")
-
-
-def changed(change: Callable[[dict[str, Any]], Any]) -> str:
-    content = json.loads(dump_run(h100_run()))
-    change(content)
-    return json.dumps(content)
-
-
-BROKEN = {
-    "empty": "",
-    "no JSON": "latency,config\n1.0,a\n",
-    "cut off": dump_run(h100_run())[:1000],
-    "a list": "[]",
-    "null": "null",
-    "a number": "3",
-    "nested without end": "[" * 100_000,
-    "another program's": '{"name": "x", "version": 2}',
-    "no format": changed(lambda content: content.pop("format")),
-    "a newer format": changed(lambda content: content.update(format=2)),
-    "no header": changed(lambda content: content.pop("header")),
-    "a header that is a text": changed(lambda content: content.update(header="x")),
-    "a header without a device": changed(lambda content: content["header"].pop("device")),
-    "a header with more than is known": changed(lambda content: content["header"].update(colour="red")),
-    "a header that lacks its kernel": changed(lambda content: content["header"].pop("kernel")),
-    "rows that are a number": changed(lambda content: content.update(rows=3)),
-    "a row that is null": changed(lambda content: content.update(rows=[None])),
-    "a row without a config": changed(lambda content: content["rows"][0].pop("config")),
-    "a config that is a text": changed(lambda content: content["rows"][0].update(config="m64")),
-    "a timing with a field less": changed(lambda content: content["rows"][-1]["timing"].pop("samples")),
-    "limiters that are a number": changed(lambda content: content["rows"][-1]["occupancy"].update(limiters=3)),
-}
-
-
-@pytest.mark.parametrize("kind", BROKEN)
-def test_a_file_that_is_no_run_is_an_error_of_one_line_that_names_it(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "run.json"
-    path.write_text(BROKEN[kind])
+    path.write_text('{"format": 1, "header": {"kernel": "chunk_scan"}, "rows": []}')
     with pytest.raises(RunError) as raised:
         load_run(path)
-    message = str(raised.value)
-    assert message.startswith(f"{path} is not a run file of format 1: ")
-    assert 1 == len(message.splitlines())
+    assert f"{path} is of format 1, made by an older ssdprof: sweep again" == str(raised.value)
 
 
-def test_a_newer_format_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "run.json"
-    path.write_text(BROKEN["a newer format"])
-    with pytest.raises(RunError, match=r"not a run file of format 1: ValueError: format 2$"):
+@pytest.mark.parametrize("text", ["", dump_records([HEADER])[:-1]])
+def test_a_file_without_a_whole_header_is_an_error_of_its_own(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_text(text)
+    with pytest.raises(NoHeaderError) as raised:
         load_run(path)
+    assert f"{path} is cut off before the end of its first line: it holds no run" == str(raised.value)
 
 
 def test_bytes_that_are_no_text_and_a_folder_are_errors_of_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "run.json"
+    path = tmp_path / "run.jsonl"
     path.write_bytes(b"\xff\xfe\x00")
     for broken in (path, tmp_path):
         with pytest.raises(RunError) as raised:
             load_run(broken)
+        assert str(raised.value).startswith(f"{broken} ")
         assert 1 == len(str(raised.value).splitlines())
 
 
 def test_a_missing_file_says_where_runs_come_from(tmp_path: Path) -> None:
     with pytest.raises(RunError) as raised:
-        load_run(tmp_path / "none.json")
-    assert f"no run file {tmp_path / 'none.json'}: `ssdprof sweep` keeps one, or give another with --run" == str(
+        load_run(tmp_path / "none.jsonl")
+    assert f"no run file {tmp_path / 'none.jsonl'}: `ssdprof sweep` keeps one, or give another with --run" == str(
         raised.value
     )
 
@@ -188,15 +100,24 @@ def test_the_latest_run_is_the_one_begun_last_whenever_it_was_written(data_home:
     }
     runs = [replace(h100_run(), header=replace(HEADER, date=date, space=space)) for space, date in begun.items()]
     for one in reversed(runs):
-        save_run(one, new_run_path(one))
-    assert runs[1] == latest_run()
-    assert 3 == len(list((data_home / "ssdprof" / "runs").glob("*.json")))
+        save(one, new_run_path(one.header))
+    assert kept(runs[1]) == latest_run()
+    assert 3 == len(list((data_home / "ssdprof" / "runs").glob("*.jsonl")))
 
 
-def test_a_partial_file_is_not_the_latest_run() -> None:
-    save_run(h100_run(), new_run_path(h100_run()))
-    (store.runs_dir() / f".9999.json.{os.getpid()}.partial").write_text("{")
-    assert h100_run() == latest_run()
+@pytest.mark.parametrize("text", ["", dump_records([HEADER])[:100]])
+def test_a_file_that_holds_no_header_yet_is_not_the_latest_run(text: str) -> None:
+    save(h100_run(), new_run_path(HEADER))
+    (store.runs_dir() / "9999.jsonl").write_text(text)
+    (store.runs_dir() / "9999.json").write_text("{}")
+    assert kept(h100_run()) == latest_run()
+
+
+def test_a_broken_latest_run_is_an_error_that_names_it() -> None:
+    save(h100_run(), new_run_path(HEADER))
+    (store.runs_dir() / "9999.jsonl").write_text("{}\n")
+    with pytest.raises(RunError, match=r"9999\.jsonl is not a run file"):
+        latest_run()
 
 
 @pytest.mark.parametrize("made", [False, True])
@@ -208,9 +129,9 @@ def test_no_kept_run_says_how_to_get_one(made: bool) -> None:
 
 
 def test_a_new_path_names_space_and_architecture_even_if_the_space_is_a_file() -> None:
-    path = new_run_path(replace(h100_run(), header=replace(HEADER, space="/home/me/my.tiles.yaml")))
+    path = new_run_path(replace(HEADER, space="/home/me/my.tiles.yaml"))
     assert store.runs_dir() == path.parent
-    assert f"20261123T0900000000-my.tiles-sm_90-{os.getpid()}.json" == path.name
+    assert f"20261123T0900000000-my.tiles-sm_90-{os.getpid()}.jsonl" == path.name
 
 
 def test_recorded_runs_that_ship_are_measured_ones() -> None:

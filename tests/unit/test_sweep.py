@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +14,10 @@ from ssdprof.kernels.config import config_id
 from ssdprof.kernels.errors import ConfigError
 from ssdprof.kernels.interface import Config
 from ssdprof.kernels.problem import ChunkScanProblem
-from ssdprof.profiling import sweep as sweep_module
-from ssdprof.profiling.model import Check, Compiled, Loaded, Measurement, Prepared, Run
+from ssdprof.profiling.model import Batch, Check, Compiled, Loaded, Measurement, Prepared, Run, RunHeader
 from ssdprof.profiling.request import Event
-from ssdprof.profiling.sweep import _Sweep, sweep
+from ssdprof.profiling.state import Record, RunState
+from ssdprof.profiling.sweep import Sweep, sweep
 
 from .cpu_sweeps import REFINED, SHARED_TOO_LARGE, Events, by_variant, request, swept, take_few_samples
 from .fake_runs import H100_GPU
@@ -28,6 +27,14 @@ HANG_TIMEOUT_S = 3.0
 
 def children() -> set[str]:
     return {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+
+
+def put_together(records: list[Record]) -> Run:
+    assert isinstance(records[0], RunHeader)
+    state = RunState(records[0])
+    for record in records:
+        state.add(record)
+    return state.run()
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +55,7 @@ def test_a_compiler_and_a_launch_that_hang_are_timeouts_and_the_rest_goes_on() -
     assert before == children()
 
 
-def test_a_fault_in_the_rounds_of_the_finalists_costs_its_own_row_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweep_module, "FINALIST_SLACK", math.inf)
+def test_a_fault_in_the_rounds_of_the_finalists_costs_its_own_row_alone() -> None:
     run = swept(request(fake("crashes_when_timed_again"), fake("right"), fake("slow"), jobs=1))
     rows = by_variant(run)
     failed = rows["crashes_when_timed_again"]
@@ -82,13 +88,14 @@ def test_a_gpu_that_cannot_be_prepared_leaves_compiled_rows_with_that_reason() -
 
 def test_what_the_driver_says_of_the_loaded_kernel_goes_before_the_compilers_figures() -> None:
     """A GPU's answer, without a GPU: the sweep is handed what its workers would say."""
-    state = _Sweep(request(fake("right")), lambda _: None, lambda _: None, "cpu", {})
+    state = Sweep(request(fake("right")), lambda _: None, lambda _: None, None, "cpu")
     name = config_id(fake("right"))
     state._set_compiled(name, Compiled(255, 24, SHARED_MEM_BYTES, 0, 4, 1, 1, 32, compile_s=1.0))
-    state._set_prepared(Prepared("2.13.0", num_sms=132, l2_bytes=None, memory_bytes=None, copy_gbps=None))
+    state.set_prepared(Prepared("2.13.0", num_sms=132, l2_bytes=None, memory_bytes=None, copy_gbps=None))
     found = Check(0.001, 0.002, 0, 8, True, 4)
-    state._set_measured(name, Measurement(found, (2.0, 1.0, 3.0), Loaded(96, 8, blocks_per_sm=5)))
-    row = state._so_far().rows[0]
+    first = Batch(name, (2.0, 1.0, 3.0), "events")
+    state._set_measured(name, Measurement(found, first, Loaded(96, 8, blocks_per_sm=5)))
+    row = state.state.run().rows[0]
     assert row.compiled is not None
     assert row.occupancy is not None
     assert row.timing is not None
@@ -104,16 +111,16 @@ def test_what_the_driver_says_of_the_loaded_kernel_goes_before_the_compilers_fig
 
 def test_ctrl_c_while_measuring_keeps_what_was_measured_and_says_what_was_not() -> None:
     before = children()
-    runs: list[Run] = []
+    records: list[Record] = []
 
     def interrupt(event: Event) -> None:
         if event.phase == "measuring" and event.done >= 1:
             raise KeyboardInterrupt
 
     configs = [fake("slow", 16 + number) for number in range(12)]
-    run = swept(request(*configs, fake("hangs_compiler"), fake("right", 99), jobs=1), interrupt, runs.append)
+    run = swept(request(*configs, fake("hangs_compiler"), fake("right", 99), jobs=1), interrupt, records.append)
     assert run.header.interrupted
-    assert [run] == runs[-1:]
+    assert run == put_together(records)
     assert before == children()
     reasons = {row.status: set() for row in run.rows}
     for row in run.rows:
@@ -193,9 +200,9 @@ def test_a_baseline_that_the_kernel_does_not_take_is_an_error() -> None:
 
 
 def test_no_configs_are_an_empty_run() -> None:
-    runs: list[Run] = []
-    assert () == sweep(request(gpu=False), lambda _: None, runs.append).rows
-    assert 1 == len(runs)
+    records: list[Record] = []
+    assert () == sweep(request(gpu=False), lambda _: None, records.append).rows
+    assert [True, False] == [record.interrupted for record in records if isinstance(record, RunHeader)]
 
 
 def test_the_chunk_scan_is_compiled_for_an_architecture_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,24 +9,33 @@ import pytest
 from fake_kernel import SHARED_MEM_BYTES, FakeProblem, fake
 
 from ssdprof.kernels.config import config_id
-from ssdprof.profiling import sweep as sweep_module
-from ssdprof.profiling.model import STATUSES, Run
+from ssdprof.profiling.model import STATUSES, Batch, Row, Run, RunHeader
+from ssdprof.profiling.request import SEEDS
+from ssdprof.profiling.state import Record, RunState
 
 from .cpu_sweeps import REFINED, ROUNDS, SHARED_TOO_LARGE, Events, by_variant, request, swept, take_few_samples
 from .fake_runs import H100_GPU
 
 TROUBLES = {
     "crashes_compiler": ("compile-error", "the worker was ended by SIGABRT: LLVM ERROR: cannot select"),
-    "wrong_scaled": ("wrong", "relative error 0.50, tolerance 0.01"),
+    "wrong_scaled": ("wrong", "relative error 0.50, tolerance 0.01; all rows"),
     "wrong_row": ("wrong", "relative error "),
-    "unwritten": ("wrong", "8 of 8 rows wrong, NaN, inf or never-written elements among them"),
+    "unwritten": ("wrong", "8 of 8 rows wrong, NaN, inf or never-written elements among them; NaN in 8 rows: column 0"),
+    "nan_rows": (
+        "wrong",
+        "2 of 8 rows wrong, NaN, inf or never-written elements among them; NaN in 2 rows: rows 2 to 3",
+    ),
+    "last_chunk": ("wrong", "relative error "),
+    "half": ("wrong", "relative error 0.50, tolerance 0.01; only half of two"),
+    "beyond": ("wrong", "wrote outside its output: 2 elements after its end"),
+    "scribbles": ("wrong", "wrote to memory that is not its output: x"),
     "unstable": (
         "unstable",
-        "4 launches on the same input gave different bits (error up to 5.0e-05): a race or a miscompilation",
+        "2 launches on the same input gave different bits (error up to 4.0e-05): a race or a miscompilation",
     ),
     "unstable_when_timed": (
         "unstable",
-        "4 launches on the same input gave different bits (error up to 0.50): a race or a miscompilation",
+        "11 launches on the same input gave different bits (error up to 0.50): a race or a miscompilation",
     ),
     "too_much_shared_mem": ("out-of-resources", SHARED_TOO_LARGE),
     "too_many_warps": ("out-of-resources", "1152 threads per block: sm_90 takes 1 to 1024"),
@@ -39,6 +48,7 @@ TROUBLES = {
         "out-of-resources",
         "OutOfResources: shared memory, Required: 300000, Hardware limit: 232448",
     ),
+    "too_much_memory": ("out-of-resources", "OutOfMemoryError: CUDA out of memory. Tried to allocate 1.00 TiB"),
     "compile_error": ("compile-error", "ValueError: no such layout"),
     "broken_cubin": ("compile-error", "CubinError: cannot read kernel 'chunk_scan_kernel' from its cubin: "),
     "launch_error": ("launch-error", "RuntimeError: invalid argument"),
@@ -55,12 +65,14 @@ NEVER_COMPILED = {
     "no_such_variant",
 }
 NEVER_LAUNCHED = NEVER_COMPILED | {"too_much_shared_mem", "too_many_warps"}
+FAILED_AT_LAUNCH = {"refused_by_driver", "too_much_memory", "launch_error", "crashes"}
+NOT_TIMED = {"unstable", "beyond", "scribbles"}
 
 
 @pytest.fixture(scope="module")
-def gauntlet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Events, list[Run], list[str]]:
+def gauntlet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Events, list[Record], list[str]]:
     """One sweep of every kind of trouble, a fault last, with right configs before, between and after the others: its
-    run, what it told, the runs so far, and the process of each preparation.
+    run, what it told, its records, and the process of each preparation.
     """
     log = tmp_path_factory.mktemp("gauntlet") / "prepared.log"
     configs = [
@@ -72,16 +84,15 @@ def gauntlet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Events, lis
         fake("crashes"),
     ]
     events: Events = []
-    runs: list[Run] = []
+    records: list[Record] = []
     with pytest.MonkeyPatch.context() as patch:
         take_few_samples(patch)
-        patch.setattr(sweep_module, "_SAVE_EVERY_S", 0.0)
         asked = request(*configs, jobs=1, problem=FakeProblem(log=str(log)), baseline=fake("slow"))
-        run = swept(asked, events.append, runs.append)
-    return run, events, runs, log.read_text().split()
+        run = swept(asked, events.append, records.append)
+    return run, events, records, log.read_text().split()
 
 
-Gauntlet = tuple[Run, Events, list[Run], list[str]]
+Gauntlet = tuple[Run, Events, list[Record], list[str]]
 
 
 @pytest.mark.parametrize("variant", TROUBLES)
@@ -137,8 +148,7 @@ def test_finalists_baseline_and_the_fastest_wrong_one_are_timed_again_though_the
     assert REFINED == samples[config_id(fake("slow"))]
     assert REFINED == samples[run.ranked[0].config_id]
     wrong = sorted(row.timing.samples for row in run.rows if row.status == "wrong" and row.timing)
-    assert [1, 1, REFINED] == wrong
-    assert {1} == {row.timing.samples for row in run.rows if row.status == "unstable" and row.timing}
+    assert [1, 1, 1, 1, 1, REFINED] == wrong
 
 
 def test_what_was_compiled_is_in_the_row_even_if_the_launch_failed(gauntlet: Gauntlet) -> None:
@@ -163,22 +173,34 @@ def test_what_was_compiled_is_in_the_row_even_if_the_launch_failed(gauntlet: Gau
 
 def test_what_never_ran_has_neither_check_nor_timing(gauntlet: Gauntlet) -> None:
     rows = by_variant(gauntlet[0])
-    failed_at_launch = {"refused_by_driver", "launch_error", "crashes"}
-    assert NEVER_LAUNCHED | failed_at_launch == {variant for variant, row in rows.items() if row.check is None}
-    assert NEVER_LAUNCHED | failed_at_launch == {variant for variant, row in rows.items() if row.timing is None}
+    never_ran = NEVER_LAUNCHED | FAILED_AT_LAUNCH
+    assert never_ran == {variant for variant, row in rows.items() if row.check is None}
+    assert never_ran | NOT_TIMED | {"unstable_when_timed"} >= {v for v, row in rows.items() if row.timing is None}
+    assert never_ran | NOT_TIMED <= {variant for variant, row in rows.items() if row.timing is None}
 
 
 def test_a_check_tells_how_far_off_the_output_is(gauntlet: Gauntlet) -> None:
     rows = by_variant(gauntlet[0])
     checks = {variant: row.check for variant, row in rows.items() if row.check is not None}
-    assert (0.0, 0.0, 0, 8, True, 4) == (
+    assert (0.0, 0.0, 0, 8, True, 10, 2) == (
         checks["right"].relative_error,
         checks["right"].worst_row_error,
         checks["right"].bad_rows,
         checks["right"].rows,
         checks["right"].repeatable,
         checks["right"].launches,
+        checks["right"].seeds,
     )
+    assert (3, 1) == (checks["wrong_row"].launches, checks["wrong_row"].seeds)
+    codes = {variant: tuple(finding.code for finding in check.findings) for variant, check in checks.items()}
+    assert {
+        "right": (),
+        "half": ("partial", "everywhere"),
+        "nan_rows": ("nan",),
+        "last_chunk": ("tail",),
+        "beyond": ("outside",),
+        "scribbles": ("input-changed",),
+    } == {variant: codes[variant] for variant in ("right", "half", "nan_rows", "last_chunk", "beyond", "scribbles")}
     assert pytest.approx(0.5) == checks["wrong_scaled"].relative_error
     assert 8 == checks["wrong_scaled"].bad_rows
     assert 1 == checks["wrong_row"].bad_rows
@@ -189,10 +211,18 @@ def test_a_check_tells_how_far_off_the_output_is(gauntlet: Gauntlet) -> None:
     assert checks["unstable"].relative_error < 1e-2
 
 
-def test_a_fault_costs_a_new_preparation_and_a_refused_launch_does_not(gauntlet: Gauntlet) -> None:
+def test_a_fault_costs_a_new_process_and_a_refused_launch_does_not(gauntlet: Gauntlet) -> None:
     processes = gauntlet[3]
-    faults = ["launch_error", "crashes"]  # the second comes last: the finalists' rounds need a new preparation
-    assert 1 + len(faults) == len(processes) == len(set(processes))
+    faults = ["too_much_memory", "launch_error", "crashes"]  # the last comes last: the rounds need a new preparation
+    assert 1 + len(faults) == len(set(processes))
+
+
+def test_inputs_that_were_overwritten_are_made_again_for_the_configs_to_come(gauntlet: Gauntlet) -> None:
+    run, _, _, processes = gauntlet
+    assert SEEDS * (1 + 4) == len(processes)
+    variants = [row.config.variant for row in run.rows]
+    after = [row for row in run.rows[variants.index("scribbles") :] if row.config.variant == "right"]
+    assert ["ok"] == [row.status for row in after]
 
 
 def test_events_tell_every_phase_and_count_up_to_the_total(gauntlet: Gauntlet) -> None:
@@ -210,16 +240,29 @@ def test_events_tell_every_phase_and_count_up_to_the_total(gauntlet: Gauntlet) -
     assert {"ok"} == {row.status for row in best}
 
 
-def test_each_run_so_far_is_one_that_can_be_kept(gauntlet: Gauntlet) -> None:
-    run, _, runs, _ = gauntlet
-    assert len(runs) > 3
-    assert run == runs[-1]
-    for so_far in runs:
-        assert len(run.rows) == len(so_far.rows)
-        assert run.header.date == so_far.header.date
+def test_records_put_together_are_the_run_at_any_moment(gauntlet: Gauntlet) -> None:
+    run, _, records, _ = gauntlet
+    assert isinstance(records[0], RunHeader)
+    assert run.header.date == records[0].date
+    state = RunState(records[0])
+    for record in records:
+        state.add(record)
+        so_far = state.run()
         assert all((row.status_reason == "") == (row.status == "ok") for row in so_far.rows)
         waiting = {row.status_reason for row in so_far.rows if row.status == "not-run"}
         assert {"not reached", "not measured yet"} >= waiting
+        assert so_far.header.interrupted == (record is not records[-1])
+    assert run == state.run()
+
+
+def test_no_config_is_checked_twice_and_none_is_timed_before_its_check(gauntlet: Gauntlet) -> None:
+    checked: list[str] = []
+    for record in gauntlet[2]:
+        if isinstance(record, Row) and record.check:
+            checked.append(record.config_id)
+        if isinstance(record, Batch):
+            assert record.config_id in checked
+    assert len(set(checked)) == len(checked)
 
 
 def test_the_header_says_what_the_run_is_of(gauntlet: Gauntlet) -> None:

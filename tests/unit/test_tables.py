@@ -27,12 +27,12 @@ RANKED_100 = """\
                       latency     p20–p80 speed   occ warps        smem
  # config                  ms          ms    up     % sched regs  bytes limited by
 ────────────────────────────────────────────────────────────────────────────────────────────────
- 1 m64n64k32d128w2s4    2.332 2.325–2.339 1.00×  12.5  2.00  255  41728 registers, shared memory
+≈1 m64n64k32d128w2s4    2.332 2.325–2.339 1.00×  12.5  2.00  255  41728 registers, shared memory
 ≈2 m32n64k32d128w2s5    2.408 2.401–2.415 0.97× 18.75  3.00  145  35840 registers, shared memory
  3 m64n128k32d128w4s4   2.856 2.847–2.865 0.82×  12.5  2.00  162 111360 shared memory
  4 m64n32k32d128w2s5    3.176 3.166–3.186 0.73×  12.5  2.00  199  46080 registers, shared memory
  5 m128n64k32d128w4s4   3.766 3.755–3.777 0.62×  6.25  1.00  180 123648 shared memory
-≈ within the noise of the best: the order among these means nothing
+≈ tied for the best, within the noise of this run: the order among these means nothing
 speed-up is over the baseline m64n64k32d128w2s4
 shared memory's configured size is assumed in 3 of 5 rows (the driver chooses it): whether shared
 memory is named among their limiters depends on it"""
@@ -41,13 +41,14 @@ RANKED_80 = """\
                       latency speed   occ warps        smem
  # config                  ms    up     % sched regs  bytes limited by
 ──────────────────────────────────────────────────────────────────────
- 1 m64n64k32d128w2s4    2.332 1.00×  12.5  2.00  255  41728 regs, smem
+≈1 m64n64k32d128w2s4    2.332 1.00×  12.5  2.00  255  41728 regs, smem
 ≈2 m32n64k32d128w2s5    2.408 0.97× 18.75  3.00  145  35840 regs, smem
  3 m64n128k32d128w4s4   2.856 0.82×  12.5  2.00  162 111360 smem
  4 m64n32k32d128w2s5    3.176 0.73×  12.5  2.00  199  46080 regs, smem
  5 m128n64k32d128w4s4   3.766 0.62×  6.25  1.00  180 123648 smem
 left out at this width: p20–p80 ms (--csv and --json have every column)
-≈ within the noise of the best: the order among these means nothing
+≈ tied for the best, within the noise of this run: the order among these means
+nothing
 speed-up is over the baseline m64n64k32d128w2s4
 shared memory's configured size is assumed in 3 of 5 rows (the driver chooses
 it): whether shared memory is named among their limiters depends on it"""
@@ -96,6 +97,13 @@ def test_the_ranked_table_shows_everything_at_100_columns() -> None:
     assert RANKED_100 == screen(tables.ranked_table(h100_run()), 100)
 
 
+def test_without_ties_no_rank_is_marked() -> None:
+    three = [row(config(64, 64, 32, 128, 4, s), 168, 40000, latency_ms=2.0 + s) for s in (1, 2, 3)]
+    text = screen(tables.ranked_table(run(three)), 100)
+    assert "≈" not in text
+    assert " tied" not in text
+
+
 def test_the_ranked_table_gives_up_the_spread_and_long_words_at_80_columns() -> None:
     assert RANKED_80 == screen(tables.ranked_table(h100_run()), 80)
 
@@ -112,7 +120,9 @@ problem   seqlen 50000, batch 1, nheads 128, headdim 64, ngroups 8, dstate 128, 
           dtype bfloat16, states_dtype bfloat16, d_form head, z no, seq_idx no
 versions  ssdprof 0.1.0, Triton 3.6.0, PyTorch 2.11.0, Python 3.11.7
 space     mamba (16 configs)
-device    NVIDIA H100 80GB HBM3 (sm_90, 132 SMs), driver 580.159.04, CUDA 13.0, copies 3000 GB/s""" == screen(
+device    NVIDIA H100 80GB HBM3 (sm_90, 132 SMs), driver 580.159.04, CUDA 13.0, copies 3000 GB/s
+measured  checked on 10 launches and 2 seeds each, timed by CUDA events, 100 samples each
+timed at  SM 1980 MHz, memory 2619 MHz, 600 W of at most 700, 52 °C, not throttled""" == screen(
         tables.header(h100_run()), 100
     )
 

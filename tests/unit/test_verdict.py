@@ -41,8 +41,8 @@ def spread(occupancies: list[tuple[int, int]], latencies: list[float]) -> list[R
 def test_a_measured_run_has_these_verdicts_in_this_order() -> None:
     assert [
         "fastest-correct",
-        "fastest-is-wrong",
         "ties",
+        "fastest-is-wrong",
         "occupancy-and-latency",
         "memory-floor",
         "limiters",
@@ -53,7 +53,7 @@ def test_the_fastest_correct_config_is_named_with_its_latency() -> None:
     assert (
         "The fastest correct config is m64n64k32d128w2s4: 2.332 ms, the baseline itself: no other correct config is "
         "faster."
-    ) == message(h100_run(), "fastest-correct")
+    ) == message(run(h100_run().rows), "fastest-correct")
 
 
 def test_the_speed_up_is_over_the_baseline() -> None:
@@ -100,16 +100,35 @@ def test_unstable_configs_are_named() -> None:
     ) == message(run(rows), "unstable")
 
 
-def test_ties_are_named_as_ties() -> None:
+def test_where_there_are_ties_all_of_them_are_named_and_none_is_called_the_best() -> None:
     assert (
-        "m32n64k32d128w2s5 is tied with it: its difference is within the noise of this run, so choose among them by "
-        "another problem size or by fewer resources."
+        "The fastest correct configs are m64n64k32d128w2s4 and m32n64k32d128w2s5, tied: 2.332 to 2.408 ms, the baseline "
+        "among them."
+    ) == message(h100_run(), "fastest-correct")
+    assert (
+        "The 2 tied configs differ by less than the noise of this run, so that none of them is the best: choose by "
+        "another problem size or by fewer resources, or give --budget more than 10 s to tell them apart."
     ) == message(h100_run(), "ties")
-    two = run(h100_run().rows, tied=["m32n64k32d128w2s5", "m64n128k32d128w4s4"])
-    assert message(two, "ties").startswith(
-        "m32n64k32d128w2s5 and m64n128k32d128w4s4 are tied with it: their difference is within"
-    )
     assert "ties" not in codes(run(h100_run().rows))
+
+
+def test_ties_are_compared_with_a_baseline_that_is_not_one_of_them() -> None:
+    rows = spread([(64, 20_000)] * 2, [2.0, 2.001])
+    baseline = row(BASELINE, 255, 41728, latency_ms=2.2)
+    tied = run([*rows, baseline], tied=[rows[1].config_id])
+    assert message(tied, "fastest-correct").endswith(
+        "tied: 2.000 to 2.001 ms, 1.10 times as fast as the baseline m64n64k32d128w2s4."
+    )
+    slower = run([*rows, row(BASELINE, 255, 41728, latency_ms=20.005)], tied=[rows[1].config_id])
+    assert "10.00 times as fast" in message(slower, "fastest-correct")
+
+
+def test_up_to_6_ties_are_named_and_the_others_counted() -> None:
+    rows = spread([(64, 20_000)] * 9, [2.0] * 9)
+    ids = [one.config_id for one in rows]
+    assert message(run(rows, tied=ids), "fastest-correct").startswith(
+        f"The fastest correct configs are {', '.join(ids[:6])} and 3 more, tied: 2.000 ms; the baseline"
+    )
 
 
 def test_the_floor_is_the_bytes_at_the_copy_bandwidth() -> None:
@@ -179,7 +198,7 @@ def test_recorded_latencies_are_called_recorded_in_every_verdict() -> None:
     found = verdicts(compiled_run(), recorded=h100_run())
     assert "those recorded on NVIDIA H100 80GB HBM3, driver 580.159.04, Triton 3.6.0, 2026-11-23." in found[0].message
     assert all(one.message.startswith("Recorded: ") for one in found[1:-1])
-    assert ["not-measured", "fastest-correct", "fastest-is-wrong"] == [one.code for one in found[:3]]
+    assert ["not-measured", "fastest-correct", "ties"] == [one.code for one in found[:3]]
 
 
 def test_a_run_in_which_nothing_compiled_has_no_limiters() -> None:
@@ -237,7 +256,13 @@ def test_a_single_row_says_nothing_of_a_relation() -> None:
 def test_verdicts_are_shown_with_their_marks() -> None:
     lines = screen(render(verdicts(h100_run())), 100).splitlines()
     assert "Verdict" == lines[0]
-    assert ["✓", "!", "•"] == list(dict.fromkeys(line[0] for line in lines[1:] if line[0] != " "))
+    assert ["✓", "•", "!"] == list(dict.fromkeys(line[0] for line in lines[1:] if line[0] != " "))
+
+
+def test_warnings_stand_among_the_verdicts_as_warnings() -> None:
+    busy = replace(HEADER, device=replace(H100, others=("pid 7 (python), 4.0 GiB",)))
+    found = {one.code: one.status for one in verdicts(run(h100_run().rows, busy))}
+    assert "warning" == found["busy"]
 
 
 def test_blocks_that_differ_from_the_drivers_are_a_warning() -> None:

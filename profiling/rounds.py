@@ -1,0 +1,74 @@
+"""Which configs are timed again, in which order, how often, and when that is enough: pure functions.
+
+The best configs are timed in rounds: each round takes every one of them in a random order of its own, a few launches
+each, so that drift of clocks and temperature favours none.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+from ssdprof.profiling.model import Row, Timing
+
+TARGET_INTERVAL_SHARE = 0.01
+"""Rounds go on until the 95 % interval of each leading config is below this share of its median."""
+CLEARLY_SLOWER = 1.05
+"""Right configs beyond this factor of the best keep their first few samples, but for the fastest MIN_FINALISTS."""
+MIN_FINALISTS, MAX_FINALISTS = 12, 24
+MIN_ROUNDS = 6
+TURN_MS = 16.0
+TURN_SAMPLES = (4, 40)
+
+
+def finalists(rows: Sequence[Row], baseline_id: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The configs to time again: the leading right ones; and others, for comparison.
+
+    The others are the baseline, where it is not among them, and the fastest wrong config. `rows` have the timing of
+    their first look, in which each was timed alone.
+    """
+    timed = sorted((row.timing.latency_ms, row.config_id, row.status) for row in rows if row.timing is not None)
+    right = {name: latency_ms for latency_ms, name, status in timed if status == "ok"}
+    limit_ms = CLEARLY_SLOWER * min(right.values(), default=0.0)
+    names = [
+        name
+        for place, (name, latency_ms) in enumerate(right.items())
+        if place < MIN_FINALISTS or (latency_ms <= limit_ms and place < MAX_FINALISTS)
+    ]
+    others = [name for name in right if name == baseline_id and name not in names]
+    return tuple(names), (*others, *[name for _, name, status in timed if status == "wrong"][:1])
+
+
+def turn_samples(latency_ms: float) -> int:
+    """Launches of one turn: some TURN_MS of them."""
+    low, high = TURN_SAMPLES
+    return max(low, min(high, round(TURN_MS / max(latency_ms, 1e-3))))
+
+
+def unsettled(timings: Mapping[str, Timing | None]) -> tuple[str, ...]:
+    """The configs whose latency is not known well enough: none yet, throttled only, or too wide an interval."""
+    return tuple(
+        name
+        for name, timing in timings.items()
+        if timing is None or timing.only_throttled or timing.interval_share > TARGET_INTERVAL_SHARE
+    )
+
+
+def next_round(number: int, leading: Mapping[str, Timing | None], others: Sequence[str], seed: int) -> tuple[str, ...]:
+    """The configs of round `number` (from 1) in their order; none where it is enough.
+
+    `leading` are the right finalists with their timing from earlier rounds. `others`, the baseline where it is slower
+    and the fastest wrong one, take part in the first MIN_ROUNDS alone; after these only what is not settled goes on,
+    and with it whatever else could still be the best.
+    """
+    names = [*leading, *others]
+    if number > MIN_ROUNDS:
+        left = set(unsettled(leading))
+        if not left:
+            return ()
+        highs_ms = [timing.latency_ci95_high_ms for timing in leading.values() if timing]
+        reach_ms = min(highs_ms, default=0.0)
+        left |= {name for name, timing in leading.items() if timing and timing.latency_ci95_low_ms <= reach_ms}
+        names = [name for name in names if name in left]
+    random.Random(f"{seed}/{number}").shuffle(names)  # noqa: S311  # an order, no secret
+    return tuple(names)
