@@ -63,7 +63,8 @@ class Column:
     """One column of a run.
 
     `name` carries the unit and is the CSV's name; it is also the field of that `part` of a row which holds the
-    value. `heading` is the screen's, its lines apart by newlines; `show` makes the screen's text of a value.
+    value, where `field` names no other. `heading` is the screen's, its lines apart by newlines; `show` makes the
+    screen's text of a value.
     """
 
     name: str
@@ -72,13 +73,14 @@ class Column:
     part: Part
     description: str
     show: Callable[[Value], str] = as_text
+    field: str = ""
 
     def value(self, row: Row) -> Value:
         """The value in `row`, None where that part of the row does not exist."""
         part = self.part(row)
         if part is None:
             return None
-        value: Any = getattr(part, self.name)
+        value: Any = getattr(part, self.field or self.name)
         return ";".join(value) if isinstance(value, tuple) else value
 
     def text(self, row: Row) -> str:
@@ -124,7 +126,7 @@ COLUMNS: tuple[Column, ...] = (
         "95 % confidence interval of the median, upper end",
         latency_text,
     ),
-    Column("samples", "launches", "samples", _TIMING, "launches timed"),
+    Column("samples", "launches", "samples", _TIMING, "launches timed that count"),
     Column(
         "speedup_vs_baseline",
         "×",
@@ -196,6 +198,33 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("compile_s", "s", "compile\ns", _COMPILED, "time to compile", two_decimals),
     Column("sm_clock_mhz", "MHz", "clock\nMHz", _TIMING, "SM clock while timed"),
+    Column("memory_clock_mhz", "MHz", "mem.\nMHz", _TIMING, "memory clock while timed"),
+    Column("power_w", "W", "power\nW", _TIMING, "power drawn while timed"),
+    Column("temperature_c", "°C", "temp.\n°C", _TIMING, "temperature of the GPU while timed"),
+    Column(
+        "timed_by",
+        "",
+        "timed by",
+        _TIMING,
+        "events: CUDA events around a launch; graph: the same inside a CUDA graph; host: the host's clock",
+    ),
+    Column(
+        "dropped_samples",
+        "launches",
+        "dropped",
+        _TIMING,
+        "launches timed that do not count, because clocks were lowered for heat or power",
+    ),
+    Column(
+        "throttled",
+        "",
+        "throttled",
+        _TIMING,
+        "why clocks were lowered for some samples or, where none were dropped, for all, apart by semicolons; "
+        "empty: not lowered, or not told by NVML",
+    ),
+    Column("checked_launches", "launches", "checked", _CHECK, "launches whose output was checked", field="launches"),
+    Column("checked_seeds", "", "seeds", _CHECK, "seeds of the inputs it was checked on", field="seeds"),
 )
 _BY_NAME = {column.name: column for column in COLUMNS}
 

@@ -16,8 +16,8 @@ SIDECAR_SUFFIX = ".meta.json"
 def run_csv(run: Run) -> str:
     """The rows as CSV with a header line: ranked ones first, then the others in the space's order.
 
-    Empty where there is no value, `true` or `false`, `nan` where an output was not a number; limiters are apart by
-    semicolons.
+    Empty where there is no value, `true` or `false`, `nan` where an output was not a number; limiters and
+    reasons of throttling are apart by semicolons.
     """
     unranked = [row for row in run.rows if row.rank is None]
     text = io.StringIO()

@@ -32,17 +32,20 @@ def devices_report(gpus: Sequence[GpuInfo], known_archs: Sequence[str]) -> Rende
 def gpu_lines(gpu: GpuInfo) -> list[tuple[str, str]]:
     """What NVML says of a GPU and what is assumed of its architecture, each with its label."""
     memory = f"{gpu.memory_free_bytes / GIB:.1f} GiB free of {gpu.memory_bytes / GIB:.1f}"
-    clock = _of(gpu.sm_clock_mhz, gpu.sm_clock_max_mhz, "MHz")
-    power = _of(gpu.power_w, gpu.power_limit_w, "W")
+    throttled = gpu.conditions.throttled
     temperature = "unknown" if gpu.temperature_c is None else f"{gpu.temperature_c} °C"
     mig = {None: "not supported", True: "on", False: "off"}[gpu.mig]
     return [
         ("architecture", gpu.arch),
+        ("UUID", gpu.uuid or "unknown"),
         ("driver", f"{gpu.driver}, CUDA {gpu.cuda}"),
         ("memory", memory),
-        ("SM clock", clock),
-        ("power", power),
+        ("SM clock", _of(gpu.sm_clock_mhz, gpu.sm_clock_max_mhz, "MHz")),
+        ("memory clock", _of(gpu.memory_clock_mhz, gpu.memory_clock_max_mhz, "MHz")),
+        ("power", _of(gpu.power_w, gpu.power_limit_w, "W")),
         ("temperature", temperature),
+        ("throttled by", "not told by NVML" if throttled is None else ", ".join(throttled) or "nothing"),
+        ("other processes", "; ".join(gpu.others) or "none seen"),
         ("MIG", mig),
         ("assumed per SM", _assumed_text(gpu.arch)),
     ]
@@ -50,7 +53,7 @@ def gpu_lines(gpu: GpuInfo) -> list[tuple[str, str]]:
 
 def devices_json(gpus: Sequence[GpuInfo]) -> str:
     """The same for programs."""
-    entries = [{**asdict(gpu), "assumed": _assumed(gpu.arch)} for gpu in gpus]
+    entries = [{**asdict(gpu), "throttled": gpu.conditions.throttled, "assumed": _assumed(gpu.arch)} for gpu in gpus]
     return json_text({"schema": SCHEMA, "devices": entries})
 
 

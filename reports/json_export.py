@@ -57,9 +57,15 @@ def json_text(content: Any) -> str:
 
 
 def _row_dict(row: Row) -> dict[str, Any]:
-    limiters = list(row.occupancy.limiters) if row.occupancy else None
-    source = row.occupancy.shared_mem_config_source if row.occupancy else None
-    return {**values(row), "limiters": limiters, "shared_mem_config_source": source}
+    """The CSV's columns, and what a cell cannot hold: lists as lists, where the wrong rows are, what is assumed."""
+    return {
+        **values(row),
+        "limiters": list(row.occupancy.limiters) if row.occupancy else None,
+        "shared_mem_config_source": row.occupancy.shared_mem_config_source if row.occupancy else None,
+        "throttled": list(row.timing.throttled) if row.timing and row.timing.throttled is not None else None,
+        "only_throttled": row.timing.only_throttled if row.timing else None,
+        "findings": [asdict(finding) for finding in row.check.findings] if row.check else None,
+    }
 
 
 def _recorded_dict(run: Run, recorded: Run) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ssdprof.profiling.model import STATUSES, Device, Row, Run, RunHeader, Status
 from ssdprof.reports.columns import column, latency_text
+from ssdprof.reports.conditions import measured_lines
 from ssdprof.reports.fitted import FittedTable, ScreenColumn
 
 RECORDED_HEADING = "recorded\nlatency ms"
@@ -38,10 +39,12 @@ def sweep_report(run: Run, *, recorded: Run | None = None, top: int | None = Non
 
 
 def header(run: Run, recorded: Run | None = None) -> RenderableType:
-    """What the run is of: kernel, problem, device and versions, and where recorded latencies come from."""
+    """What the run is of: kernel, problem, device and versions; how it was measured, or where latencies are from."""
     space = f"{run.header.space} ({len(run.rows)} configs)"
     lines = [*source_lines(run.header), ("space", space), ("device", device_text(run.header.device))]
-    if not run.measured and recorded is not None:
+    if run.measured:
+        lines += measured_lines(run)
+    elif recorded is not None:
         lines.append(("recorded", f"latencies are of {recorded.header.provenance}"))
     return label_grid(lines)
 
@@ -86,7 +89,7 @@ def ranked_table(run: Run, *, recorded: Run | None = None, top: int | None = Non
     shown = rows[:top]
     latencies = _latency_columns(run, shown, recorded)
     columns = (*latencies, *_resource_columns(shown))
-    styles = tuple("bold" if row.rank == 1 else "" for row in shown)
+    styles = tuple("bold" if row.rank == 1 or row.tied_with_best else "" for row in shown)
     notes = _notes(run, shown, recorded)
     if len(shown) < len(rows):
         notes.append(f"the first {len(shown)} of {len(rows)} (--top {top})")
@@ -144,7 +147,8 @@ def _rejected_table(group: Sequence[tuple[Row, Row]]) -> RenderableType:
 
 def _latency_columns(run: Run, rows: Sequence[Row], recorded: Run | None) -> tuple[ScreenColumn, ...]:
     if run.measured:
-        ranks = tuple(f"{'≈' if row.tied_with_best and row.rank != 1 else ''}{row.rank}" for row in rows)
+        ties = _tied(run)
+        ranks = tuple(f"{'≈' if ties and row.tied_with_best else ''}{row.rank}" for row in rows)
         columns = [
             ScreenColumn("#", ranks),
             _from("config_id", rows, right=False),
@@ -190,8 +194,8 @@ def limiters_column(rows: Iterable[Row], gives_up: int = 0) -> ScreenColumn:
 
 def _notes(run: Run, rows: Sequence[Row], recorded: Run | None) -> list[str]:
     notes = []
-    if any(row.tied_with_best and row.rank != 1 for row in rows):
-        notes.append("≈ within the noise of the best: the order among these means nothing")
+    if run.measured and _tied(run):
+        notes.append("≈ tied for the best, within the noise of this run: the order among these means nothing")
     if run.measured and run.header.baseline_id:
         notes.append(f"speed-up is over the baseline {run.header.baseline_id}")
     if not run.measured and any(_differs(row, _by_id(recorded)) for row in rows):
@@ -206,6 +210,10 @@ def _notes(run: Run, rows: Sequence[Row], recorded: Run | None) -> list[str]:
             " whether shared memory is named among their limiters depends on it"
         )
     return notes
+
+
+def _tied(run: Run) -> bool:
+    return any(row.tied_with_best and row.rank != 1 for row in run.ranked)
 
 
 def _from(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -16,10 +16,12 @@ from ssdprof.profiling.model import Row, Run
 from ssdprof.profiling.rank import spearman
 from ssdprof.reports.columns import error_text, latency_text, pct_text
 from ssdprof.reports.tables import compiled_rows
+from ssdprof.reports.warnings import listed, measurement_warnings, occupancy_warnings
 
 MIN_PAIRS = 5
 LOOSE, STRONG = 0.4, 0.7
 NEAR_FLOOR = 1.2
+NAMED_TIES = 6
 MARKS = {"good": "✓", "note": "•", "warning": "!"}
 STYLES = {"good": "green", "note": "", "warning": "yellow"}
 
@@ -45,7 +47,8 @@ def verdicts(run: Run, *, recorded: Run | None = None) -> list[Verdict]:
         found.append(_not_measured(run, recorded))
         if recorded is not None:
             found += [replace(one, message=f"Recorded: {one.message}") for one in _of_latencies(recorded)]
-    found += _driver_differs(run)
+    warned = [*measurement_warnings(run), *occupancy_warnings(run)]
+    found += [Verdict("warning", one.code, one.message) for one in warned]
     found += _limiters(run, recorded)
     return found
 
@@ -95,32 +98,12 @@ def correlation_words(rows: Sequence[Row]) -> str | None:
     return f"Higher occupancy {strength} with lower latency among these configs: {figures}."
 
 
-def _driver_differs(run: Run) -> list[Verdict]:
-    """Rows whose blocks per SM are not what the driver says: then the occupancy model is wrong, or the limits are."""
-    differ = [
-        f"{row.config_id} ({row.occupancy.blocks_per_sm} computed, {row.driver_blocks_per_sm} by the driver)"
-        for row in run.rows
-        if row.occupancy and row.driver_blocks_per_sm not in (None, row.occupancy.blocks_per_sm)
-    ]
-    found = [
-        Verdict("warning", "limits-differ", f"The GPU is not what limits.json says: {line}. Occupancy may be wrong.")
-        for line in run.header.device.limits_differ
-    ]
-    if not differ:
-        return found
-    message = (
-        f"Blocks per SM differ from the driver's in {len(differ)} configs, {_listed(differ)}: their occupancy figures "
-        "are not to be trusted. `ssdprof verify` shows every difference."
-    )
-    return [*found, Verdict("warning", "driver-differs", message)]
-
-
 def _of_latencies(run: Run) -> list[Verdict]:
     ranked = run.ranked
     if not ranked:
         return [_nothing_correct(run)]
     best = ranked[0]
-    found = [_fastest_correct(best, run), *_fastest_is_wrong(best, run), *_ties(ranked)]
+    found = [_fastest_correct(best, run), *_ties(run), *_fastest_is_wrong(best, run)]
     found += _unstable(run)
     words = correlation_words(ranked)
     if words is not None:
@@ -129,12 +112,20 @@ def _of_latencies(run: Run) -> list[Verdict]:
 
 
 def _fastest_correct(best: Row, run: Run) -> Verdict:
-    assert best.timing is not None
-    message = f"The fastest correct config is {best.config_id}: {latency_text(best.timing.latency_ms)} ms"
-    if best.config_id == run.header.baseline_id:
-        message += ", the baseline itself: no other correct config is faster."
-    elif best.speedup_vs_baseline is not None:
-        message += f", {best.speedup_vs_baseline:.2f} times as fast as the baseline {run.header.baseline_id}."
+    """The fastest config, or all that are tied for it: where there are ties no single one is the best."""
+    tied = _tied(run.ranked)
+    ids = [row.config_id for row in tied]
+    if len(tied) == 1:
+        message = f"The fastest correct config is {best.config_id}: {_span_ms(tied)} ms"
+    else:
+        message = f"The fastest correct configs are {listed(ids, NAMED_TIES + 1)}, tied: {_span_ms(tied)} ms"
+    speedups = sorted(row.speedup_vs_baseline for row in tied if row.speedup_vs_baseline is not None)
+    if run.header.baseline_id in ids:
+        among = "itself: no other correct config is faster" if len(tied) == 1 else "among them"
+        message += f", the baseline {among}."
+    elif speedups:
+        times = " to ".join(dict.fromkeys(f"{speedup:.2f}" for speedup in (speedups[0], speedups[-1])))
+        message += f", {times} times as fast as the baseline {run.header.baseline_id}."
     elif run.header.baseline_id:
         message += f"; the baseline {run.header.baseline_id} gave no latency to compare with."
     else:
@@ -178,19 +169,32 @@ def _fastest_is_wrong(best: Row, run: Run) -> list[Verdict]:
     ]
 
 
-def _ties(ranked: Sequence[Row]) -> list[Verdict]:
-    tied = [row.config_id for row in ranked[1:] if row.tied_with_best]
-    if not tied:
+def _ties(run: Run) -> list[Verdict]:
+    count = len(_tied(run.ranked))
+    if count == 1:
         return []
-    verb, noun = ("is", "its difference") if len(tied) == 1 else ("are", "their difference")
     return [
         Verdict(
             "note",
             "ties",
-            f"{_listed(tied)} {verb} tied with it: {noun} is within the noise of this run, so choose among them by"
-            " another problem size or by fewer resources.",
+            f"The {count} tied configs differ by less than the noise of this run, so that none of them is the best: "
+            "choose by another problem size or by fewer resources, or give --budget more than "
+            f"{run.header.budget_s:g} s to tell them apart.",
         )
     ]
+
+
+def _tied(ranked: Sequence[Row]) -> list[Row]:
+    """The best row and those that cannot be told from it."""
+    return [row for row in ranked if row.rank == 1 or row.tied_with_best]
+
+
+def _span_ms(rows: Sequence[Row]) -> str:
+    """From the first row's latency to the last one's; the rows are in the order of their latencies."""
+    first, last = rows[0].timing, rows[-1].timing
+    assert first is not None
+    assert last is not None
+    return " to ".join(dict.fromkeys((latency_text(first.latency_ms), latency_text(last.latency_ms))))
 
 
 def _unstable(run: Run) -> list[Verdict]:
@@ -201,7 +205,7 @@ def _unstable(run: Run) -> list[Verdict]:
         Verdict(
             "warning",
             "unstable",
-            f"{_listed(unstable)} gave different outputs from launch to launch, as a race or a miscompilation does: "
+            f"{listed(unstable)} gave different outputs from launch to launch, as a race or a miscompilation does: "
             "do not use; another Triton version may compile it right.",
         )
     ]
@@ -284,10 +288,3 @@ def _limiter_names(row: Row) -> str:
 
 def _occupancy_pct(row: Row) -> float:
     return row.occupancy.theoretical_occupancy_pct if row.occupancy else 0.0
-
-
-def _listed(names: Iterable[str], limit: int = 4) -> str:
-    names = list(names)
-    if len(names) > limit:
-        names = [*names[: limit - 1], f"{len(names) - limit + 1} more"]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
