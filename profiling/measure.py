@@ -186,7 +186,7 @@ def measure(plan: LaunchPlan, config: Config, name: str, timed_by: TimedBy | Non
     check, once_ms = session.check(plan, config)
     status, _ = judge(check, session.tolerances)
     batch = None
-    if status == "ok" or (status == "wrong" and not any(one.code in _DAMAGING for one in check.findings)):
+    if status in ("ok", "wrong") and check.harmless:
         low, high = FIRST_LOOK_SAMPLES
         samples = max(low, min(high, round(FIRST_LOOK_MS / once_ms))) if session.timer.on_gpu else 1
         batch = session.time(launch, name, samples, once_ms, timed_by)
@@ -195,9 +195,6 @@ def measure(plan: LaunchPlan, config: Config, name: str, timed_by: TimedBy | Non
             check = merge([session.errors(inputs)], False, check.launches + 1, check.seeds, ())
         session.confirm(name)
     return Measurement(check, batch, loaded(compiled) if session.timer.on_gpu else None)
-
-
-_DAMAGING = ("input-changed", "outside")
 
 
 def resample(

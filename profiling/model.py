@@ -82,6 +82,11 @@ class Check:
     seeds: int = 1
     findings: tuple[Finding, ...] = ()
 
+    @property
+    def harmless(self) -> bool:
+        """Whether nothing but the output was written: what writes elsewhere is not launched again to be timed."""
+        return all(finding.code not in ("input-changed", "outside") for finding in self.findings)
+
 
 @dataclass(frozen=True, slots=True)
 class Conditions:

@@ -57,6 +57,8 @@ class Preflight:
     def line(self) -> str:
         """The same in words: `33 configs, about 9.1 of 78.6 GiB of GPU memory, about 15 s (…)`."""
         if self.memory_bytes is None or self.memory_free_bytes is None:
+            if self.resumed and not self.to_compile:
+                return f"nothing left to compile of {_configs(self.configs)}"
             return f"{self._left(self.to_compile)} to compile for {self.arch}, {about(self.duration_s)}"
         memory = f"about {self.memory_bytes / GIB:.1f} of {self.memory_free_bytes / GIB:.1f} GiB of GPU memory"
         cached = " (less where Triton has them cached)" if self.to_compile else ""

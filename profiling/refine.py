@@ -33,13 +33,17 @@ class _Rounds:
 
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
-        rows = [self._first_look(row) for row in sweep.state.rows.values()]
-        self.leading, self.others = rounds.finalists(rows, sweep.state.header.baseline_id)
-        self.turns = 0
-        self.planned = rounds.MIN_ROUNDS * (len(self.leading) + len(self.others))
+        self.turns = self.planned = 0
+        self.leading: tuple[str, ...] = ()
+        self.others: tuple[str, ...] = ()
         self.start_s = time.monotonic()
 
     def run(self) -> None:
+        for name in self._without_first_look():
+            self._take_turn(name, 0)
+        rows = [self._first_look(row) for row in self.sweep.state.rows.values()]
+        self.leading, self.others = rounds.finalists(rows, self.sweep.state.header.baseline_id)
+        self.planned = rounds.MIN_ROUNDS * (len(self.leading) + len(self.others))
         number = 1
         while names := self._round(number):
             for name in names:
@@ -50,6 +54,15 @@ class _Rounds:
                 self.turns += 1
                 self._tell(name)
             number += 1
+
+    def _without_first_look(self) -> list[str]:
+        """Configs that were checked when the sweep was cut off, and not timed yet."""
+        state = self.sweep.state
+        return [
+            name
+            for name, row in state.rows.items()
+            if row.status in ("ok", "wrong") and row.check and row.check.harmless and not state.batches(name)
+        ]
 
     def _round(self, number: int) -> tuple[str, ...]:
         timings = {name: self._timing(name) for name in self.leading if self.sweep.state.rows[name].status == "ok"}

@@ -101,8 +101,8 @@ class Sweep:
                     worker.kill()
             self.server.close()
         for row in list(self.state.rows.values()):
-            if row.status == "not-run":
-                self.record(replace(row, status_reason=self._why_not_run(row)))
+            if row.status == "not-run" and row.status_reason != (reason := self._why_not_run(row)):
+                self.record(replace(row, status_reason=reason))
         header = replace(self.state.header, interrupted=interrupted)
         if self.request.gpu and self.device.startswith("cuda"):
             header = with_others(header, other_processes(self.request.gpu.visible, unseen=False))

@@ -1,12 +1,12 @@
-"""A kernel that faults, hangs or races on a real GPU costs its own row and nothing else."""
+"""Fifteen planted faults on a real GPU: each costs its own row, which says what is wrong, and nothing else."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ssdprof.kernels.interface import Config
-from ssdprof.kernels.problem import ChunkScanProblem
+from ssdprof.kernels.config import config_id
 from ssdprof.profiling.device import gpus
 from ssdprof.profiling.request import SweepRequest
 from ssdprof.profiling.sweep import sweep
@@ -14,20 +14,51 @@ from ssdprof.profiling.sweep import sweep
 pytestmark = pytest.mark.gpu
 
 
-def test_a_fault_a_hang_and_a_race_cost_one_row_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_fault_gets_its_status_and_reason_and_the_sound_configs_among_them_are_ranked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    from faulty_kernels import FaultyChunkScan
+    import faulty_kernels as planted
 
+    sound = [replace(planted.RIGHT, num_stages=stages, num_warps=warps) for warps in (4, 2) for stages in (1, 2, 3, 4)]
+    faults = [fault.config for fault in planted.FAULTS.values()]
+    configs = [sound[0]]
+    for i_sound, config in enumerate(sound[1:]):  # one or more faults before each of them, and a sound one at the end
+        configs += [*faults[i_sound :: len(sound) - 1], config]
     gpu = gpus()[0]
-    problem = ChunkScanProblem(seqlen=2000, nheads=16, ngroups=2)
-    stages = (4, 1, 5, 2, 6, 3)
-    configs = tuple(Config(64, 64, 32, 128, num_warps=4, num_stages=count) for count in stages)
-    request = SweepRequest(FaultyChunkScan(), problem, "faults", configs, gpu.arch, gpu, 0, configs[0], 4, 20.0, "test")
+    request = SweepRequest(
+        spec=planted.FaultyChunkScan(),
+        problem=planted.PROBLEM,
+        space="faults",
+        configs=tuple(configs),
+        arch=gpu.arch,
+        gpu=gpu,
+        seed=0,
+        baseline=planted.RIGHT,
+        jobs=8,
+        timeout_s=planted.TIMEOUT_S,
+        command="test",
+        budget_s=2.0,
+    )
 
-    run = sweep(request, lambda _: None, lambda _: None)
+    run = sweep(request, lambda _: None, lambda *_: None)
 
-    statuses = {row.config.num_stages: row.status for row in run.rows}
-    assert {4: "ok", 5: "ok", 6: "ok", 1: "launch-error", 2: "timeout", 3: "unstable"} == statuses, run.rows
-    assert {4, 5, 6} == {row.config.num_stages for row in run.ranked}
-    assert all(row.status_reason and "\n" not in row.status_reason for row in run.rows if row.status != "ok")
-    assert "faulty_kernels" in sys.modules
+    rows = {row.config_id: row for row in run.rows}
+    assert len(configs) == len(rows)
+    told = {name: rows[config_id(fault.config)] for name, fault in planted.FAULTS.items()}
+    missed = {
+        name: (told[name].status, told[name].status_reason)
+        for name, fault in planted.FAULTS.items()
+        if told[name].status != fault.status or fault.words not in told[name].status_reason
+    }
+    print(f"faults: {len(told) - len(missed)} of {len(told)}")
+    for name, row in told.items():
+        print(f"  {name}: {row.status}: {row.status_reason}")
+    assert {} == missed
+    assert 15 == len(told)
+    assert all("\n" not in row.status_reason for row in told.values())
+    unsound = {name: (rows[name].status, rows[name].status_reason) for name in map(config_id, sound)}
+    assert dict.fromkeys(map(config_id, sound), ("ok", "")) == unsound
+    assert {config_id(config) for config in sound} == {row.config_id for row in run.ranked}
+    assert all(row.timing is not None for row in run.ranked)
+    assert "faulty_kernels" in sys.modules  # so the workers found it as this process does

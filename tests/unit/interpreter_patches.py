@@ -13,9 +13,9 @@ _create_dot = InterpreterBuilder.create_dot
 _patch_lang_tensor = interpreter._patch_lang_tensor
 
 
-def apply(checked_launches: int) -> bool:
+def apply(launches_per_seed: int) -> bool:
     """Repairs the interpreter in this process, and has fewer launches checked: interpreting is slow."""
-    measure.CHECKED_LAUNCHES = checked_launches
+    measure.LAUNCHES_PER_SEED = measure.LAUNCHES_IF_WRONG = launches_per_seed
     InterpreterBuilder.create_dot = lambda self, a, b, *rest: _create_dot(self, _widened(a), _widened(b), *rest)
     interpreter._patch_lang_tensor = _patch_tensor
     return True

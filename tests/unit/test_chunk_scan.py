@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ssdprof.kernels.chunk_scan_spec import ChunkScan
+from ssdprof.kernels.config import config_id
 from ssdprof.kernels.interface import Config
 from ssdprof.kernels.problem import ChunkScanProblem
 from ssdprof.profiling.check import judge
@@ -41,8 +42,9 @@ def call(worker: Worker, function: str, *args: object) -> object:
 
 def measure(worker: Worker, problem: ChunkScanProblem, config: Config) -> Measurement:
     call(worker, "ssdprof.profiling.measure:prepare", SPEC, problem, "cpu", 0)
-    plan = SPEC.launch(problem, SPEC.resolve(config, problem))
-    measurement = call(worker, "ssdprof.profiling.measure:measure", plan)
+    config = SPEC.resolve(config, problem)
+    plan = SPEC.launch(problem, config)
+    measurement = call(worker, "ssdprof.profiling.measure:measure", plan, config, config_id(config))
     assert isinstance(measurement, Measurement)
     return measurement
 
