@@ -39,6 +39,7 @@ def run_header(request: SweepRequest) -> RunHeader:
         bytes_min=work.bytes_min,
         flops=work.flops,
         budget_s=request.budget_s,
+        tolerances=request.spec.tolerances(request.problem),
         interrupted=True,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from ssdprof.kernels.interface import Config
+from ssdprof.kernels.interface import Config, Tolerances
 from ssdprof.profiling.occupancy import Launch, Occupancy
 
 Status = Literal["ok", "wrong", "unstable", "compile-error", "out-of-resources", "launch-error", "timeout", "not-run"]
@@ -236,7 +236,8 @@ class Device:
 class RunHeader:
     """What a run is of: everything that must be equal before two latencies may be compared.
 
-    `budget_s`: the time given to the rounds in which the best configs are timed again.
+    `budget_s`: the time given to the rounds in which the best configs are timed again. `tolerances`: what a right
+    output may be off by.
     """
 
     kernel: str
@@ -255,6 +256,7 @@ class RunHeader:
     bytes_min: int
     flops: int
     budget_s: float = 0.0
+    tolerances: Tolerances | None = None
     interrupted: bool = False
 
     @property

@@ -29,7 +29,14 @@ def measured_lines(run: Run) -> list[tuple[str, str]]:
         how.append(f"checked on {launches} launches and {seeds} {'seed' if seeds == '1' else 'seeds'} each")
     samples = _span([timing.samples for timing in timings])
     how.append(f"timed by {_timed_by(timings)}, {samples} {'sample' if samples == '1' else 'samples'} each")
-    return [("measured", ", ".join(how)), ("timed at", _state(timings, run.header.device))]
+    lines = [("measured", ", ".join(how)), ("timed at", _state(timings, run.header.device))]
+    allowed = run.header.tolerances
+    if allowed is not None:
+        text = (
+            f"errors of at most {allowed.relative_error:g} in all and {allowed.row_error:g} in a row: {allowed.reason}"
+        )
+        lines.append(("allowed", text))
+    return lines
 
 
 def throttling_told(run: Run) -> bool:

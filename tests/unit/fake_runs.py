@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from ssdprof.kernels.interface import Config
+from ssdprof.kernels.interface import Config, Tolerances
 from ssdprof.profiling.device import GpuInfo
 from ssdprof.profiling.limits import limits_for
 from ssdprof.profiling.model import (
@@ -88,6 +88,7 @@ HEADER = RunHeader(
     baseline_id="m64n64k32d128w2s4",
     bytes_min=2_820_000_000,
     flops=1_200_000_000_000,
+    tolerances=Tolerances(0.01, 0.05, "operands and output are rounded"),
     budget_s=10.0,
 )
 COMPILE_HEADER = replace(HEADER, device=NO_GPU, triton="3.9.0", budget_s=0.0)
