@@ -108,10 +108,19 @@ def locate(
         among = [amount, whereabouts] if code in ("tail", "tile") else [amount]
         return Finding("nan", _joined(", ".join(among), where))
     amount = whereabouts if code in ("tail", "tile") else _share(count, rows)
-    index = torch.unravel_index(torch.tensor(survey.worst_row), out.shape[:-1])
-    named = [f"{axis.name} {int(i)}" for axis, i, size in zip(axes, index, out.shape, strict=False) if size > 1]
+    index = _index(survey.worst_row, out.shape[:-1])
+    named = [f"{axis.name} {i}" for axis, i, size in zip(axes, index, out.shape, strict=False) if size > 1]
     worst = ", ".join([*named, f"off by {figure(survey.worst)}"])
     return Finding(code, f"{_joined(amount, where)}; worst: {worst}")
+
+
+def _index(flat: int, shape: Sequence[int]) -> list[int]:
+    """The index along each axis; torch's own function for it takes half a second to import a library it needs."""
+    index = []
+    for size in reversed(shape):
+        flat, i = divmod(flat, size)
+        index.append(i)
+    return index[::-1]
 
 
 def _survey(out: torch.Tensor, reference: torch.Tensor, tolerances: Tolerances, norm_rms: float) -> _Survey:

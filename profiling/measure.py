@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,14 +21,13 @@ from ssdprof.profiling.limits import differences, limits_for
 from ssdprof.profiling.locate import locate
 from ssdprof.profiling.model import Batch, Check, Finding, Loaded, Measurement, Prepared, TimedBy
 from ssdprof.profiling.request import GUARD_BYTES, SEEDS
+from ssdprof.profiling.rounds import turn_samples
 from ssdprof.profiling.timer import CudaTimer, Launch, Timer, timer_for
 
 LAUNCHES_PER_SEED = 5
 """Launches on each set of inputs whose bits are compared, the first alone and the others under load."""
 LAUNCHES_IF_WRONG = 3
 """Launches of a config whose first output was wrong: enough to tell wrong from unstable."""
-FIRST_LOOK_MS = 16.0
-FIRST_LOOK_SAMPLES = (5, 40)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +44,18 @@ class _Session:
 
     def __init__(self, spec: KernelSpec, problem: Any, timer: Timer, seed: int) -> None:
         self.spec, self.problem, self.timer, self.seed = spec, problem, timer, seed
+        self.stale = False
+        """Whether inputs or references are not what they were."""
         self.tolerances = spec.tolerances(problem)
-        self.make_inputs()
+        self._make_inputs()
         meta = spec.tensors(problem)[spec.output_name()]
         self.out = GuardedOutput(meta.shape, getattr(torch, meta.dtype), timer.device, GUARD_BYTES)
         self.first = torch.empty_like(self.out.tensor)
         self.confirmed: dict[str, Fingerprints] = {}
         """What the output's bits are on the last set of inputs, of each config that was found right."""
 
-    def make_inputs(self) -> None:
-        """All sets of inputs and their references, and what their bits are; those before are freed first."""
-        self.stale = False
+    def _make_inputs(self) -> None:
+        """All sets of inputs and their references, and what their bits are."""
         self.inputs: list[_Inputs] = []
         for number in range(SEEDS):
             tensors = self.spec.make_inputs(self.problem, self.timer.device, self.seed + number)
@@ -111,12 +111,11 @@ class _Session:
                     repeatable = False
                     found.append(self.errors(inputs))
                     break
-            findings += self.damage()
             if not right:
-                findings += self.locate(config, inputs)
-            if not right or not repeatable or findings:
+                findings = self.locate(config, inputs)
+            if not right or not repeatable:
                 break
-        return merge(found, repeatable, launches, seeds, tuple(findings)), once_ms
+        return merge(found, repeatable, launches, seeds, (*self.damage(), *findings)), once_ms
 
     def damage(self) -> list[Finding]:
         """What was written where nothing may be, which is made good before the next config."""
@@ -135,6 +134,10 @@ class _Session:
         found = locate(out, inputs.reference, self.tolerances, inputs.norm_rms, axes, config)
         part = self.spec.partial_sum(self.problem, config, inputs.tensors, out)
         return [Finding("partial", part), found] if part else [found]
+
+    def first_look(self, latency_ms: float) -> int:
+        """How many launches are timed right after the check; one where the host's clock is all there is."""
+        return turn_samples(latency_ms) if self.timer.on_gpu else 1
 
     def time(self, launch: Launch, name: str, samples: int, latency_ms: float, timed_by: TimedBy | None) -> Batch:
         """A batch of latencies, the output poisoned before."""
@@ -187,26 +190,51 @@ def measure(plan: LaunchPlan, config: Config, name: str, timed_by: TimedBy | Non
     status, _ = judge(check, session.tolerances)
     batch = None
     if status in ("ok", "wrong") and check.harmless:
-        low, high = FIRST_LOOK_SAMPLES
-        samples = max(low, min(high, round(FIRST_LOOK_MS / once_ms))) if session.timer.on_gpu else 1
-        batch = session.time(launch, name, samples, once_ms, timed_by)
+        batch = session.time(launch, name, session.first_look(once_ms), once_ms, timed_by)
+        if damage := session.damage():  # else what is launched next would be taken to have done it
+            check, batch = replace(check, findings=(*damage, *check.findings)), None
     if status == "ok":
         if not same_bits(session.out.tensor, session.first):
-            check = merge([session.errors(inputs)], False, check.launches + 1, check.seeds, ())
+            check = merge([session.errors(inputs)], False, check.launches + 1, check.seeds, check.findings)
         session.confirm(name)
     return Measurement(check, batch, loaded(compiled) if session.timer.on_gpu else None)
 
 
 def resample(
-    plan: LaunchPlan, name: str, samples: int, latency_ms: float, timed_by: TimedBy | None, right: bool
+    plan: LaunchPlan,
+    name: str,
+    samples: int | None,
+    latency_ms: float | None,
+    timed_by: TimedBy | None,
+    right: bool,
 ) -> tuple[Batch, str]:
     """More latencies of a config that was measured before, and what is wrong with the last output; empty: nothing.
 
     A `right` one must give the bits that were checked; where they are not known in this process, it is checked anew.
+    Samples and latency None: it was checked, and is now looked at for the first time.
+    Where it fails and its inputs are not what they were, which one timed before it may have done, it is timed again on
+    new ones.
     """
+    arguments = (plan, name, samples, latency_ms, timed_by, right)
+    batch, trouble = _timed_again(*arguments)
+    return _timed_again(*arguments) if trouble and _prepared().damage() else (batch, trouble)
+
+
+def _timed_again(
+    plan: LaunchPlan,
+    name: str,
+    samples: int | None,
+    latency_ms: float | None,
+    timed_by: TimedBy | None,
+    right: bool,
+) -> tuple[Batch, str]:
     session = _prepared()
     inputs = session.inputs[-1]
-    batch = session.time(session.bind(plan, inputs), name, samples, latency_ms, timed_by)
+    launch = session.bind(plan, inputs)
+    if latency_ms is None:
+        session.launch(launch)
+        latency_ms = session.timer.once_ms(launch)
+    batch = session.time(launch, name, samples or session.first_look(latency_ms), latency_ms, timed_by)
     if right and name not in session.confirmed and session.within(session.errors(inputs)):
         session.confirm(name)
     if not right or (name in session.confirmed and not session.confirmed[name].changed()):
@@ -224,9 +252,13 @@ def bind(plan: LaunchPlan, tensors: Mapping[str, torch.Tensor]) -> Callable[[], 
 
 
 def _prepared() -> _Session:
+    """The session, made again where a launch has written to what all later ones are checked by."""
+    global _session
     assert _session is not None, "prepare comes first"
     if _session.stale:
-        _session.make_inputs()
+        made_of = (_session.spec, _session.problem, _session.timer, _session.seed)
+        _session = None  # there is not memory for two
+        _session = _Session(*made_of)
     return _session
 
 

@@ -41,7 +41,7 @@ class _Rounds:
     def run(self) -> None:
         for name in self._without_first_look():
             self._take_turn(name, 0)
-        rows = [self._first_look(row) for row in self.sweep.state.rows.values()]
+        rows = [self._first_look(row) for row in self._asked()]
         self.leading, self.others = rounds.finalists(rows, self.sweep.state.header.baseline_id)
         self.planned = rounds.MIN_ROUNDS * (len(self.leading) + len(self.others))
         number = 1
@@ -59,10 +59,14 @@ class _Rounds:
         """Configs that were checked when the sweep was cut off, and not timed yet."""
         state = self.sweep.state
         return [
-            name
-            for name, row in state.rows.items()
-            if row.status in ("ok", "wrong") and row.check and row.check.harmless and not state.batches(name)
+            row.config_id
+            for row in self._asked()
+            if row.status in ("ok", "wrong") and row.check and row.check.harmless and not state.batches(row.config_id)
         ]
+
+    def _asked(self) -> list[Row]:
+        """The rows of the configs asked for; a run that is gone on with may hold others, where a space file changed."""
+        return [row for name, row in self.sweep.state.rows.items() if name in self.sweep.plans]
 
     def _round(self, number: int) -> tuple[str, ...]:
         timings = {name: self._timing(name) for name in self.leading if self.sweep.state.rows[name].status == "ok"}
@@ -82,8 +86,8 @@ class _Rounds:
             if sweep.prepare_failure:
                 return  # what was timed before stands
         row = sweep.state.row(name)
-        latency_ms = row.timing.latency_ms if row.timing else 1.0
-        samples = rounds.turn_samples(latency_ms)
+        latency_ms = row.timing.latency_ms if row.timing else None
+        samples = None if latency_ms is None else rounds.turn_samples(latency_ms)
         arguments = (sweep.plans[name], name, samples, latency_ms, sweep.request.timed_by, row.status == "ok")
         worker.submit(name, _RESAMPLE, *arguments, timeout_s=sweep.request.timeout_s)
         outcome = self._outcome(name)

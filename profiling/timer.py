@@ -22,6 +22,10 @@ WARM_UP_MS = 8.0
 MAX_WARM_UP_LAUNCHES = 50
 SLEEP_CYCLES_PER_SAMPLE = 200_000
 """GPU clocks slept before a batch, some 0.1 ms a sample, so that the host has queued it before the GPU begins."""
+SLEEP_CYCLES_ONCE = 1_000_000
+"""The same before a single launch, some 0.5 ms: what a slow host takes to launch must not pass for its latency."""
+MAX_LOAD_COPIES = 200
+"""Beside one launch: some 10 ms on an H100."""
 
 Launch = Callable[[], Any]
 
@@ -101,6 +105,8 @@ class CudaTimer:
         self._load = [torch.zeros(LOAD_BYTES, dtype=torch.int8, device=device) for _ in range(2)]
         self._side = torch.cuda.Stream(device)
         self._telemetry = Telemetry(visible)
+        self._flush()  # the first one loads it, which is not to happen between timed launches or inside a graph
+        self._add_load()
         self._load_ms = self.once_ms(self._add_load)
 
     def synchronize(self) -> None:
@@ -109,15 +115,16 @@ class CudaTimer:
 
     @contextmanager
     def under_load(self, duration_ms: float) -> Iterator[None]:
-        """Copies on a second stream compete for DRAM, L2 and SMs for about twice `duration_ms`."""
+        """Copies on a second stream compete for DRAM, L2 and SMs for about twice `duration_ms`, or MAX_LOAD_COPIES."""
         with torch.cuda.stream(self._side):
-            for _ in range(min(200, 1 + math.ceil(2 * duration_ms / self._load_ms))):
+            for _ in range(min(MAX_LOAD_COPIES, 1 + math.ceil(2 * duration_ms / self._load_ms))):
                 self._add_load()
         yield
 
     def once_ms(self, launch: Launch) -> float:
         """The latency of one launch with L2 as it is."""
         start, end = _event_pairs(1)[0]
+        torch.cuda._sleep(SLEEP_CYCLES_ONCE)
         start.record()
         launch()
         end.record()
@@ -153,10 +160,13 @@ class CudaTimer:
 
     def _queue(self, launch: Launch, pairs: list[tuple[torch.cuda.Event, torch.cuda.Event]]) -> None:
         for start, end in pairs:
-            torch.amax(self._flushed, dim=0, out=self._sink)
+            self._flush()
             start.record()
             launch()
             end.record()
+
+    def _flush(self) -> None:
+        torch.amax(self._flushed, dim=0, out=self._sink)
 
     def _add_load(self) -> None:
         self._load[0].copy_(self._load[1])

@@ -1,4 +1,4 @@
-"""Statistics of samples, and the ranking of rows."""
+"""Statistics of samples and of batches of them, and the ranking of rows."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from ssdprof.kernels.interface import Config
 from ssdprof.profiling.limits import limits_for
-from ssdprof.profiling.model import Row, Status, Timing
+from ssdprof.profiling.model import Batch, Conditions, Row, Status, TimedBy, Timing
 from ssdprof.profiling.occupancy import Launch, occupancy
-from ssdprof.profiling.rank import quantile, rank, spearman, timing
+from ssdprof.profiling.rank import quantile, rank, spearman, timing, timing_of
 
 latencies_ms = st.floats(min_value=1e-6, max_value=1e6)
 samples = st.lists(latencies_ms, min_size=1, max_size=80)
@@ -36,6 +36,12 @@ def row(name: str, found: Timing | None, status: Status = "ok", registers: int =
         timing=found,
         occupancy=occupancy(launch, limits_for("sm_90")) if launch else None,
     )
+
+
+def batch(
+    *samples_ms: float, throttled: tuple[str, ...] | None = (), number: int = 0, timed_by: TimedBy = "events"
+) -> Batch:
+    return Batch("a", samples_ms, timed_by, Conditions(throttled=throttled), number)
 
 
 def ranks(
@@ -107,6 +113,82 @@ def test_a_timing_scales_with_its_samples(values: list[float], factor: float) ->
     one, scaled = timing(values), timing([factor * value for value in values])
     assert pytest.approx(factor * one.latency_ms) == scaled.latency_ms
     assert pytest.approx(factor * one.latency_ci95_high_ms) == scaled.latency_ci95_high_ms
+
+
+def test_the_samples_of_all_batches_count_together() -> None:
+    found = timing_of([batch(4.0, 2.0), batch(3.0), batch(1.0, 5.0)])
+    assert replace(timing([1.0, 2.0, 3.0, 4.0, 5.0]), throttled=()) == found
+
+
+def test_samples_taken_while_throttled_are_dropped_counted_and_explained() -> None:
+    batches = [
+        batch(1.0, 1.1),
+        batch(9.0, 9.0, 9.0, throttled=("power cap",)),
+        batch(1.2, 1.3),
+        batch(8.0, throttled=("thermal", "power cap")),
+    ]
+    found = timing_of(batches)
+    assert (1.15, 1.3, 4) == (found.latency_ms, found.latency_ci95_high_ms, found.samples)
+    assert (4, ("power cap", "thermal"), False) == (found.dropped_samples, found.throttled, found.only_throttled)
+
+
+def test_samples_that_were_all_throttled_stand_and_say_so() -> None:
+    found = timing_of([batch(9.0, throttled=("thermal",)), batch(8.0, 7.0, throttled=("thermal",))])
+    assert (8.0, 3) == (found.latency_ms, found.samples)
+    assert (0, ("thermal",), True) == (found.dropped_samples, found.throttled, found.only_throttled)
+
+
+def test_a_batch_without_samples_is_no_clean_one() -> None:
+    found = timing_of([batch(), batch(9.0, throttled=("thermal",))])
+    assert (9.0, 1, True) == (found.latency_ms, found.samples, found.only_throttled)
+
+
+def test_the_first_look_counts_only_where_there_are_no_rounds() -> None:
+    first = [batch(5.0, 5.0), batch(6.0, throttled=("thermal",))]
+    assert (5.0, 2, 1) == (timing_of(first).latency_ms, timing_of(first).samples, timing_of(first).dropped_samples)
+    found = timing_of([*first, batch(2.0, number=1), batch(1.0, number=2)])
+    assert (1.5, 2, 0, ()) == (found.latency_ms, found.samples, found.dropped_samples, found.throttled)
+
+
+def test_a_clean_first_look_does_not_stand_in_for_rounds_that_were_throttled() -> None:
+    found = timing_of([batch(1.0), batch(2.0, throttled=("thermal",), number=1)])
+    assert (2.0, True) == (found.latency_ms, found.only_throttled)
+
+
+def test_what_nvml_tells_of_no_batch_is_unknown() -> None:
+    found = timing_of([batch(1.0, throttled=None), batch(2.0, throttled=None)])
+    assert {None} == {found.throttled, found.sm_clock_mhz, found.memory_clock_mhz, found.power_w, found.temperature_c}
+    assert () == timing_of([batch(1.0, throttled=None), batch(2.0)]).throttled
+
+
+def test_conditions_are_lower_medians_over_the_kept_batches_that_tell_them() -> None:
+    told = [
+        Conditions(1980, 2619, 300.0, 40, ()),
+        Conditions(1900, 2619, 500.0, None, ()),
+        Conditions(1800, None, None, 60, ()),
+        Conditions(1755, None, 400.0, 50, ()),
+        Conditions(300, 300, 700.0, 90, ("thermal",)),
+    ]
+    found = timing_of([Batch("a", (1.0,), "events", conditions) for conditions in told])
+    assert (1800, 2619, 400.0, 50) == (found.sm_clock_mhz, found.memory_clock_mhz, found.power_w, found.temperature_c)
+
+
+def test_the_way_of_timing_is_that_of_the_last_batch_that_counts() -> None:
+    batches = [batch(1.0, timed_by="events"), batch(1.0, timed_by="graph")]
+    assert "graph" == timing_of(batches).timed_by
+    assert "graph" == timing_of([*batches, batch(1.0, timed_by="host", throttled=("thermal",))]).timed_by
+
+
+@quickly
+@given(st.lists(st.tuples(samples, st.booleans()), min_size=1, max_size=10))
+def test_every_sample_is_either_kept_or_dropped(found: list[tuple[list[float], bool]]) -> None:
+    batches = [batch(*taken, throttled=("thermal",) if hot else (), number=1) for taken, hot in found]
+    one = timing_of(batches)
+    clean = [sample for taken, hot in found if not hot for sample in taken]
+    everything = [sample for taken, _ in found for sample in taken]
+    assert len(everything) == one.samples + one.dropped_samples
+    assert (not clean) == one.only_throttled
+    assert timing(clean or everything).latency_ms == one.latency_ms
 
 
 def test_ok_rows_are_ranked_by_latency_and_the_rows_keep_their_order() -> None:
