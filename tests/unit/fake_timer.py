@@ -120,6 +120,7 @@ class _LastingServer(ForkServer):
 def imports_paid_once() -> Iterator[None]:
     """The sweeps inside fork their workers from one process, which imports torch once for all of them."""
     server = _LastingServer({"TRITON_INTERPRET": None})
+    server.preload("ssdprof.profiling.measure:warm_up", "fake_kernel")
     try:
         with patch.object(sweep_module, "ForkServer", lambda env: server):
             yield

@@ -1,24 +1,50 @@
-"""Two repairs of Triton's interpreter, for the worker that interprets. Neither changes what a kernel computes."""
+"""Two repairs of Triton's interpreter, for the worker that interprets. Neither changes what a kernel computes.
 
+And one launch with its check, since interpreting is slow: the whole check is tested with other kernels.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 import triton.language as tl
 from triton.runtime import interpreter
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
-from ssdprof.profiling import measure
+from ssdprof.kernels.chunk_scan_spec import ChunkScan
+from ssdprof.kernels.interface import LaunchPlan
+from ssdprof.kernels.problem import ChunkScanProblem
+from ssdprof.profiling.check import merge, output_errors, row_norm_rms
+from ssdprof.profiling.guard import Fingerprints, GuardedOutput
+from ssdprof.profiling.measure import bind
+from ssdprof.profiling.model import Check, Finding
 
 _create_dot = InterpreterBuilder.create_dot
 _patch_lang_tensor = interpreter._patch_lang_tensor
 
 
-def apply(launches_per_seed: int) -> bool:
-    """Repairs the interpreter in this process, and has fewer launches checked: interpreting is slow."""
-    measure.LAUNCHES_PER_SEED = measure.LAUNCHES_IF_WRONG = launches_per_seed
+def apply() -> bool:
+    """Repairs the interpreter in this process."""
     InterpreterBuilder.create_dot = lambda self, a, b, *rest: _create_dot(self, _widened(a), _widened(b), *rest)
     interpreter._patch_lang_tensor = _patch_tensor
     return True
+
+
+def checked(spec: ChunkScan, problem: ChunkScanProblem, plan: LaunchPlan) -> Check:
+    """One launch on the CPU: its output, between guard zones, against the reference, and its inputs as they were."""
+    inputs = spec.make_inputs(problem, "cpu", 0)
+    reference = spec.reference(problem, inputs)
+    meta = spec.tensors(problem)[spec.output_name()]
+    before = Fingerprints(inputs)
+    out = GuardedOutput(meta.shape, getattr(torch, meta.dtype), "cpu", 1 << 16)
+    out.poison()
+    tensors: Mapping[str, Any] = {**inputs, spec.output_name(): out.tensor}
+    bind(plan, tensors)()
+    errors = output_errors(out.tensor, reference, spec.tolerances(problem), row_norm_rms(reference))
+    findings = [Finding("input-changed", name) for name in before.changed()]
+    outside = out.damage()
+    return merge([errors], True, 1, 1, tuple(findings + ([outside] if outside else [])))
 
 
 def _widened(tile: Any) -> Any:

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from ssdprof.kernels.chunk_scan_spec import ChunkScan
-from ssdprof.kernels.config import config_id
 from ssdprof.kernels.interface import Config
 from ssdprof.kernels.problem import ChunkScanProblem
 from ssdprof.profiling.check import judge
-from ssdprof.profiling.model import Measurement
+from ssdprof.profiling.model import Check
 from ssdprof.profiling.worker import Failure, Worker, wait_any
 
 SPEC = ChunkScan()
@@ -25,7 +24,7 @@ TIMEOUT_S = 120.0
 def interpreter() -> Iterator[Worker]:
     sys.path.insert(0, str(Path(__file__).parent))
     worker = Worker({"TRITON_INTERPRET": "1"})
-    assert call(worker, "interpreter_patches:apply", 1)
+    assert call(worker, "interpreter_patches:apply")
     sys.path.pop(0)
     yield worker
     worker.kill()
@@ -40,13 +39,11 @@ def call(worker: Worker, function: str, *args: object) -> object:
     return outcome
 
 
-def measure(worker: Worker, problem: ChunkScanProblem, config: Config) -> Measurement:
-    call(worker, "ssdprof.profiling.measure:prepare", SPEC, problem, "cpu", 0)
-    config = SPEC.resolve(config, problem)
-    plan = SPEC.launch(problem, config)
-    measurement = call(worker, "ssdprof.profiling.measure:measure", plan, config, config_id(config))
-    assert isinstance(measurement, Measurement)
-    return measurement
+def checked(worker: Worker, problem: ChunkScanProblem, config: Config) -> Check:
+    plan = SPEC.launch(problem, SPEC.resolve(config, problem))
+    check = call(worker, "interpreter_patches:checked", SPEC, problem, plan)
+    assert isinstance(check, Check)
+    return check
 
 
 OPTIONS = {
@@ -88,7 +85,7 @@ OPTIONS = {
 def test_both_variants_are_right_with_every_option(interpreter: Worker, option: str, variant: str) -> None:
     problem = replace(SMALL, **OPTIONS[option])
 
-    check = measure(interpreter, problem, replace(WHOLE, variant=variant)).check
+    check = checked(interpreter, problem, replace(WHOLE, variant=variant))
 
     assert ("ok", "") == judge(check, SPEC.tolerances(problem)), check
 
@@ -101,7 +98,7 @@ def test_split_is_right_for_every_tile(
     problem = replace(SMALL, dstate=56, headdim=24, chunk_size=32, d_form="head", seq_idx=True)
     config = Config(block_m, block_n, block_k, tile, num_warps=4, num_stages=1, variant="split")
 
-    check = measure(interpreter, problem, config).check
+    check = checked(interpreter, problem, config)
 
     assert ("ok", "") == judge(check, SPEC.tolerances(problem)), check
 
@@ -110,19 +107,18 @@ def test_split_is_right_for_every_tile(
 def test_a_tile_smaller_than_the_state_is_wrong(interpreter: Worker, tile: int) -> None:
     problem = replace(SMALL, dstate=64, seqlen=80)
 
-    check = measure(interpreter, problem, replace(WHOLE, block_dstate=tile)).check
+    check = checked(interpreter, problem, replace(WHOLE, block_dstate=tile))
 
     status, reason = judge(check, SPEC.tolerances(problem))
     assert "wrong" == status
     assert "relative error" in reason
     assert check.relative_error > 0.3
-    assert check.repeatable
 
 
 def test_float32_is_right_to_float32_precision(interpreter: Worker) -> None:
     problem = replace(SMALL, dtype="float32", states_dtype="float32", z=True, d_form="head")
 
-    check = measure(interpreter, problem, replace(WHOLE, variant="split", block_dstate=16)).check
+    check = checked(interpreter, problem, replace(WHOLE, variant="split", block_dstate=16))
 
     assert check.relative_error < 1e-6
     assert check.worst_row_error < 1e-5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import random
 import signal
@@ -221,7 +222,8 @@ def test_what_timed_out_or_failed_is_not_tried_again() -> None:
 def run_in_a_process(asked: SweepRequest, path: Path, kill_after: int | None = None, moment_s: float = 0.0) -> int:
     """Goes on with the run in the file, and ends the process a moment after so many new results. How it ended."""
     command = python_command(f"from killed_sweep import main; main({str(path)!r})")
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    unwatched = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=unwatched) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(pickle.dumps(asked))

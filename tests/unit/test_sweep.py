@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_kernel import SHARED_MEM_BYTES, FakeProblem, fake
+from fake_timer import imports_paid_once
 
 from ssdprof.kernels.chunk_scan_spec import ChunkScan
 from ssdprof.kernels.config import config_id
@@ -25,8 +27,13 @@ from .fake_runs import H100_GPU
 HANG_TIMEOUT_S = 3.0
 
 
-def children() -> set[str]:
-    return {pid for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
+def children(pid: str = "self") -> set[str]:
+    """Of a process, and theirs."""
+    found: set[str] = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found |= {child, *children(child)}
+    return found
 
 
 def put_together(records: list[Record]) -> Run:
@@ -35,6 +42,12 @@ def put_together(records: list[Record]) -> Run:
     for record in records:
         state.add(record)
     return state.run()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_import() -> Iterator[None]:
+    with imports_paid_once():
+        yield
 
 
 @pytest.fixture(autouse=True)
