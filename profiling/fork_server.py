@@ -61,8 +61,8 @@ class ForkServer:
     def fork(self, main: str, argument_fd: int, stderr_fd: int, env: Mapping[str, str | None]) -> int:
         """Forks a child that runs `module:function` with a copy of `argument_fd`; the child's name for other requests.
 
-        Does not wait. The child is the leader of a session of its own, writes to `stderr_fd`, has this process's
-        environment with `env` laid over it, its module path and its working directory.
+        Does not wait. The child leads a process group of its own, writes to `stderr_fd`, has this process's environment
+        with `env` laid over it, its module path and its working directory.
         """
         token = next(self._tokens)
         self._send(("fork", token, main, child_env(env), sys.path, os.getcwd()), argument_fd, stderr_fd)
@@ -147,13 +147,14 @@ class _Children:
         cwd: str,
     ) -> None:  # fmt: skip
         pid = os.fork()
+        with contextlib.suppress(OSError):  # on both sides, so that neither goes on before it is done
+            os.setpgid(pid, pid)
         if pid:
             self._pids[token] = pid
             for fd in fds:
                 os.close(fd)
             return
         control.close()
-        os.setsid()
         die_with_parent()
         with contextlib.suppress(OSError):  # where memory runs out, a worker goes before the program that keeps results
             Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))

@@ -108,6 +108,15 @@ def test_a_server_that_was_closed_starts_again_and_closing_it_twice_is_fine(serv
     server.close()
 
 
+def test_a_worker_that_is_killed_before_it_has_begun_does_not_begin(server: ForkServer, tmp_path: Path) -> None:
+    server.preload("time:sleep", 1.0)  # the fork waits for that, and the kill waits right behind it
+    worker = Worker(server=server)
+    worker.submit("late", "worker_tasks:hang_in_a_program", str(tmp_path / "pid"), timeout_s=0.1)
+    worker.kill()
+    assert not (tmp_path / "pid").exists()
+    assert 5 == call(worker, "worker_tasks:add", 2, 3)
+
+
 def test_the_kernel_ends_a_worker_before_the_program_that_measures(server: ForkServer) -> None:
     ours = int(Path("/proc/self/oom_score_adj").read_text())
     theirs = int(call(Worker(server=server), "worker_tasks:read_text", "/proc/self/oom_score_adj"))
