@@ -59,9 +59,9 @@ def autotune(space_name: str, seqlen: int) -> Tuning:
     import torch
     import triton
 
-    from ssdprof.kernels.chunk_scan import chunk_scan_kernel
     from ssdprof.kernels.chunk_scan_spec import ChunkScan
     from ssdprof.kernels.config import config_id
+    from ssdprof.kernels.per_head import chunk_scan_kernel
     from ssdprof.kernels.presets import problem_from
     from ssdprof.kernels.spaces import space
 

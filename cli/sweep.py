@@ -24,6 +24,7 @@ from ssdprof.kernels.errors import UsageError
 
 if TYPE_CHECKING:
     from ssdprof.kernels.interface import Config, KernelSpec
+    from ssdprof.kernels.problem import ChunkScanProblem
     from ssdprof.profiling.model import Run, TimedBy
     from ssdprof.profiling.request import SweepRequest
     from ssdprof.profiling.store import Resumed
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 VARIANTS = ("tile", "split", "both")
 DEFAULT_BUDGET_S = 10.0  # said in the help; ssdprof.profiling.request has it
 TIMINGS: dict[str, TimedBy | None] = {"auto": None, "events": "events", "graph": "graph"}
-SPACE_HELP = "mamba, tensorrt-llm-pr, vllm, wide, all, or a JSON or YAML file."
+SPACE_HELP = "mamba, tensorrt-llm-pr, vllm, wide, all, ssdprof, or a JSON or YAML file."
 
 
 _configs = partial(option, "Configs", default=True)
@@ -52,13 +53,14 @@ class SpaceOptions:
         _configs("--baseline", help="Config that speed-ups are over.", default="the published kernel's best"),
     ] = None
 
-    def configs(self, dstate: int) -> tuple[Config, ...]:
+    def configs(self, problem: ChunkScanProblem) -> tuple[Config, ...]:
         """The configs to sweep. Raises SpaceError or UsageError."""
         from ssdprof.kernels.spaces import space
 
         if self.variant is not None and self.variant not in VARIANTS:
             raise UsageError(f"unknown variant {self.variant!r}: one of {', '.join(VARIANTS)}")
-        return space(self.space, dstate=dstate, variant=self.variant).configs
+        sizes = {"dstate": problem.dstate, "chunk_size": problem.chunk_size, "headdim": problem.headdim}
+        return space(self.space, variant=self.variant, **sizes).configs
 
     def baseline_config(self, spec: KernelSpec, problem: Any) -> Config:
         """The baseline that the user named, else the kernel's own. Raises ConfigError or RunError."""
@@ -183,7 +185,7 @@ def sweep_request(
 
     spec, problem = ChunkScan(), problem_options.build()
     jobs, budget_s, timed_by = target.checked_jobs(), timing.checked_budget_s(), timing.timed_by()
-    configs, baseline = space.configs(problem.dstate), space.baseline_config(spec, problem)
+    configs, baseline = space.configs(problem), space.baseline_config(spec, problem)
     spec.resolve(baseline, problem)
     arch, gpu = target.choose()
     if gpu is not None:

@@ -17,6 +17,7 @@ from ssdprof.kernels.errors import SsdprofError, UsageError
 
 if TYPE_CHECKING:
     from ssdprof.kernels.interface import Config
+    from ssdprof.kernels.problem import ChunkScanProblem
     from ssdprof.profiling.verify import Verification
     from ssdprof.profiling.verify_run import OnStep, VerifyRequest
 
@@ -57,11 +58,11 @@ class VerifiedOptions:
         """The space's name."""
         return self.space or DEFAULT_SPACE
 
-    def configs(self, dstate: int) -> tuple[Config, ...]:
+    def configs(self, problem: ChunkScanProblem) -> tuple[Config, ...]:
         """The configs to verify. Raises SpaceError or UsageError."""
         from ssdprof.profiling.verify_run import spread
 
-        configs = SpaceOptions(space=self.name, variant=self.variant).configs(dstate)
+        configs = SpaceOptions(space=self.name, variant=self.variant).configs(problem)
         if self.limit is None:
             return configs
         if self.limit < 1:
@@ -170,7 +171,7 @@ def verify_request(
     from ssdprof.reports.occupancy import rule_sentence
 
     spec, problem = ChunkScan(), problem_options.build()
-    chosen, jobs = configs.configs(problem.dstate), target.checked_jobs()
+    chosen, jobs = configs.configs(problem), target.checked_jobs()
     ncu, notes = ncu_options.find()
     arch, gpu = target.choose()
     if gpu is None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ssdprof.kernels.config import VARIANTS
 from ssdprof.kernels.errors import ConfigError
 from ssdprof.kernels.interface import DTYPE_BYTES, Axis, Config, LaunchPlan, TensorMeta, Tolerances, Work
 from ssdprof.kernels.problem import ChunkScanProblem
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _Inputs = Mapping[str, "torch.Tensor"]
 
 INT32_MAX = 2**31 - 1
+SOURCES = {"tile": ("per_head.py",), "split": ("per_head.py",), "grouped": ("grouped.py", "per_head.py")}
 WORKSPACE_BYTES = 1 << 30
 """Room for the pieces of the reference and of the comparison, and for the CUDA context: an estimate from above."""
 SAMPLED_CHUNKS = 4
@@ -37,21 +39,29 @@ class ChunkScan:
     """`KernelSpec` of the Mamba-2 SSD chunk scan."""
 
     name: str = "chunk_scan"
-    variants: Sequence[str] = ("tile", "split")
+    variants: Sequence[str] = VARIANTS
 
     def baseline(self, problem: ChunkScanProblem) -> Config:
         """64×64×32, 2 warps, 4 stages, whole state: the fastest right config of the published kernel on an H100."""
         return Config(64, 64, 32, whole_state_tile(problem.dstate), num_warps=2, num_stages=4)
 
     def resolve(self, config: Config, problem: ChunkScanProblem) -> Config:
-        """Fills in the DSTATE tile where it stands for the whole state.
+        """Fills in the DSTATE tile where it stands for the whole state, and the heads where they are a whole group's.
 
-        Raises ConfigError for an unknown variant or a launch beyond the kernel's 32-bit limits.
+        Raises ConfigError for an unknown variant, a launch beyond the kernel's 32-bit limits, heads for a variant that
+        takes one at a time, and of `grouped` for a part of the chunk or of the state, or heads that do not divide a
+        group.
         """
         if config.variant not in self.variants:
             raise ConfigError(f"unknown variant {config.variant!r}: one of {', '.join(self.variants)}")
         if config.block_dstate is None:
             config = replace(config, block_dstate=whole_state_tile(problem.dstate))
+        if config.variant == "grouped":
+            config = _resolve_grouped(config, problem)
+        elif config.heads is not None:
+            raise ConfigError(
+                f"{config.variant} takes one head at a time: leave heads out, or take the variant grouped"
+            )
         blocks = self.launch(problem, config).grid_blocks
         if blocks > INT32_MAX:
             raise ConfigError(f"the launch has {blocks} blocks, CUDA takes at most {INT32_MAX}: choose larger tiles")
@@ -62,16 +72,15 @@ class ChunkScan:
             )
         return config
 
-    def source_hash(self) -> str:
-        """SHA-256 of the file with the kernel and its launch, first 16 hexadecimal digits."""
-        source = Path(__file__).with_name("chunk_scan.py").read_text(encoding="utf-8")
-        return hashlib.sha256(source.encode()).hexdigest()[:16]
+    def source_hashes(self) -> Mapping[str, str]:
+        """SHA-256 of the files with the variant's kernel and launch, first 16 hexadecimal digits."""
+        return {variant: _hash(*files) for variant, files in SOURCES.items()}
 
     def tensors(self, problem: ChunkScanProblem) -> Mapping[str, TensorMeta]:
         """Every tensor of a launch by name."""
-        from ssdprof.kernels import chunk_scan
+        from ssdprof.kernels import per_head
 
-        return chunk_scan.tensors(problem)
+        return per_head.tensors(problem)
 
     def output_name(self) -> str:
         """The output that is checked; one row is one token and head."""
@@ -83,9 +92,12 @@ class ChunkScan:
 
     def launch(self, problem: ChunkScanProblem, config: Config) -> LaunchPlan:
         """The launch of a resolved config."""
-        from ssdprof.kernels import chunk_scan
+        from ssdprof.kernels import grouped, per_head
 
-        return chunk_scan.launch(problem, config)
+        launch: Callable[[ChunkScanProblem, Config], LaunchPlan] = (
+            grouped.launch if config.variant == "grouped" else per_head.launch
+        )
+        return launch(problem, config)
 
     def make_inputs(self, problem: ChunkScanProblem, device: str, seed: int) -> dict[str, torch.Tensor]:
         """Random x, B, C, dt, A, D and z, put through the stages before the scan, so that the inputs are valid ones.
@@ -233,6 +245,27 @@ class ChunkScan:
         starts[:, p.chunk_size :: 4 * p.chunk_size] = True
         starts[:, 0] = False
         return starts.to(torch.int32).cumsum(dim=1, dtype=torch.int32)
+
+
+def _hash(*files: str) -> str:
+    source = "".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in files)
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
+
+
+def _resolve_grouped(config: Config, problem: ChunkScanProblem) -> Config:
+    """The config with all heads of a group where it names none. Raises ConfigError."""
+    whole_chunk, whole_state = max(16, problem.chunk_size), whole_state_tile(problem.dstate)
+    for name, value, whole in (
+        ("block_k", config.block_k, whole_chunk),
+        ("block_dstate", config.block_dstate, whole_state),
+    ):
+        if value != whole:
+            raise ConfigError(f"grouped takes the whole chunk and the whole state: {name} must be {whole}, got {value}")
+    in_group = problem.nheads // problem.ngroups
+    heads = in_group if config.heads is None else config.heads
+    if in_group % heads:
+        raise ConfigError(f"heads must divide the {in_group} heads of a group, got {heads}")
+    return replace(config, heads=heads)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,9 @@ NUM_CTAS_RANGE = (1, 16)
 NUM_STAGES_RANGE = (1, 32)
 MAXNREG_RANGE = (16, 255)
 """Registers per thread, up to the last that an instruction can name."""
+HEADS_RANGE = (1, 1024)
+VARIANTS = ("tile", "split", "grouped")
+"""Of the chunk scan; the first is meant where none is named."""
 
 KEYS: Mapping[str, str] = MappingProxyType(
     {
@@ -34,6 +37,7 @@ KEYS: Mapping[str, str] = MappingProxyType(
         "block_n": "BLOCK_SIZE_N",
         "block_k": "BLOCK_SIZE_K",
         "block_dstate": "BLOCK_SIZE_DSTATE",
+        "heads": "HEADS",
         "num_warps": "num_warps",
         "num_ctas": "num_ctas",
         "num_stages": "num_stages",
@@ -43,6 +47,7 @@ KEYS: Mapping[str, str] = MappingProxyType(
 """The numbers of a Config and Triton's names for them, in the order in which Triton prints them."""
 EXAMPLE = Config(64, 64, 32, 128, num_warps=2, num_stages=4)
 
+_RANGES = {"num_stages": NUM_STAGES_RANGE, "maxnreg": MAXNREG_RANGE, "heads": HEADS_RANGE}
 _REQUIRED = ("block_m", "block_n", "block_k", "num_warps", "num_stages")
 _ID_FIELDS = ("block_m", "block_n", "block_k", "block_dstate", "num_warps", "num_stages", "maxnreg")
 _LETTERS = dict(zip("mnkdwsr", _ID_FIELDS, strict=True))
@@ -66,13 +71,14 @@ _TEXT_MAX = 1000
 
 
 def config_id(config: Config) -> str:
-    """The short id, at its longest `split:m64n64k32d128w2s4r128,num_ctas=2`; what is not set is left out."""
+    """The short id, at its longest `split:m64n64k32d128w2s4r128,num_ctas=2,heads=8`; what is not set is left out."""
     prefix = "" if config.variant == "tile" else f"{config.variant}:"
     dstate = "" if config.block_dstate is None else f"d{config.block_dstate}"
     registers = "" if config.maxnreg is None else f"r{config.maxnreg}"
     ctas = "" if config.num_ctas == 1 else f",num_ctas={config.num_ctas}"
+    heads = "" if config.heads is None else f",heads={config.heads}"
     tiles = f"m{config.block_m}n{config.block_n}k{config.block_k}{dstate}"
-    return f"{prefix}{tiles}w{config.num_warps}s{config.num_stages}{registers}{ctas}"
+    return f"{prefix}{tiles}w{config.num_warps}s{config.num_stages}{registers}{ctas}{heads}"
 
 
 def triton_form(config: Config) -> str:
@@ -82,7 +88,7 @@ def triton_form(config: Config) -> str:
 
 def autotune_form(config: Config) -> str:
     """As in an `@triton.autotune` list: `triton.Config({…}, num_stages=4, num_warps=2)`, without variant."""
-    tiles = ", ".join(f"{key!r}: {value}" for key, value in _triton_items(config) if key.startswith("BLOCK"))
+    tiles = ", ".join(f"{key!r}: {value}" for key, value in _triton_items(config) if key.isupper())
     options = f"num_stages={config.num_stages}, num_warps={config.num_warps}"
     if config.num_ctas != 1:
         options += f", num_ctas={config.num_ctas}"
@@ -105,7 +111,7 @@ def is_run_reference(text: str) -> bool:
     return re.fullmatch(r"\s*(best|baseline|#[0-9]{1,6})\s*", text) is not None
 
 
-def parse_config(text: str, variants: Sequence[str] = ("tile", "split")) -> Config:
+def parse_config(text: str, variants: Sequence[str] = VARIANTS) -> Config:
     """Reads a config in any form; the first of `variants` is meant where the text names none.
 
     Raises ConfigError where it cannot be read, with the nearest that can, or where a value breaks a rule.
@@ -126,7 +132,7 @@ def parse_config(text: str, variants: Sequence[str] = ("tile", "split")) -> Conf
         raise ConfigError(f"{shown(text)} is not a config: {error}") from None
 
 
-def config_from_pairs(pairs: Iterable[tuple[object, object]], variants: Sequence[str] = ("tile", "split")) -> Config:
+def config_from_pairs(pairs: Iterable[tuple[object, object]], variants: Sequence[str] = VARIANTS) -> Config:
     """A config from its keys and values, keys spelled as in a Config or as in Triton.
 
     Raises ConfigError for a key that is unknown, missing or given twice, and for a value that breaks a rule.
@@ -156,7 +162,7 @@ def validate_config(config: Config) -> Config:
     """The config itself, where a kernel and CUDA could take it.
 
     Raises ConfigError: tiles are powers of two from 16 to 512; num_warps and num_ctas powers of two up to 32
-    and 16; num_stages is 1 to 32; maxnreg 16 to 255.
+    and 16; num_stages is 1 to 32; maxnreg 16 to 255; heads 1 to 1024.
     """
     for name in ("block_m", "block_n", "block_k", "block_dstate", "num_warps", "num_ctas"):
         value = getattr(config, name)
@@ -166,9 +172,9 @@ def validate_config(config: Config) -> Config:
                 f"{name} must be a power of two from {powers[0]} to {powers[-1]}, got {shown(value)}: "
                 f"try {_nearest_power(name, value)}"
             )
-    for name, (low, high) in (("num_stages", NUM_STAGES_RANGE), ("maxnreg", MAXNREG_RANGE)):
+    for name, (low, high) in _RANGES.items():
         value = getattr(config, name)
-        if not _is_whole(value, low, high) and not (name == "maxnreg" and value is None):
+        if not _is_whole(value, low, high) and not (name != "num_stages" and value is None):
             raise ConfigError(f"{name} must be a whole number from {low} to {high}, got {shown(value)}")
     return config
 
@@ -187,7 +193,7 @@ def shown(value: object) -> str:
 
 def _triton_items(config: Config) -> list[tuple[str, int | None]]:
     items = [(key, getattr(config, name)) for name, key in KEYS.items()]
-    return [item for item in items if item != ("BLOCK_SIZE_DSTATE", None)]
+    return [item for item in items if item not in (("BLOCK_SIZE_DSTATE", None), ("HEADS", None))]
 
 
 def _read(body: str) -> list[tuple[object, object]] | None:
@@ -276,8 +282,8 @@ def _completed(fields: Mapping[str, int | None], variant: str = "tile") -> Confi
     for name, value in fields.items():
         if value is None:
             continue
-        if name in ("num_stages", "maxnreg"):
-            low, high = NUM_STAGES_RANGE if name == "num_stages" else MAXNREG_RANGE
+        if name in _RANGES:
+            low, high = _RANGES[name]
             value = min(max(value, low), high)
         else:
             value = _nearest_power(name, value)

@@ -18,7 +18,8 @@ class Config:
     """One launch configuration: tile sizes in elements, launch options, and the kernel variant.
 
     `block_dstate` None stands for the whole state dimension, as Triton's printed form of the published kernels leaves
-    it out; `resolve` fills it in. `maxnreg` None leaves the register count to ptxas.
+    it out; `resolve` fills it in. `maxnreg` None leaves the register count to ptxas. `heads`: how many heads of a group
+    one program takes, where the variant takes several; None stands for all of them.
     """
 
     block_m: int
@@ -30,6 +31,7 @@ class Config:
     maxnreg: int | None = None
     num_ctas: int = 1
     variant: str = "tile"
+    heads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +142,8 @@ class KernelSpec(Protocol):
         """`config` with what depends on the problem filled in. Raises ConfigError where the kernel cannot take it."""
         ...
 
-    def source_hash(self) -> str:
-        """SHA-256 of the kernel's source, first 16 hexadecimal digits."""
+    def source_hashes(self) -> Mapping[str, str]:
+        """By variant, the SHA-256 of the source that makes its binary and launch, first 16 hexadecimal digits."""
         ...
 
     def tensors(self, problem: Any) -> Mapping[str, TensorMeta]:

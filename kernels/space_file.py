@@ -5,7 +5,7 @@
 
 values: {block_m: [64, 128], block_n: [32, 64], block_k: 32, num_warps: [2, 4], num_stages: [2, 3]}
 constraints: ["block_m * block_n <= 4096 or num_warps > 2"]
-variant: both                             # tile, split or both; beside it, name
+variant: both                             # tile, split, both of these, or grouped; beside it, name
 """
 
 from __future__ import annotations
@@ -22,12 +22,21 @@ from pathlib import Path
 from typing import Any
 
 from ssdprof.kernels.chunk_scan_spec import whole_state_tile
-from ssdprof.kernels.config import KEYS, config_field, config_from_pairs, config_number, parse_config, shown
+from ssdprof.kernels.config import (
+    KEYS,
+    VARIANTS,
+    config_field,
+    config_from_pairs,
+    config_number,
+    parse_config,
+    shown,
+)
 from ssdprof.kernels.errors import ConfigError, SpaceError
 from ssdprof.kernels.interface import Config
 
 SUFFIXES = (".json", ".yaml", ".yml")
-VARIANTS = ("tile", "split")
+PER_HEAD = ("tile", "split")
+"""The variants that take a list of tiles as it is: what `both` stands for."""
 CONFIGS_MAX = 20_000
 """Configs of one space, before constraints: compiling so many takes hours."""
 CONSTRAINT_MAX = 200
@@ -39,7 +48,7 @@ def with_variants(configs: Iterable[Config], variant: str | None) -> Iterator[Co
     if variant is None:
         return iter(configs)
     listed = list(configs)
-    variants = VARIANTS if variant == "both" else (variant,)
+    variants = PER_HEAD if variant == "both" else (variant,)
     return (replace(config, variant=each) for each in variants for config in listed)
 
 

@@ -16,7 +16,7 @@ from ssdprof.kernels.chunk_scan_spec import whole_state_tile
 from ssdprof.kernels.config import TILE_RANGE, shown
 from ssdprof.kernels.errors import SpaceError
 from ssdprof.kernels.interface import Config
-from ssdprof.kernels.space_file import SUFFIXES, VARIANTS, read_space_file, with_variants
+from ssdprof.kernels.space_file import PER_HEAD, SUFFIXES, read_space_file, with_variants
 
 # Published tiles: M, N, K, stages, warps.
 _MAMBA = (
@@ -58,20 +58,26 @@ class Space:
     description: str
 
 
-def space(name_or_path: str, *, dstate: int, variant: str | None = None) -> Space:
+def space(
+    name_or_path: str, *, dstate: int, variant: str | None = None, chunk_size: int = 128, headdim: int = 64
+) -> Space:
     """The space of that name, or that of a .json, .yaml or .yml file, for a state dimension of `dstate` elements.
 
-    `variant` replaces that of every config; "both" lists the space under each variant in turn. Raises SpaceError for
-    an unknown name or variant, an unreadable file, an entry that is no config (named), a space that is empty or too
+    `chunk_size` in tokens and `headdim` in elements decide the tiles of `ssdprof` alone. `variant` replaces that of
+    every config; "both" lists the space under tile and split in turn. Raises SpaceError for an unknown name or variant,
+    one that the space cannot have, an unreadable file, an entry that is no config (named), a space that is empty or too
     large, and a state dimension that no single tile holds where the space needs one that does.
     """
-    if variant not in (None, "both", *VARIANTS):
-        raise SpaceError(f"unknown variant {shown(variant)}: one of {', '.join(VARIANTS)}, both")
+    if variant not in (None, "both", *PER_HEAD):
+        raise SpaceError(f"unknown variant {shown(variant)}: one of {', '.join(PER_HEAD)}, both")
     path = Path(name_or_path)
     if name_or_path in SPACES:
         published = SPACES[name_or_path]
+        if variant is not None and published.variant == "grouped":
+            raise SpaceError(f"{name_or_path} has configs of the variant grouped alone: leave --variant out")
         variant = variant or published.variant
-        name, description, configs = name_or_path, published.description, published.configs(dstate)
+        name, description = name_or_path, published.description
+        configs = published.configs(_Sizes(dstate, chunk_size, headdim))
     elif path.suffix.lower() in SUFFIXES:
         name, configs = read_space_file(path, dstate)
         description = f"configs of {path.name}"
@@ -87,8 +93,15 @@ def space(name_or_path: str, *, dstate: int, variant: str | None = None) -> Spac
 
 
 @dataclass(frozen=True, slots=True)
+class _Sizes:
+    dstate: int
+    chunk_size: int
+    headdim: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Published:
-    configs: Callable[[int], Iterable[Config]]
+    configs: Callable[[_Sizes], Iterable[Config]]
     variant: str | None  # None: each config has its own
     description: str
 
@@ -97,19 +110,34 @@ def _tiles(tiles: Iterable[tuple[int, int, int, int, int]], *dstate_tiles: int |
     return [Config(m, n, k, d, warps, stages) for m, n, k, stages, warps in tiles for d in dstate_tiles]
 
 
-def _wide(dstate: int) -> list[Config]:
+def _wide(sizes: _Sizes) -> list[Config]:
     """Every crossing but those that cannot be good, for want of work per warp or of registers."""
-    dstate_tiles = [d for d in (32, 64, 128) if d <= whole_state_tile(dstate)] or [whole_state_tile(dstate)]
+    whole = whole_state_tile(sizes.dstate)
+    dstate_tiles = [d for d in (32, 64, 128) if d <= whole] or [whole]
     crossed = product((32, 64, 128), (32, 64), (32, 64), dstate_tiles, (2, 4, 8), (1, 2, 3, 4))
     configs = (Config(m, n, k, d, num_warps=w, num_stages=s) for m, n, k, d, w, s in crossed)
     # Accumulator elements, of one 32-bit register each, per warp of 32 threads: 16 to 64 a thread.
     return [c for c in configs if 512 <= c.block_m * c.block_n // c.num_warps <= 2048]
 
 
-def _all(dstate: int) -> list[Config]:
-    """The spaces below together, the pull request's list under both variants, so that one run compares them all."""
+def _grouped(sizes: _Sizes) -> list[Config]:
+    """Tiles of tokens, warps, stages and heads crossed, where the tile is no longer than the chunk.
+
+    The tile's CB stays in registers, at most 64 of them a thread, beside the accumulator.
+    """
+    chunk, block_n = max(16, sizes.chunk_size), min(128, whole_state_tile(sizes.headdim))
+    crossed = product((32, 64, 128), (4, 8), (2, 3, 4), (None, 8, 4))
+    return [
+        Config(m, block_n, chunk, None, num_warps=w, num_stages=s, variant="grouped", heads=heads)
+        for m, w, s, heads in crossed
+        if m <= max(32, chunk) and m * chunk <= 64 * 32 * w
+    ]
+
+
+def _all(sizes: _Sizes) -> list[Config]:
+    """The spaces of one head at a time together, the pull request's list under both variants: one run compares them."""
     pull_request = _tiles(_MAMBA, 32, 64, 128, None)
-    split = [replace(c, variant="split") for c in (*pull_request, *_wide(dstate))]
+    split = [replace(c, variant="split") for c in (*pull_request, *_wide(sizes))]
     return [*pull_request, *_tiles(_VLLM, None), *split]
 
 
@@ -129,7 +157,12 @@ SPACES: Mapping[str, _Published] = MappingProxyType(
             lambda _: _tiles(_VLLM, None), "tile", "23 configs of vLLM 0.33, the whole state in one tile"
         ),
         "wide": _Published(_wide, "split", "M, N, K and DSTATE tiles crossed with 2 to 8 warps and 1 to 4 stages"),
-        "all": _Published(_all, None, "every config of the other spaces, tensorrt-llm-pr under both variants"),
+        "all": _Published(_all, None, "every config of the spaces above, tensorrt-llm-pr under both variants"),
+        "ssdprof": _Published(
+            _grouped,
+            "grouped",
+            "several heads of a group by one program: tiles of tokens, warps, stages, heads crossed",
+        ),
     }
 )
 

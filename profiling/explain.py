@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ssdprof.kernels.config import config_id
-from ssdprof.kernels.interface import Config
+from ssdprof.kernels.errors import ConfigError
+from ssdprof.kernels.interface import Config, KernelSpec
 from ssdprof.profiling.model import Explanation, Neighbours, Row, Run
 from ssdprof.profiling.request import Event, SweepRequest
 from ssdprof.profiling.store import recorded_for
@@ -16,8 +19,9 @@ STEPS: dict[str, tuple[int, ...]] = {
     "block_dstate": (32, 64, 128),
     "num_warps": (1, 2, 4, 8),
     "num_stages": (1, 2, 3, 4, 5),
+    "heads": (1, 2, 4, 8, 16),
 }
-"""The values each parameter is given in turn; the config's own value joins them."""
+"""The values each parameter is given in turn, where the config has it and the kernel takes it; its own joins them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +45,15 @@ def explain(request: ExplainRequest, on_event: Callable[[Event], None]) -> Expla
     spec, problem = request.sweep.spec, request.sweep.problem
     config = spec.resolve(request.config, problem)
     groups = {
-        parameter: [replace(config, **{parameter: value}) for value in sorted({*values, getattr(config, parameter)})]
+        parameter: _members(spec, problem, config, parameter, values)
         for parameter, values in STEPS.items()
+        if getattr(config, parameter) is not None
     }
+    groups = {parameter: members for parameter, members in groups.items() if len(members) > 1}
     configs = tuple(dict.fromkeys([config, *(member for group in groups.values() for member in group)]))
     run = sweep(replace(request.sweep, configs=configs, gpu=None), on_event, lambda _: None)
     source = _latency_run(run, request.run)
-    how = "measured" if source is request.run else "recorded"
+    how = "measured" if source and request.run and source.header is request.run.header else "recorded"
     known = {row.config_id: row for row in source.rows} if source else {}
     rows = {row.config_id: _with_measured(row, known.get(row.config_id)) for row in run.rows}
     return Explanation(
@@ -61,11 +67,19 @@ def explain(request: ExplainRequest, on_event: Callable[[Event], None]) -> Expla
     )
 
 
+def _members(spec: KernelSpec, problem: Any, config: Config, parameter: str, values: Iterable[int]) -> list[Config]:
+    """The config with each of the values and its own, in order, but for those that the kernel does not take."""
+    members = []
+    for value in sorted({*values, getattr(config, parameter)}):
+        with suppress(ConfigError):
+            members.append(spec.resolve(replace(config, **{parameter: value}), problem))
+    return members
+
+
 def _latency_run(compiled: Run, run: Run | None) -> Run | None:
     """`run` where its latencies are of this kernel, problem and architecture, else the recorded run that is."""
-    if run is not None and run.measured and compiled.header.comparable(run.header):
-        return run
-    return recorded_for(compiled)
+    rows = run.comparable_rows(compiled.header) if run is not None and run.measured else ()
+    return replace(run, rows=rows) if run is not None and rows else recorded_for(compiled)
 
 
 def _with_measured(row: Row, known: Row | None) -> Row:

@@ -24,7 +24,7 @@ def run_header(request: SweepRequest) -> RunHeader:
     work = request.spec.work(request.problem)
     return RunHeader(
         kernel=request.spec.name,
-        kernel_hash=request.spec.source_hash(),
+        kernel_hashes=dict(request.spec.source_hashes()),
         problem=request.problem.as_dict(),
         space=request.space,
         device=_device(request.arch, request.gpu) if request.gpu else Device(arch=request.arch),

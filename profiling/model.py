@@ -236,12 +236,12 @@ class Device:
 class RunHeader:
     """What a run is of: everything that must be equal before two latencies may be compared.
 
-    `budget_s`: the time given to the rounds in which the best configs are timed again. `tolerances`: what a right
-    output may be off by.
+    `kernel_hashes`: of the source, by variant. `budget_s`: the time given to the rounds in which the best configs are
+    timed again. `tolerances`: what a right output may be off by.
     """
 
     kernel: str
-    kernel_hash: str
+    kernel_hashes: dict[str, str]
     problem: dict[str, Any]
     space: str
     device: Device
@@ -265,10 +265,12 @@ class RunHeader:
         driver = f", driver {self.device.driver}" if self.device.driver else ""
         return f"{self.device.name}{driver}, Triton {self.triton}, {self.date[:10]}"
 
-    def comparable(self, other: RunHeader) -> bool:
-        """Whether latencies of the other run are of the same kernel source, problem and architecture."""
-        ours = (self.kernel, self.kernel_hash, self.problem, self.device.arch)
-        return ours == (other.kernel, other.kernel_hash, other.problem, other.device.arch)
+    def comparable_variants(self, other: RunHeader) -> frozenset[str]:
+        """The variants whose latencies in the other run are of the same source, problem and architecture."""
+        ours = (self.kernel, self.problem, self.device.arch)
+        if ours != (other.kernel, other.problem, other.device.arch):
+            return frozenset()
+        return frozenset(name for name, of in self.kernel_hashes.items() if of == other.kernel_hashes.get(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +279,11 @@ class Run:
 
     header: RunHeader
     rows: tuple[Row, ...]
+
+    def comparable_rows(self, header: RunHeader) -> tuple[Row, ...]:
+        """The rows that are of the same source, problem and architecture as a run with that header."""
+        variants = header.comparable_variants(self.header)
+        return tuple(row for row in self.rows if row.config.variant in variants)
 
     @property
     def measured(self) -> bool:

@@ -123,9 +123,7 @@ def recorded_for(run: Run) -> Run | None:
     wanted = {row.config_id for row in run.rows}
     best: Run | None = None
     for recorded in recorded_runs():
-        if not run.header.comparable(recorded.header):
-            continue
-        rows = tuple(row for row in recorded.rows if row.config_id in wanted)
+        rows = tuple(row for row in recorded.comparable_rows(run.header) if row.config_id in wanted)
         if rows and len(rows) > (len(best.rows) if best else 0):
             best = replace(recorded, rows=rank(rows, run.header.baseline_id))
     return best
@@ -182,7 +180,7 @@ def _identity(header: RunHeader) -> dict[str, Any]:
     device = header.device
     return {
         "kernel": header.kernel,
-        "kernel source": header.kernel_hash,
+        "kernel source": ", ".join(f"{variant} {of}" for variant, of in header.kernel_hashes.items()),
         **{f"problem {name}": value for name, value in header.problem.items()},
         "space": header.space,
         "seed": header.seed,

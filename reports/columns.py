@@ -225,6 +225,7 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column("checked_launches", "launches", "checked", _CHECK, "launches whose output was checked", field="launches"),
     Column("checked_seeds", "", "seeds", _CHECK, "seeds of the inputs it was checked on", field="seeds"),
+    Column("heads", "heads", "heads", _CONFIG, "heads of a group that one program takes; empty: one at a time"),
 )
 _BY_NAME = {column.name: column for column in COLUMNS}
 

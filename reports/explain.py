@@ -22,6 +22,7 @@ PARAMETERS = {
     "num_warps": "num_warps",
     "num_stages": "num_stages",
     "maxnreg": "maxnreg",
+    "heads": "heads per program",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from rich.console import Group, RenderableType
@@ -54,10 +54,18 @@ def source_lines(header: RunHeader) -> list[tuple[str, str]]:
     problem = ", ".join(f"{name} {_plain(value)}" for name, value in header.problem.items())
     torch = f", PyTorch {header.torch}" if header.torch else ""
     return [
-        ("kernel", f"{header.kernel}, source {header.kernel_hash}"),
+        ("kernel", f"{header.kernel}, source {_sources(header.kernel_hashes)}"),
         ("problem", problem),
         ("versions", f"ssdprof {header.ssdprof}, Triton {header.triton}{torch}, Python {header.python}"),
     ]
+
+
+def _sources(hashes: Mapping[str, str]) -> str:
+    """Each hash with the variants that have it."""
+    variants: dict[str, list[str]] = {}
+    for variant, of in hashes.items():
+        variants.setdefault(of, []).append(variant)
+    return ", ".join(f"{of} ({', '.join(names)})" for of, names in variants.items())
 
 
 def label_grid(lines: Iterable[tuple[str, str]]) -> RenderableType:

@@ -15,9 +15,9 @@ import torch
 import triton
 import triton.language as tl
 
-from ssdprof.kernels.chunk_scan import chunk_scan_kernel
 from ssdprof.kernels.chunk_scan_spec import ChunkScan
 from ssdprof.kernels.interface import Config, LaunchPlan
+from ssdprof.kernels.per_head import chunk_scan_kernel
 from ssdprof.kernels.problem import ChunkScanProblem
 from ssdprof.profiling.model import Status
 

@@ -74,7 +74,7 @@ PROBLEM: dict[str, Any] = {
 }
 HEADER = RunHeader(
     kernel="chunk_scan",
-    kernel_hash="0123456789abcdef",
+    kernel_hashes={"tile": "0123456789abcdef", "split": "0123456789abcdef"},
     problem=PROBLEM,
     space="mamba",
     device=H100,

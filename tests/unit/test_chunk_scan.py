@@ -80,12 +80,13 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("variant", ["tile", "split"])
+@pytest.mark.parametrize("variant", ["tile", "split", "grouped"])
 @pytest.mark.parametrize("option", OPTIONS)
-def test_both_variants_are_right_with_every_option(interpreter: Worker, option: str, variant: str) -> None:
+def test_every_variant_is_right_with_every_option(interpreter: Worker, option: str, variant: str) -> None:
     problem = replace(SMALL, **OPTIONS[option])
+    block_k = max(16, problem.chunk_size) if variant == "grouped" else WHOLE.block_k
 
-    check = checked(interpreter, problem, replace(WHOLE, variant=variant))
+    check = checked(interpreter, problem, replace(WHOLE, variant=variant, block_k=block_k))
 
     assert ("ok", "") == judge(check, SPEC.tolerances(problem)), check
 
@@ -97,6 +98,19 @@ def test_split_is_right_for_every_tile(
 ) -> None:
     problem = replace(SMALL, dstate=56, headdim=24, chunk_size=32, d_form="head", seq_idx=True)
     config = Config(block_m, block_n, block_k, tile, num_warps=4, num_stages=1, variant="split")
+
+    check = checked(interpreter, problem, config)
+
+    assert ("ok", "") == judge(check, SPEC.tolerances(problem)), check
+
+
+@pytest.mark.parametrize("heads", [1, 2, 4, None])
+@pytest.mark.parametrize(("block_m", "block_n"), [(16, 16), (32, 16), (16, 32), (64, 32)])
+def test_grouped_is_right_for_every_tile_and_number_of_heads(
+    interpreter: Worker, heads: int | None, block_m: int, block_n: int
+) -> None:
+    problem = replace(SMALL, nheads=8, ngroups=2, dstate=24, headdim=24, chunk_size=32, d_form="head", seq_idx=True)
+    config = Config(block_m, block_n, 32, None, num_warps=4, num_stages=1, variant="grouped", heads=heads)
 
     check = checked(interpreter, problem, config)
 

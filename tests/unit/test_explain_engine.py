@@ -23,7 +23,9 @@ from .fake_runs import H100, H100_GPU, HEADER, timing
 explain_module = sys.modules["ssdprof.profiling.explain"]
 CONFIG = fake("right", block_dstate=16, num_warps=4, num_stages=2)
 WIDE = replace(CONFIG, block_dstate=64)
-FAKE_HEADER = replace(HEADER, kernel="fake", kernel_hash="fa4e" * 4, problem=FakeProblem().as_dict(), device=H100)
+FAKE_HEADER = replace(
+    HEADER, kernel="fake", kernel_hashes=dict(FakeSpec().source_hashes()), problem=FakeProblem().as_dict(), device=H100
+)
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +125,7 @@ def test_latencies_statuses_and_errors_come_from_the_run() -> None:
 
 
 OTHERS = {
-    "kernel source": replace(FAKE_HEADER, kernel_hash="0" * 16),
+    "kernel source": replace(FAKE_HEADER, kernel_hashes={"right": "0" * 16}),
     "problem": replace(FAKE_HEADER, problem={**FAKE_HEADER.problem, "rows": 9}),
     "architecture": replace(FAKE_HEADER, device=replace(H100, arch="sm_80")),
     "measurement": replace(FAKE_HEADER, device=Device(arch="sm_90")),

@@ -73,7 +73,7 @@ def test_the_sidecar_says_what_the_csv_is_of() -> None:
     assert ("3.6.0", 0, "0123456789abcdef", "ssdprof sweep --space mamba") == (
         meta["triton"],
         meta["seed"],
-        meta["kernel_hash"],
+        meta["kernel_hashes"]["tile"],
         meta["command"],
     )
     assert 50_000 == meta["problem"]["seqlen"]

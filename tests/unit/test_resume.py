@@ -85,7 +85,10 @@ def test_without_a_file_the_last_kept_run_of_the_same_is_gone_on_with() -> None:
     ("other", "expected"),
     [
         (replace(HEADER, kernel="other"), "kernel chunk_scan there, other here"),
-        (replace(HEADER, kernel_hash="f" * 16), f"kernel source 0123456789abcdef there, {'f' * 16} here"),
+        (
+            replace(HEADER, kernel_hashes={"tile": "f" * 16}),
+            f"kernel source tile 0123456789abcdef, split 0123456789abcdef there, tile {'f' * 16} here",
+        ),
         (replace(HEADER, problem={**HEADER.problem, "z": True}), "problem z False there, True here"),
         (replace(HEADER, problem={**HEADER.problem, "new": 1}), "problem new none there, 1 here"),
         (replace(HEADER, space="wide"), "space mamba there, wide here"),

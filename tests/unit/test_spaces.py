@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from ssdprof.kernels.chunk_scan_spec import ChunkScan
 from ssdprof.kernels.config import config_id, parse_config, validate_config
 from ssdprof.kernels.errors import SpaceError
+from ssdprof.kernels.problem import ChunkScanProblem
 from ssdprof.kernels.spaces import SPACES, space
 
 from .space_ids import ids
@@ -97,6 +99,23 @@ def test_a_space_has_its_default_variant_another_or_both(variant: str, name: str
     assert [*ids(name, variant="tile"), *ids(name, variant="split")] == both
 
 
+@pytest.mark.parametrize(("chunk_size", "headdim"), [(128, 64), (256, 64), (64, 128), (16, 80), (8, 256)])
+def test_ssdprof_takes_whole_chunks_and_states_and_tiles_no_longer_than_a_chunk(chunk_size: int, headdim: int) -> None:
+    problem = ChunkScanProblem(seqlen=1000, chunk_size=chunk_size, headdim=headdim)
+    configs = space("ssdprof", dstate=128, chunk_size=chunk_size, headdim=headdim).configs
+
+    assert 6 <= len(configs) <= 60
+    assert {"grouped"} == {config.variant for config in configs}
+    assert {(max(16, chunk_size), 128)} == {(config.block_k, config.block_dstate) for config in configs}
+    assert all(config.block_m <= max(32, chunk_size) for config in configs)
+    assert {16, 8, 4} == {ChunkScan().resolve(config, problem).heads for config in configs}
+
+
+def test_ssdprof_has_one_variant() -> None:
+    with pytest.raises(SpaceError, match=r"^ssdprof has configs of the variant grouped alone: leave --variant out$"):
+        space("ssdprof", dstate=128, variant="tile")
+
+
 def test_an_unknown_variant_lists_the_known() -> None:
     with pytest.raises(SpaceError, match=r"^unknown variant tiles: one of tile, split, both$"):
         space("mamba", dstate=128, variant="tiles")
@@ -104,7 +123,9 @@ def test_an_unknown_variant_lists_the_known() -> None:
 
 @pytest.mark.parametrize("name", ["vlm", "", "configs.toml", "wide/", "\x00"])
 def test_an_unknown_space_lists_the_known_and_says_that_a_path_works(name: str) -> None:
-    expected = r"One of mamba, tensorrt-llm-pr, vllm, wide, all, or the path of a file .* \.json, \.yaml or \.yml$"
+    expected = (
+        r"One of mamba, tensorrt-llm-pr, vllm, wide, all, ssdprof, or the path of a file .* \.json, \.yaml or \.yml$"
+    )
     with pytest.raises(SpaceError, match=expected):
         space(name, dstate=128)
 

@@ -143,7 +143,7 @@ def test_recorded_runs_that_ship_are_measured_ones() -> None:
 def test_the_recorded_run_is_of_the_same_kernel_problem_and_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
     others = {
         "kernel": replace(HEADER, kernel="other"),
-        "source": replace(HEADER, kernel_hash="0" * 16),
+        "source": replace(HEADER, kernel_hashes={"tile": "0" * 16}),
         "problem": replace(HEADER, problem={**HEADER.problem, "seqlen": 2048}),
         "architecture": replace(HEADER, device=Device(arch="sm_80", name="NVIDIA A100")),
     }

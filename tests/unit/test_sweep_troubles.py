@@ -269,7 +269,7 @@ def test_the_header_says_what_the_run_is_of(gauntlet: Gauntlet) -> None:
     header = gauntlet[0].header
     assert ("fake", "fa4e" * 4, "fakes", 7, "ssdprof sweep", False) == (
         header.kernel,
-        header.kernel_hash,
+        header.kernel_hashes["right"],
         header.space,
         header.seed,
         header.command,

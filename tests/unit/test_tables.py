@@ -115,7 +115,7 @@ def test_wrong_and_failed_rows_are_below_with_their_reasons_and_not_ranked() -> 
 
 def test_the_header_names_device_versions_and_problem() -> None:
     assert """\
-kernel    chunk_scan, source 0123456789abcdef
+kernel    chunk_scan, source 0123456789abcdef (tile, split)
 problem   seqlen 50000, batch 1, nheads 128, headdim 64, ngroups 8, dstate 128, chunk_size 128,
           dtype bfloat16, states_dtype bfloat16, d_form head, z no, seq_idx no
 versions  ssdprof 0.1.0, Triton 3.6.0, PyTorch 2.11.0, Python 3.11.7
