@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ssdprof.kernels.problem import ChunkScanProblem
     from ssdprof.profiling.model import Run, TimedBy
     from ssdprof.profiling.request import SweepRequest
+    from ssdprof.profiling.servers import Servers
     from ssdprof.profiling.store import Resumed
 
 VARIANTS = ("tile", "split", "both")
@@ -159,35 +160,46 @@ def sweep(
     from ssdprof.cli.console import ProgressBar, note
     from ssdprof.cli.keeper import Keeper
     from ssdprof.profiling.preflight import preflight
+    from ssdprof.profiling.servers import Servers
     from ssdprof.profiling.sweep import sweep as run_sweep
 
     results.check()
-    request = sweep_request(problem, space, target, timing)
-    resumed = results.resumed(request, quiet=quiet)
-    state = resumed.state if resumed else None
-    if not quiet:
-        note(preflight(request, state).line)
-    keeper = Keeper(results.run_file, resumed=resumed, quiet=quiet)
-    with ProgressBar(quiet=quiet) as progress:
-        run = run_sweep(request, progress, keeper, state)
+    with Servers() as servers:
+        request = sweep_request(problem, space, target, timing, servers)
+        resumed = results.resumed(request, quiet=quiet)
+        state = resumed.state if resumed else None
+        if not quiet:
+            note(preflight(request, state).line)
+        keeper = Keeper(results.run_file, resumed=resumed, quiet=quiet)
+        with ProgressBar(quiet=quiet) as progress:
+            run = run_sweep(request, progress, keeper, state, servers)
     show(run, results, json=json, quiet=quiet)
     keeper.tell(run)
     return exit_code(run)
 
 
 def sweep_request(
-    problem_options: ProblemOptions, space: SpaceOptions, target: TargetOptions, timing: TimingOptions
+    problem_options: ProblemOptions,
+    space: SpaceOptions,
+    target: TargetOptions,
+    timing: TimingOptions,
+    servers: Servers,
 ) -> SweepRequest:
-    """The sweep that the options ask for. Raises UsageError of one kind or another where they ask the impossible."""
+    """The sweep that the options ask for. Raises UsageError of one kind or another where they ask the impossible.
+
+    Of the servers the measuring one is started as soon as there is a GPU for it.
+    """
     from ssdprof.kernels.chunk_scan_spec import ChunkScan
     from ssdprof.profiling.device import check_memory
     from ssdprof.profiling.request import SweepRequest
 
     spec, problem = ChunkScan(), problem_options.build()
     jobs, budget_s, timed_by = target.checked_jobs(), timing.checked_budget_s(), timing.timed_by()
+    arch, gpu = target.choose()
+    if gpu is not None:
+        servers.start_measuring()
     configs, baseline = space.configs(problem), space.baseline_config(spec, problem)
     spec.resolve(baseline, problem)
-    arch, gpu = target.choose()
     if gpu is not None:
         check_memory(spec, problem, gpu)
     if gpu is not None or space.baseline is not None:

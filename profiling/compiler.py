@@ -76,12 +76,11 @@ def capability(arch: str) -> int:
     return int(match.group(1))
 
 
-def warm_up(module: str) -> None:
-    """Loads what every compilation needs: Triton, the kernel's module, the hash of Triton's own files.
+def warm_up() -> None:
+    """Loads what every compilation needs: Triton, its back end, the hash of Triton's own files, which takes a second.
 
     A process forked afterwards has it. Nothing here chooses a target or touches a GPU.
     """
-    importlib.import_module(module)
     from triton.backends.nvidia.compiler import get_ptxas  # noqa: F401  # the back end is loaded with it
     from triton.runtime.cache import triton_key
 

@@ -76,13 +76,17 @@ class ForkServer:
         """Ends the child and what it started; with a grace it gets SIGTERM and that time first. How it ended."""
         return self._ask(("kill", token, grace_s))
 
+    def hang_up(self) -> None:
+        """Lets the server end all children and itself, and does not wait for that; `close` does."""
+        if self._process is not None:
+            self._socket.close()
+
     def close(self) -> None:
         """Ends all children and the server."""
-        if self._process is None:
-            return
-        self._socket.close()
-        self._process.wait()
-        self._process = None
+        self.hang_up()
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
 
     def _start(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

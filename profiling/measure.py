@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 from ssdprof.kernels.interface import Config, KernelSpec, LaunchPlan, TensorRef
+from ssdprof.profiling import compiler
 from ssdprof.profiling.check import Errors, judge, merge, output_errors, row_norm_rms, same_bits
 from ssdprof.profiling.driver import cuda_driver, driver_attributes, driver_blocks_per_sm
 from ssdprof.profiling.guard import Fingerprints, GuardedOutput
@@ -148,9 +150,9 @@ class _Session:
 _session: _Session | None = None
 
 
-def warm_up(module: str) -> None:
-    """Nothing but the imports, this module's and the kernel's: for a process that others are forked from."""
-    importlib.import_module(module)
+def warm_up() -> None:
+    """Nothing but this module's imports and Triton's: for a process that others are forked from."""
+    importlib.import_module("triton")
 
 
 def prepare(spec: KernelSpec, problem: Any, device: str, seed: int, visible: str | None = None) -> Prepared:
@@ -160,6 +162,8 @@ def prepare(spec: KernelSpec, problem: Any, device: str, seed: int, visible: str
     """
     global _session
     _session = None
+    if device.startswith("cuda"):  # the first launch needs what takes a second to hash; hashing lets other threads run
+        threading.Thread(target=compiler.warm_up, daemon=True).start()
     timer = timer_for(device, visible)
     copy_gbps = timer.copy_gbps() if isinstance(timer, CudaTimer) else None
     _session = _Session(spec, problem, timer, seed)

@@ -15,13 +15,13 @@ from ssdprof.kernels.config import config_id
 from ssdprof.kernels.errors import ConfigError
 from ssdprof.kernels.interface import Config, LaunchPlan
 from ssdprof.profiling.check import judge
-from ssdprof.profiling.fork_server import ForkServer
 from ssdprof.profiling.header import run_header, with_others, with_prepared
 from ssdprof.profiling.limits import limits_for
 from ssdprof.profiling.model import Compiled, Measurement, Prepared, Row, Run, Status
 from ssdprof.profiling.occupancy import LaunchError, occupancy
 from ssdprof.profiling.refine import refine
 from ssdprof.profiling.request import Event, Phase, SweepRequest
+from ssdprof.profiling.servers import WORKER_ENV, Servers
 from ssdprof.profiling.state import Record, RunState
 from ssdprof.profiling.telemetry import other_processes
 from ssdprof.profiling.worker import Failure, Worker, wait_any
@@ -32,10 +32,8 @@ NOT_REACHED = "not reached"
 NOT_MEASURED_YET = "not measured yet"
 _TICK_S = 0.2
 _COMPILE = "ssdprof.profiling.compiler:compile_launch"
-_COMPILE_WARM_UP = "ssdprof.profiling.compiler:warm_up"
 _PREPARE = "ssdprof.profiling.measure:prepare"
 _MEASURE = "ssdprof.profiling.measure:measure"
-_MEASURE_WARM_UP = "ssdprof.profiling.measure:warm_up"
 
 
 def sweep(
@@ -43,17 +41,19 @@ def sweep(
     on_event: Callable[[Event], None],
     on_record: Callable[[Record], None],
     state: RunState | None = None,
+    servers: Servers | None = None,
 ) -> Run:
     """Runs the sweep. `on_event` hears where it stands; `on_record` gets each result as it comes, header first.
 
-    `state` is that of an earlier sweep of the same request to go on with: what it has is not measured again.
+    `state` is that of an earlier sweep of the same request to go on with: what it has is not measured again. `servers`
+    may have been started before; they are closed at the end.
     Ctrl-C returns the run so far with `header.interrupted`. Raises what `on_event` or `on_record` raise.
     """
-    return Sweep(request, on_event, on_record, state).run()
+    return Sweep(request, on_event, on_record, state, servers=servers).run()
 
 
 class Sweep:
-    """The state of one sweep. `device` and `env` are the measuring worker's."""
+    """The state of one sweep. `device` is the measuring worker's."""
 
     def __init__(
         self,
@@ -62,6 +62,7 @@ class Sweep:
         on_record: Callable[[Record], None],
         state: RunState | None = None,
         device: str = "cuda:0",
+        servers: Servers | None = None,
     ) -> None:
         self.request, self.on_event, self.on_record, self.device = request, on_event, on_record, device
         self.limits = limits_for(request.arch)
@@ -70,7 +71,7 @@ class Sweep:
         self.configs: dict[str, Config] = {}
         self.to_compile: deque[str] = deque()
         self.to_measure: deque[str] = deque()
-        self.server = ForkServer({"TRITON_INTERPRET": None})
+        self.servers = servers or Servers()
         self.measurer: Worker | None = None
         self.ready = False
         self.prepare_failure = ""
@@ -80,16 +81,16 @@ class Sweep:
         self.state = state or RunState(run_header(request))
         self._add_rows()
         self.unfinished = state is None or was_interrupted or bool(self.to_compile)
-        self.compilers = [Worker({"TRITON_INTERPRET": None}, self.server) for _ in range(self._jobs())]
+        self.compilers = [Worker(WORKER_ENV, self.servers.compiling) for _ in range(self._jobs())]
         if request.gpu:
-            self.measurer = Worker({"TRITON_INTERPRET": None, "CUDA_VISIBLE_DEVICES": request.gpu.visible}, self.server)
+            env = {**WORKER_ENV, "CUDA_VISIBLE_DEVICES": request.gpu.visible}
+            self.measurer = Worker(env, self.servers.start_measuring())
         self.workers = [*self.compilers, *([self.measurer] if self.measurer else [])]
 
     def run(self) -> Run:
         """Runs it all; see `sweep`."""
         interrupted = False
         try:
-            self._start_server()
             self._compile_and_measure()
             if self.measurer and not self.prepare_failure and self.unfinished:
                 refine(self)
@@ -99,7 +100,7 @@ class Sweep:
             for worker in self.workers:
                 if worker.task is not None:  # what hangs gets no time to end by itself
                     worker.kill()
-            self.server.close()
+            self.servers.close()
         for row in list(self.state.rows.values()):
             if row.status == "not-run" and row.status_reason != (reason := self._why_not_run(row)):
                 self.record(replace(row, status_reason=reason))
@@ -177,16 +178,6 @@ class Sweep:
 
     def _jobs(self) -> int:
         return max(1, min(self.request.jobs, len(self.to_compile)))
-
-    def _start_server(self) -> None:
-        """Imports are paid once, in the process that all workers are forked from; compiling does not wait for torch."""
-        modules = list(dict.fromkeys(plan.module for plan in self.plans.values()))
-        for module in modules:
-            self.server.preload(_COMPILE_WARM_UP, module)
-        self._hand_out_compiling()
-        if self.measurer:
-            for module in modules:
-                self.server.preload(_MEASURE_WARM_UP, module)
 
     def _why_not_run(self, row: Row) -> str:
         if not row.compiled:

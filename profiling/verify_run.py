@@ -16,12 +16,13 @@ from ssdprof.kernels.errors import ConfigError, SsdprofError
 from ssdprof.kernels.interface import Config, KernelSpec, LaunchPlan
 from ssdprof.profiling.device import GpuInfo
 from ssdprof.profiling.driver import SM_COUNT
-from ssdprof.profiling.fork_server import ForkServer, child_env, python_command
+from ssdprof.profiling.fork_server import child_env, python_command
 from ssdprof.profiling.launch_file import launches_text
 from ssdprof.profiling.limits import DRIVER_ATTRIBUTES, differences, limits_for
 from ssdprof.profiling.model import Compiled, Loaded
 from ssdprof.profiling.ncu import NcuError, Profile, Runner, profile, run_program
 from ssdprof.profiling.occupancy import occupancy
+from ssdprof.profiling.servers import WORKER_ENV, Servers
 from ssdprof.profiling.verify import (
     Comparison,
     Ours,
@@ -40,7 +41,6 @@ NCU_START_S, NCU_LAUNCH_S = 300.0, 10.0
 """What ncu may take to start a process and make its tensors, and for each launch."""
 _TICK_S = 0.2
 _COMPILE = "ssdprof.profiling.compiler:compile_launch"
-_COMPILE_WARM_UP = "ssdprof.profiling.compiler:warm_up"
 _PREPARE = "ssdprof.profiling.ncu_target:prepare"
 _LAUNCH = "ssdprof.profiling.ncu_target:launch_once"
 _TARGET = "from ssdprof.profiling.ncu_target import main; main(*sys.argv[1:])"
@@ -140,10 +140,8 @@ def _compile(request: VerifyRequest, plans: Mapping[str, LaunchPlan], on_step: O
     """Each plan's Compiled, or why there is none."""
     waiting = list(plans)
     done: dict[str, Any] = {}
-    server = ForkServer({"TRITON_INTERPRET": None})
-    for module in dict.fromkeys(plan.module for plan in plans.values()):
-        server.preload(_COMPILE_WARM_UP, module)
-    workers = [Worker({"TRITON_INTERPRET": None}, server) for _ in range(min(request.jobs, len(plans)))]
+    servers = Servers()
+    workers = [Worker(WORKER_ENV, servers.compiling) for _ in range(min(request.jobs, len(plans)))]
     try:
         while waiting or any(worker.task is not None for worker in workers):
             on_step("compiling", len(done), len(plans))
@@ -156,7 +154,7 @@ def _compile(request: VerifyRequest, plans: Mapping[str, LaunchPlan], on_step: O
                 task = worker.task
                 done[task] = worker.outcome()
     finally:
-        server.close()
+        servers.close()
     return {name: done[name] for name in plans}
 
 

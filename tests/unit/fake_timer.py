@@ -20,6 +20,7 @@ import fake_kernel
 from ssdprof.profiling import sweep as sweep_module
 from ssdprof.profiling.fork_server import ForkServer
 from ssdprof.profiling.model import Conditions, TimedBy
+from ssdprof.profiling.servers import WORKER_ENV
 
 COOL = Conditions(sm_clock_mhz=1980, memory_clock_mhz=2619, power_w=400.0, temperature_c=45, throttled=())
 HOT = Conditions(sm_clock_mhz=1600, memory_clock_mhz=2619, power_w=699.0, temperature_c=60, throttled=("power cap",))
@@ -103,9 +104,14 @@ class SilentTimer(SteadyTimer):
 class _LastingServer(ForkServer):
     """Ends its children alone when a sweep closes it."""
 
-    def __init__(self, env: Mapping[str, str | None]) -> None:
-        super().__init__(env)
+    def __init__(self) -> None:
+        super().__init__(WORKER_ENV)
         self.forked: list[int] = []
+
+    compiling = property(lambda self: self)
+
+    def start_measuring(self) -> ForkServer:
+        return self
 
     def fork(self, main: str, argument_fd: int, stderr_fd: int, env: Mapping[str, str | None]) -> int:
         self.forked.append(super().fork(main, argument_fd, stderr_fd, env))
@@ -119,10 +125,10 @@ class _LastingServer(ForkServer):
 @contextmanager
 def imports_paid_once() -> Iterator[None]:
     """The sweeps inside fork their workers from one process, which imports torch once for all of them."""
-    server = _LastingServer({"TRITON_INTERPRET": None})
-    server.preload("ssdprof.profiling.measure:warm_up", "fake_kernel")
+    server = _LastingServer()
+    server.preload("ssdprof.profiling.measure:warm_up")
     try:
-        with patch.object(sweep_module, "ForkServer", lambda env: server):
+        with patch.object(sweep_module, "Servers", lambda: server):
             yield
     finally:
         ForkServer.close(server)

@@ -104,7 +104,7 @@ def test_clearly_slower_configs_and_other_wrong_ones_have_their_first_look_alone
     often = rounds.MIN_ROUNDS * rounds.turn_samples(SLOWER[0] / 16)
     assert (1, often) == (steady.timing(fake("right", SLOWER[1])).samples, steady.timing(fake("right", 40)).samples)
     assert 1 == steady.timing(fake("wrong_scaled", 9)).samples
-    assert rounds.MIN_ROUNDS * 32 == steady.timing(fake("half", 8)).samples
+    assert rounds.MIN_ROUNDS * rounds.turn_samples(0.5) == steady.timing(fake("half", 8)).samples
 
 
 def test_right_configs_are_ranked_by_what_they_take(steady: Swept) -> None:
