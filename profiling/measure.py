@@ -30,6 +30,7 @@ LAUNCHES_PER_SEED = 5
 """Launches on each set of inputs whose bits are compared, the first alone and the others under load."""
 LAUNCHES_IF_WRONG = 3
 """Launches of a config whose first output was wrong: enough to tell wrong from unstable."""
+OTHER_BITS = "a launch that was timed gave other bits than those that were checked: a race or a miscompilation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,31 +220,21 @@ def resample(
     Where it fails and its inputs are not what they were, which one timed before it may have done, it is timed again on
     new ones.
     """
-    arguments = (plan, name, samples, latency_ms, timed_by, right)
-    batch, trouble = _timed_again(*arguments)
-    return _timed_again(*arguments) if trouble and _prepared().damage() else (batch, trouble)
-
-
-def _timed_again(
-    plan: LaunchPlan,
-    name: str,
-    samples: int | None,
-    latency_ms: float | None,
-    timed_by: TimedBy | None,
-    right: bool,
-) -> tuple[Batch, str]:
-    session = _prepared()
-    inputs = session.inputs[-1]
-    launch = session.bind(plan, inputs)
-    if latency_ms is None:
-        session.launch(launch)
-        latency_ms = session.timer.once_ms(launch)
-    batch = session.time(launch, name, samples or session.first_look(latency_ms), latency_ms, timed_by)
-    if right and name not in session.confirmed and session.within(session.errors(inputs)):
-        session.confirm(name)
-    if not right or (name in session.confirmed and not session.confirmed[name].changed()):
-        return batch, ""
-    return batch, "a launch that was timed gave other bits than those that were checked: a race or a miscompilation"
+    for on_new_inputs in (False, True):
+        session = _prepared()
+        inputs = session.inputs[-1]
+        launch = session.bind(plan, inputs)
+        if latency_ms is None:
+            session.launch(launch)
+            latency_ms = session.timer.once_ms(launch)
+        batch = session.time(launch, name, samples or session.first_look(latency_ms), latency_ms, timed_by)
+        if right and name not in session.confirmed and session.within(session.errors(inputs)):
+            session.confirm(name)
+        if not right or (name in session.confirmed and not session.confirmed[name].changed()):
+            return batch, ""
+        if on_new_inputs or not session.damage():
+            break
+    return batch, OTHER_BITS
 
 
 def bind(plan: LaunchPlan, tensors: Mapping[str, torch.Tensor]) -> Callable[[], Any]:

@@ -10,7 +10,6 @@ import pytest
 from fake_kernel import FakeProblem, FakeSpec, fake
 
 from ssdprof.kernels.chunk_scan_spec import ChunkScan
-from ssdprof.kernels.interface import Config
 from ssdprof.kernels.presets import problem_from
 from ssdprof.kernels.spaces import space
 from ssdprof.profiling import preflight as module
@@ -18,9 +17,10 @@ from ssdprof.profiling import store
 from ssdprof.profiling.header import run_header
 from ssdprof.profiling.model import Conditions, Device, Run
 from ssdprof.profiling.preflight import Preflight, about, needed_memory_bytes, preflight
-from ssdprof.profiling.request import FLUSH_L2_FACTOR, SweepRequest
+from ssdprof.profiling.request import FLUSH_L2_FACTOR
 from ssdprof.profiling.state import RunState
 
+from .cpu_sweeps import request
 from .fake_runs import BASELINE, H100_GPU, HEADER, row, run
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -36,23 +36,6 @@ class Spec(FakeSpec):
 
     def memory_bytes(self, problem: FakeProblem) -> int:
         return self.peak_bytes
-
-
-def request(*configs: Config, gpu: bool = True, **fields: Any) -> SweepRequest:
-    asked = SweepRequest(
-        spec=FakeSpec(),
-        problem=FakeProblem(),
-        space="fakes",
-        configs=configs,
-        arch="sm_90",
-        gpu=H100_GPU if gpu else None,
-        seed=7,
-        baseline=None,
-        jobs=2,
-        timeout_s=60.0,
-        command="ssdprof sweep",
-    )
-    return replace(asked, **fields)
 
 
 def recorded(monkeypatch: pytest.MonkeyPatch, *runs: Run) -> None:
