@@ -19,3 +19,7 @@ class ProblemError(UsageError):
 
 class SpaceError(UsageError):
     """A configuration space that is unknown or malformed; names the entry."""
+
+
+class TensorError(SsdprofError):
+    """A tensor that a kernel cannot take: names it, the rule and what was given."""
