@@ -17,7 +17,7 @@ from ssdprof.kernels.interface import Config
 
 from .benchmark_runs import FAST, MIDDLE, SLOW, benchmark, give_gpu, give_sweeps, row, run
 
-SCRIPTS = ("sweep_vs_autotune", "repeatability", "latency_vs_ncu", "false_alarms")
+SCRIPTS = ("sweep_vs_autotune", "repeatability", "latency_vs_ncu", "false_alarms", "peers")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
