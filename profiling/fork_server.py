@@ -50,6 +50,7 @@ class ForkServer:
         self._env = dict(env or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._tokens = itertools.count()
+        self._has_forked = False
 
     def preload(self, function: str, *args: Any) -> None:
         """Lets the server run `module:function` with its arguments; forks asked for later have what it loaded.
@@ -66,6 +67,7 @@ class ForkServer:
         """
         token = next(self._tokens)
         self._send(("fork", token, main, child_env(env), sys.path, os.getcwd()), argument_fd, stderr_fd)
+        self._has_forked = True
         return token
 
     def wait(self, token: int, timeout_s: float) -> int | None:
@@ -80,6 +82,8 @@ class ForkServer:
         """Lets the server end all children and itself, and does not wait for that; `close` does."""
         if self._process is not None:
             self._socket.close()
+            if not self._has_forked:  # there is nothing to end but imports, which would be waited for
+                self._process.terminate()
 
     def close(self) -> None:
         """Ends all children and the server."""
@@ -87,6 +91,7 @@ class ForkServer:
         if self._process is not None:
             self._process.wait()
             self._process = None
+            self._has_forked = False
 
     def _start(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -100,6 +100,13 @@ def test_a_server_that_was_killed_takes_its_workers_along_and_starts_again(serve
     assert 5 == call(worker, "worker_tasks:add", 2, 3)
 
 
+def test_a_server_that_has_forked_nothing_is_closed_at_once_whatever_it_loads(server: ForkServer) -> None:
+    server.preload("time:sleep", 30.0)
+    start_s = time.monotonic()
+    server.close()
+    assert time.monotonic() - start_s < 5.0
+
+
 def test_a_server_that_was_closed_starts_again_and_closing_it_twice_is_fine(server: ForkServer) -> None:
     server.close()
     worker = Worker(server=server)
