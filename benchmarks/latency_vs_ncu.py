@@ -69,14 +69,12 @@ def launch_all(path: Path, seqlen: int) -> None:
     """What ncu profiles: every launch of the file in order, each UNCOUNTED + COUNTED times, on a sweep's inputs."""
     import torch
 
-    from ssdprof.profiling.measure import bind
-
     spec, problem = ChunkScan(), problem_from(seqlen=seqlen)
     _, plans = read_launches(path.read_text(encoding="utf-8"))
     inputs = spec.make_inputs(problem, "cuda:0", 0)
     tensors = {**inputs, spec.output_name(): torch.empty_like(inputs["x"])}
     for plan in plans.values():
-        launch = bind(plan, tensors)
+        launch = plan.bind(tensors)
         for _ in range(UNCOUNTED + COUNTED):
             launch()
         torch.cuda.synchronize()

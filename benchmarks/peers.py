@@ -39,7 +39,6 @@ from ssdprof.kernels.interface import Config
 from ssdprof.kernels.presets import DEFAULT_PRESET, problem_from
 from ssdprof.kernels.problem import ChunkScanProblem
 from ssdprof.kernels.spaces import space
-from ssdprof.profiling.measure import bind
 from ssdprof.profiling.timer import CudaTimer
 
 DEFAULT_CASE = "super-50k"
@@ -89,7 +88,7 @@ def ours(bench: Bench) -> list[Candidate]:
     found = []
     for config in dict.fromkeys(filter(None, (_resolved(config, p) for config in listed))):
         name = config_id(config).removeprefix(f"{config.variant}:")
-        found.append(Candidate(config.variant, name, bind(bench.spec.launch(p, config), tensors), bench.out))
+        found.append(Candidate(config.variant, name, bench.spec.launch(p, config).bind(tensors), bench.out))
     return found
 
 

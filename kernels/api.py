@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -17,7 +16,7 @@ from triton.runtime.errors import OutOfResources
 from ssdprof.kernels.chunk_scan_spec import ChunkScan, whole_state_tile
 from ssdprof.kernels.config import config_id, parse_config, validate_config
 from ssdprof.kernels.errors import ConfigError, ProblemError, TensorError
-from ssdprof.kernels.interface import Config, LaunchPlan, TensorRef
+from ssdprof.kernels.interface import Config, LaunchPlan
 from ssdprof.kernels.problem import STATES_DTYPES, X_DTYPES, ChunkScanProblem
 
 SPEC = ChunkScan()
@@ -263,15 +262,11 @@ def _any_length(problem: ChunkScanProblem) -> ChunkScanProblem:
 
 def _launch(plan: LaunchPlan, tensors: Mapping[str, Tensor]) -> None:
     """Launches on the tensors' own device, which need not be the current one."""
-    function = getattr(importlib.import_module(plan.module), plan.function)
-    bound = {_SPEC_NAMES.get(name, name): tensor for name, tensor in tensors.items()}
-    arguments = {
-        name: bound[value.name] if isinstance(value, TensorRef) else value for name, value in plan.args.items()
-    }
+    launch = plan.bind({_SPEC_NAMES.get(name, name): tensor for name, tensor in tensors.items()})
     device = tensors["x"].device
     on_device: AbstractContextManager[object] = torch.cuda.device(device) if device.type == "cuda" else nullcontext()
     with on_device:
-        function[plan.grid](**arguments, **plan.options)
+        launch()
 
 
 def _interpreted() -> bool:

@@ -5,7 +5,8 @@ Nothing here imports torch or triton, so that command-line help and compile-only
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import importlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -95,6 +96,14 @@ class LaunchPlan:
         for size in self.grid:
             blocks *= size
         return blocks
+
+    def bind(self, tensors: Mapping[str, torch.Tensor]) -> Callable[[], Any]:
+        """The launch on these tensors as a call without arguments, which returns the compiled kernel."""
+        function = getattr(importlib.import_module(self.module), self.function)[self.grid]
+        arguments = {
+            name: tensors[value.name] if isinstance(value, TensorRef) else value for name, value in self.args.items()
+        }
+        return lambda: function(**arguments, **self.options)
 
 
 @dataclass(frozen=True, slots=True)

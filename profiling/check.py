@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ssdprof.kernels.interface import Tolerances
-from ssdprof.profiling.model import Check, Finding, Status
+from ssdprof.profiling.model import FORBIDDEN_WRITES, Check, Finding, Status
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +20,6 @@ PIECE_ELEMENTS = 1 << 24
 ROW_NORM_FLOOR = 0.1
 """Rows whose norm is below this share of the root mean square row norm are judged against that instead: in a row whose
 terms all but cancel, as C·B·dt and D can, the operands' rounding is large relative to the row itself."""
-_FORBIDDEN_WRITES = ("input-changed", "outside")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +152,18 @@ def merge(
     )
 
 
+def within(errors: Errors | Check, tolerances: Tolerances) -> bool:
+    """Whether an output with these errors is right, in the whole and in every row."""
+    return errors.relative_error <= tolerances.relative_error and errors.bad_rows == 0
+
+
 def judge(check: Check, tolerances: Tolerances) -> tuple[Status, str]:
     """ok, wrong or unstable, and why, in one line.
 
     A launch that wrote where it must not is wrong whatever its output is, and before it is unstable: inputs that it
     overwrote make later launches differ. What is wrong with an output is said with where it is wrong.
     """
-    forbidden = [finding.message for finding in check.findings if finding.code in _FORBIDDEN_WRITES]
+    forbidden = [finding.message for finding in check.findings if finding.code in FORBIDDEN_WRITES]
     if forbidden:
         return "wrong", "; ".join(forbidden)
     if not check.repeatable:
@@ -167,8 +171,7 @@ def judge(check: Check, tolerances: Tolerances) -> tuple[Status, str]:
             f"{check.launches} launches on the same input gave different bits "
             f"(error up to {figure(check.relative_error)}): a race or a miscompilation"
         )
-    within = check.relative_error <= tolerances.relative_error and check.bad_rows == 0
-    why = [] if within else [_how_far(check, tolerances)]
+    why = [] if within(check, tolerances) else [_how_far(check, tolerances)]
     why += [finding.message for finding in check.findings[:1]]
     return ("wrong", "; ".join(why)) if why else ("ok", "")
 

@@ -8,15 +8,15 @@ from __future__ import annotations
 import importlib
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from ssdprof.kernels.interface import Config, KernelSpec, LaunchPlan, TensorRef
+from ssdprof.kernels.interface import Config, KernelSpec, LaunchPlan
 from ssdprof.profiling import compiler
-from ssdprof.profiling.check import Errors, judge, merge, output_errors, row_norm_rms, same_bits
+from ssdprof.profiling.check import Errors, judge, merge, output_errors, row_norm_rms, same_bits, within
 from ssdprof.profiling.driver import cuda_driver, driver_attributes, driver_blocks_per_sm
 from ssdprof.profiling.guard import Fingerprints, GuardedOutput
 from ssdprof.profiling.limits import differences, limits_for
@@ -72,7 +72,7 @@ class _Session:
 
     def bind(self, plan: LaunchPlan, inputs: _Inputs) -> Launch:
         """The launch on one set of inputs, into the guarded output."""
-        return bind(plan, {**inputs.tensors, self.spec.output_name(): self.out.tensor})
+        return plan.bind({**inputs.tensors, self.spec.output_name(): self.out.tensor})
 
     def errors(self, inputs: _Inputs) -> Errors:
         """How far the output is from the reference now."""
@@ -89,10 +89,6 @@ class _Session:
         self.timer.synchronize()
         return compiled
 
-    def within(self, errors: Errors) -> bool:
-        """Whether an output with these errors is right."""
-        return errors.relative_error <= self.tolerances.relative_error and errors.bad_rows == 0
-
     def check(self, plan: LaunchPlan, config: Config) -> tuple[Check, float]:
         """The output of several launches on each set of inputs, and how long one takes, in ms."""
         found: list[Errors] = []
@@ -104,7 +100,7 @@ class _Session:
             seeds, launches = seeds + 1, launches + 1
             self.first.copy_(self.out.tensor)
             found.append(self.errors(inputs))
-            right = self.within(found[-1])
+            right = within(found[-1], self.tolerances)
             once_ms = min(once_ms, self.timer.once_ms(launch))
             for _ in range((LAUNCHES_PER_SEED if right else LAUNCHES_IF_WRONG) - 1):
                 with self.timer.under_load(once_ms):
@@ -228,22 +224,13 @@ def resample(
             session.launch(launch)
             latency_ms = session.timer.once_ms(launch)
         batch = session.time(launch, name, samples or session.first_look(latency_ms), latency_ms, timed_by)
-        if right and name not in session.confirmed and session.within(session.errors(inputs)):
+        if right and name not in session.confirmed and within(session.errors(inputs), session.tolerances):
             session.confirm(name)
         if not right or (name in session.confirmed and not session.confirmed[name].changed()):
             return batch, ""
         if on_new_inputs or not session.damage():
             break
     return batch, OTHER_BITS
-
-
-def bind(plan: LaunchPlan, tensors: Mapping[str, torch.Tensor]) -> Callable[[], Any]:
-    """The launch on these tensors as a call without arguments, which returns the compiled kernel."""
-    function = getattr(importlib.import_module(plan.module), plan.function)[plan.grid]
-    arguments = {
-        name: tensors[value.name] if isinstance(value, TensorRef) else value for name, value in plan.args.items()
-    }
-    return lambda: function(**arguments, **plan.options)
 
 
 def _prepared() -> _Session:

@@ -11,6 +11,7 @@ from ssdprof.profiling.occupancy import Launch, Occupancy
 Status = Literal["ok", "wrong", "unstable", "compile-error", "out-of-resources", "launch-error", "timeout", "not-run"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 FindingCode = Literal["input-changed", "outside", "nan", "partial", "tail", "tile", "rows", "everywhere"]
+FORBIDDEN_WRITES: tuple[FindingCode, ...] = ("input-changed", "outside")
 TimedBy = Literal["events", "graph", "host"]
 
 
@@ -85,7 +86,7 @@ class Check:
     @property
     def harmless(self) -> bool:
         """Whether nothing but the output was written: what writes elsewhere is not launched again to be timed."""
-        return all(finding.code not in ("input-changed", "outside") for finding in self.findings)
+        return all(finding.code not in FORBIDDEN_WRITES for finding in self.findings)
 
 
 @dataclass(frozen=True, slots=True)

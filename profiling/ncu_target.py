@@ -15,7 +15,7 @@ import torch
 from ssdprof.kernels.interface import LaunchPlan, TensorMeta
 from ssdprof.profiling.driver import cuda_driver, driver_attributes
 from ssdprof.profiling.launch_file import read_launches
-from ssdprof.profiling.measure import bind, loaded
+from ssdprof.profiling.measure import loaded
 from ssdprof.profiling.model import Loaded
 
 _tensors: dict[str, torch.Tensor] = {}
@@ -31,7 +31,7 @@ def prepare(tensors: Mapping[str, TensorMeta], device: str) -> dict[str, int]:
 
 def launch_once(plan: LaunchPlan) -> Loaded:
     """Launches `plan` and waits for it; what the driver says of the kernel. Raises what the launch raises."""
-    compiled = bind(plan, _tensors)()
+    compiled = plan.bind(_tensors)()
     if any(tensor.is_cuda for tensor in _tensors.values()):
         torch.cuda.synchronize()
     return loaded(compiled)

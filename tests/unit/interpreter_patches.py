@@ -17,7 +17,6 @@ from ssdprof.kernels.interface import LaunchPlan
 from ssdprof.kernels.problem import ChunkScanProblem
 from ssdprof.profiling.check import merge, output_errors, row_norm_rms
 from ssdprof.profiling.guard import Fingerprints, GuardedOutput
-from ssdprof.profiling.measure import bind
 from ssdprof.profiling.model import Check, Finding
 
 _create_dot = InterpreterBuilder.create_dot
@@ -40,7 +39,7 @@ def checked(spec: ChunkScan, problem: ChunkScanProblem, plan: LaunchPlan) -> Che
     out = GuardedOutput(meta.shape, getattr(torch, meta.dtype), "cpu", 1 << 16)
     out.poison()
     tensors: Mapping[str, Any] = {**inputs, spec.output_name(): out.tensor}
-    bind(plan, tensors)()
+    plan.bind(tensors)()
     errors = output_errors(out.tensor, reference, spec.tolerances(problem), row_norm_rms(reference))
     findings = [Finding("input-changed", name) for name in before.changed()]
     outside = out.damage()
