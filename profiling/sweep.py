@@ -71,7 +71,6 @@ class Sweep:
         self.configs: dict[str, Config] = {}
         self.to_compile: deque[str] = deque()
         self.to_measure: deque[str] = deque()
-        self.servers = servers or Servers()
         self.measurer: Worker | None = None
         self.ready = False
         self.prepare_failure = ""
@@ -81,6 +80,7 @@ class Sweep:
         self.state = state or RunState(run_header(request))
         self._add_rows()
         self.unfinished = state is None or was_interrupted or bool(self.to_compile)
+        self.servers = servers or Servers()  # not before what may raise: nobody would end them
         self.compilers = [Worker(WORKER_ENV, self.servers.compiling) for _ in range(self._jobs())]
         if request.gpu:
             env = {**WORKER_ENV, "CUDA_VISIBLE_DEVICES": request.gpu.visible}
