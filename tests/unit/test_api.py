@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,31 +17,18 @@ from ssdprof.kernels import api, chunk_scan
 from ssdprof.kernels.errors import TensorError
 from ssdprof.kernels.interface import Config
 from ssdprof.kernels.problem import ChunkScanProblem
-from ssdprof.profiling.worker import Failure, Worker, wait_any
+from ssdprof.profiling.worker import Worker
 
 from .api_calls import SMALL, SPEC, Launches, arguments
+from .interpreted import call, interpreting_worker
 
 SIZES = "batch, seqlen, nheads and headdim are x's, ngroups and dstate C's, chunk_size is dt's"
-TIMEOUT_S = 120.0
 
 
 @pytest.fixture(scope="module")
 def interpreter() -> Iterator[Worker]:
-    sys.path.insert(0, str(Path(__file__).parent))
-    worker = Worker({"TRITON_INTERPRET": "1"})
-    assert call(worker, "interpreter_patches:apply")
-    sys.path.pop(0)
-    yield worker
-    worker.kill()
-
-
-def call(worker: Worker, function: str, *args: object) -> Any:
-    worker.submit("call", function, *args, timeout_s=TIMEOUT_S)
-    while not wait_any([worker], 1.0):
-        pass
-    outcome = worker.outcome()
-    assert not isinstance(outcome, Failure), outcome
-    return outcome
+    with interpreting_worker() as worker:
+        yield worker
 
 
 def assert_right(worker: Worker, problem: ChunkScanProblem, config: Config | str | None, with_out: bool) -> None:

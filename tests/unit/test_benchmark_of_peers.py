@@ -1,12 +1,10 @@
-"""The benchmark of our kernels beside those of mamba_ssm and vLLM, with made-up peers, on the CPU."""
+"""The race of our kernels beside those of mamba_ssm and vLLM, and what it prints, with made-up peers, on the CPU."""
 
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,258 +12,20 @@ import torch
 
 from ssdprof.kernels.chunk_scan_spec import ChunkScan
 from ssdprof.kernels.problem import ChunkScanProblem
-from ssdprof.profiling.model import Conditions, TimedBy
-from ssdprof.profiling.timer import HostTimer
 
 from .benchmark_runs import benchmark, give_gpu
-
-peers, peer_bench, peer_files, peer_kernels = map(benchmark, ("peers", "peer_bench", "peer_files", "peer_kernels"))
-
-SMALL = ChunkScanProblem(seqlen=40, nheads=4, headdim=16, ngroups=2, dstate=16, chunk_size=16, dtype="float32")
-MADE_UP_KERNEL = """
-import torch
-import triton
-
-from ssdprof.kernels import reference
-
-
-class MadeUp:
-    '''Writes the right output; with 8 warps a wrong one, with 9 stages none.'''
-
-    def __getitem__(self, grid):
-        def launch(cb, x, dt, da, c, states, out, D=None, z=None, seq_idx=None, *, num_warps, num_stages, **tiles):
-            assert grid({"BLOCK_SIZE_M": tiles["BLOCK_SIZE_M"]}) == (7,)
-            if num_stages == 9:
-                raise RuntimeError("too many stages\\nreally")
-            right = reference.chunk_scan(cb, x, dt, da, c, states, D=D, z=z, seq_idx=seq_idx)
-            out.copy_(right * (2 if num_warps == 8 else 1))
-
-        return launch
-
-
-class Tuned:
-    keys = ["chunk_size"]
-    fn = MadeUp()
-    configs = [
-        triton.Config({"BLOCK_SIZE_M": 64, "BLOCK_SIZE_N": 32, "BLOCK_SIZE_K": 32}, num_warps=warps, num_stages=stages)
-        for warps, stages in ((4, 2), (8, 2), (4, 9))
-    ]
-
-    def __getitem__(self, grid):
-        raise AssertionError("nothing is to be tuned")
-
-
-_chunk_scan_fwd_kernel = Tuned()
-"""
-LIKE_MAMBA = """
-def _chunk_scan_fwd(cb, x, dt, dA_cumsum, C, states, D=None, z=None, seq_idx=None):
-    batch, seqlen, nheads, headdim = x.shape
-    out = torch.empty_like(x)
-    _chunk_scan_fwd_kernel[lambda meta: (7,)](cb, x, dt, dA_cumsum, C, states, out, D=D, z=z, seq_idx=seq_idx)
-    return out, None
-"""
-LIKE_OLDER_VLLM = """
-def _chunk_scan_fwd(cb, x, dt, dA_cumsum, C, states, D=None, z=None, seq_idx=None, chunk_indices=None, out=None):
-    seqlen, nheads, headdim = x.shape
-    cb, x, dt, dA_cumsum, C, states, out = (t[None] for t in (cb, x, dt, dA_cumsum, C, states, out))
-    _chunk_scan_fwd_kernel[lambda meta: (7,)](cb, x, dt, dA_cumsum, C, states, out, D=D)
-"""
-LIKE_VLLM = """
-def _chunk_scan_fwd(cb, x, dt, dA_cumsum, C, states, cu_chunk_seqlens, out, seq_idx, D=None, z=None,
-                    initial_states=None):
-    assert cu_chunk_seqlens.tolist() == [0, 16, 32, 40], cu_chunk_seqlens
-    assert seq_idx.tolist() == [0, 0, 0], seq_idx
-    found = torch.zeros_like(states)
-    found[1:] = states[:-1]
-    cb, x, dt, dA_cumsum, C, found, out = (t[None] for t in (cb, x, dt, dA_cumsum, C, found, out))
-    kernel = _chunk_scan_fwd_kernel
-    assert kernel.keys == ["chunk_size"]
-    kernel[lambda meta: (7,)](cb, x, dt, dA_cumsum, C, found, out, D=D)
-    assert kernel.best_config.pre_hook is None
-"""
-
-
-class MadeUpTimer(HostTimer):
-    """Launches take what `took_ms` was set to by the last of them."""
-
-    on_gpu = True
-    took_ms = 1.0
-
-    def once_ms(self, launch: Callable[[], Any]) -> float:
-        launch()
-        return self.took_ms
-
-    def batch(
-        self, launch: Callable[[], Any], samples: int, latency_ms: float, timed_by: TimedBy | None
-    ) -> tuple[tuple[float, ...], TimedBy, Conditions]:
-        launch()
-        return (self.took_ms,) * samples, "events", Conditions()
-
-    def copy_gbps(self) -> float:
-        return 1000.0
-
-
-@pytest.fixture(autouse=True)
-def small_guards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Guard zones that take no time."""
-    monkeypatch.setattr(peer_bench, "GUARD_BYTES", 1 << 12)
-
-
-def checkout(folder: Path, name: str, text: str, **others: str) -> Path:
-    """A checkout's root with the peer's file, and other files beside it."""
-    file = folder.joinpath(*peer_files.MODULES[name].split(".")).with_suffix(".py")
-    file.parent.mkdir(parents=True)
-    file.write_text(text, encoding="utf-8")
-    for other, content in others.items():
-        (file.parent / f"{other}.py").write_text(content, encoding="utf-8")
-    return folder
-
-
-def made_up(folder: Path, entry: str, name: str = "mamba_ssm") -> ModuleType:
-    loaded: ModuleType = peer_files.load(name, checkout(folder, name, MADE_UP_KERNEL + entry))
-    return loaded
-
-
-def bench(timer: HostTimer | None = None, problem: ChunkScanProblem = SMALL) -> Any:
-    return peer_bench.Bench(problem, timer or MadeUpTimer())
-
-
-def candidate(on: Any, kernel: str, config: str, took_ms: float, spoil: Callable[[torch.Tensor], Any] = id) -> Any:
-    """Writes the right output, spoiled, and takes `took_ms`."""
-    right = on.spec.reference(on.problem, on.inputs)
-
-    def launch() -> None:
-        on.out.copy_(right)
-        spoil(on.out)
-        on.timer.took_ms = took_ms
-
-    return peer_bench.Candidate(kernel, config, launch, on.out)
-
-
-@pytest.mark.parametrize("entry", [LIKE_MAMBA, LIKE_OLDER_VLLM, LIKE_VLLM], ids=["mamba", "older vLLM", "vLLM"])
-def test_each_known_signature_gets_our_inputs_in_its_own_layout(entry: str, tmp_path: Path) -> None:
-    on = bench()
-    results = [on.check(one) for one in peers.theirs("vllm", made_up(tmp_path, entry, "vllm"), on)]
-    assert ["m64n32k32w4s2", "m64n32k32w8s2", "m64n32k32w4s9"] == [one.candidate.config for one in results]
-    assert ["ok", "wrong", "launch-error"] == [one.status for one in results]
-    assert results[0].check is not None
-    assert 5 == results[0].check.launches
-    assert 1e-6 > results[0].check.relative_error
-    assert "relative error 1.0" in results[1].reason
-    assert "RuntimeError: too many stages" == results[2].reason
-
-
-def test_an_entry_is_called_once_and_its_kernel_is_back_afterwards(tmp_path: Path) -> None:
-    module, on = made_up(tmp_path, LIKE_MAMBA), bench()
-    kernel = module._chunk_scan_fwd_kernel
-    launch = peer_kernels.prepared(module, SMALL, on.inputs, on.out)
-    assert kernel is module._chunk_scan_fwd_kernel
-    assert launch.out.data_ptr() != on.out.data_ptr()
-    assert on.out.shape == launch.out.shape
-
-
-def test_an_output_that_the_entry_takes_is_the_guarded_one(tmp_path: Path) -> None:
-    on = bench()
-    launch = peer_kernels.prepared(made_up(tmp_path, LIKE_VLLM, "vllm"), SMALL, on.inputs, on.out)
-    assert on.out is launch.out
-
-
-@pytest.mark.parametrize(
-    ("entry", "problem", "reason"),
-    [
-        ("def _chunk_scan_fwd(cb, x, D, weights): ...", {}, "asks for weights, which is not known here"),
-        ("def _chunk_scan_fwd(cb, x): ...", {"d_form": "none", "z": True}, "has no z, and the problem has"),
-        (LIKE_VLLM, {"seq_idx": True}, "one sequence index per chunk"),
-        ("def _chunk_scan_fwd(cb, x, D):\n    assert x is None, 'no\\nmore'", {}, "refuses these inputs: Asser.*: no$"),
-        ("def _chunk_scan_fwd(cb, x, D): ...", {}, "launches _chunk_scan_fwd_kernel 0 times"),
-        ("def _chunk_scan_fwd(x, D):\n    _chunk_scan_fwd_kernel[7](x)", {}, "neither takes an output nor returns one"),
-    ],
+from .made_up_peers import (
+    LIKE_MAMBA,
+    MADE_UP_KERNEL,
+    MadeUpTimer,
+    bench,
+    candidate,
+    checkout,
+    peer_bench,
+    peer_kernels,
+    peers,
 )
-def test_a_peer_that_cannot_be_given_the_problem_says_why_and_is_left_out(
-    entry: str, problem: dict[str, Any], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asked = ChunkScanProblem(**{**SMALL.as_dict(), **problem})
-    module, on = made_up(tmp_path, entry, "vllm"), bench(problem=asked)
-    with pytest.raises(peer_files.PeerError, match=reason):
-        peer_kernels.prepared(module, asked, on.inputs, on.out)
-    assert [] == peers.theirs("vllm", module, on)
-    assert "without vllm: " in capsys.readouterr().out
-
-
-def test_a_file_is_loaded_alone_with_modules_of_its_checkout_and_stand_ins_for_packages(tmp_path: Path) -> None:
-    imports = """
-from einops import rearrange
-from vllm.triton_utils import HAS_TRITON, tl, triton
-from vllm.platforms import current_platform
-from .helpers import ANSWER
-from vllm.model_executor.layers.mamba.ops import helpers
-import vllm.model_executor.layers.deep as deep
-LANGUAGE = tl.__name__
-"""
-    root = checkout(tmp_path, "vllm", MADE_UP_KERNEL + LIKE_VLLM + imports, helpers="from vllm.x import y\nANSWER = 42")
-    (tmp_path / "vllm/__init__.py").write_text("raise AssertionError('the package is not to run')", encoding="utf-8")
-    (tmp_path / "vllm/model_executor/layers/deep.py").write_text("DEEP = 43", encoding="utf-8")
-    before, finders = set(sys.modules), list(sys.meta_path)
-    module = peer_files.load("vllm", root)
-    assert (42, 42, 43) == (module.ANSWER, module.helpers.ANSWER, module.deep.DEEP)
-    assert "triton.language" == module.LANGUAGE
-    assert not module.current_platform.is_cuda()
-    with pytest.raises(peer_files.PeerError, match=r"vllm.platforms.current_platform.is_rocm, which is not there"):
-        module.current_platform.is_rocm()
-    with pytest.raises(peer_files.PeerError, match=r"calls vllm.triton_utils.HAS_TRITON"):
-        module.HAS_TRITON()
-    assert not {name for name in set(sys.modules) - before if name.partition(".")[0] in ("vllm", "einops")}
-    assert finders == sys.meta_path
-
-
-def test_a_file_outside_of_any_checkout_is_loaded_with_what_lies_beside_it(tmp_path: Path) -> None:
-    (tmp_path / "beside.py").write_text("ANSWER = 42", encoding="utf-8")
-    file = tmp_path / "scan.py"
-    text = "from mamba_ssm.utils.torch import custom_fwd\nfrom .beside import ANSWER\n"
-    file.write_text(MADE_UP_KERNEL + LIKE_MAMBA + text, encoding="utf-8")
-    assert 42 == peer_files.load("mamba_ssm", file).ANSWER
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("import nowhere_to_be_found", "cannot be loaded: ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
-        ("from mamba_ssm.utils.hf import load\nload()", "calls mamba_ssm.utils.hf.load, which is not there"),
-        ("def _chunk_scan_fwd(): ...", "a version not known here"),
-        ("_chunk_scan_fwd = _chunk_scan_fwd_kernel = len", "a version not known here"),
-    ],
-)
-def test_a_file_that_is_of_no_use_says_why(
-    text: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert peers.loaded("mamba_ssm", checkout(tmp_path, "mamba_ssm", text)) is None
-    said = capsys.readouterr().out
-    assert "without mamba_ssm: " in said
-    assert reason in said
-
-
-def test_an_installed_peer_is_imported_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(peer_files.MODULES, "made_up_peer", "made_up_peer.scan")
-    with pytest.raises(peer_files.PeerError, match="not installed; --peer made_up_peer=PATH"):
-        peer_files.load("made_up_peer")
-    (tmp_path / "made_up_peer").mkdir()
-    (tmp_path / "made_up_peer" / "scan.py").write_text(MADE_UP_KERNEL + LIKE_MAMBA, encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    assert 3 == len(peer_files.load("made_up_peer")._chunk_scan_fwd_kernel.configs)
-
-
-@pytest.mark.parametrize(("capability", "drops"), [((9, 0), True), ((10, 0), False)])
-def test_a_file_that_asks_for_the_gpu_is_told_which_it_is(
-    capability: tuple[int, int], drops: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    asks = """
-from vllm.platforms import current_platform
-DROPS = current_platform.is_cuda() and current_platform.is_device_capability(90)
-"""
-    root = checkout(tmp_path, "vllm", MADE_UP_KERNEL + LIKE_VLLM + asks)
-    assert drops is peer_files.load("vllm", root).DROPS
+from .made_up_peers import small_guards as small_guards  # for every test here
 
 
 def test_a_config_with_parameters_that_ours_lack_keeps_tritons_name() -> None:

@@ -1,9 +1,7 @@
 """The Triton kernel against the plain PyTorch stage, through Triton's interpreter on the CPU, in a worker process."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -12,31 +10,19 @@ from ssdprof.kernels.interface import Config
 from ssdprof.kernels.problem import ChunkScanProblem
 from ssdprof.profiling.check import judge
 from ssdprof.profiling.model import Check
-from ssdprof.profiling.worker import Failure, Worker, wait_any
+from ssdprof.profiling.worker import Worker
+
+from .interpreted import call, interpreting_worker
 
 SPEC = ChunkScan()
 SMALL = ChunkScanProblem(seqlen=37, nheads=2, ngroups=1, headdim=16, dstate=32, chunk_size=16, d_form="none")
 WHOLE = Config(16, 16, 16, None, num_warps=4, num_stages=1)
-TIMEOUT_S = 120.0
 
 
 @pytest.fixture(scope="module")
 def interpreter() -> Iterator[Worker]:
-    sys.path.insert(0, str(Path(__file__).parent))
-    worker = Worker({"TRITON_INTERPRET": "1"})
-    assert call(worker, "interpreter_patches:apply")
-    sys.path.pop(0)
-    yield worker
-    worker.kill()
-
-
-def call(worker: Worker, function: str, *args: object) -> object:
-    worker.submit("call", function, *args, timeout_s=TIMEOUT_S)
-    while not wait_any([worker], 1.0):
-        pass
-    outcome = worker.outcome()
-    assert not isinstance(outcome, Failure), outcome
-    return outcome
+    with interpreting_worker() as worker:
+        yield worker
 
 
 def checked(worker: Worker, problem: ChunkScanProblem, config: Config) -> Check:
