@@ -13,6 +13,7 @@ from torch import Tensor
 from triton import knobs
 from triton.runtime.errors import OutOfResources
 
+from ssdprof.kernels import grouped
 from ssdprof.kernels.chunk_scan_spec import ChunkScan, whole_state_tile
 from ssdprof.kernels.config import config_id, parse_config, validate_config
 from ssdprof.kernels.errors import ConfigError, ProblemError, TensorError
@@ -22,8 +23,11 @@ from ssdprof.kernels.problem import STATES_DTYPES, X_DTYPES, ChunkScanProblem
 SPEC = ChunkScan()
 WHOLE_MAX = 256
 """Longest chunk and largest state, in elements, for which `grouped` is chosen; see `candidates`."""
-CB_REGISTERS_MAX = 64
-"""Registers of a thread that may hold CB, which `grouped` keeps there; see `candidates`."""
+HEADS_MAX = 20
+"""Heads that one program of `grouped` takes, at most; see `candidates`."""
+DESCRIBED = ("x", "states", "z", "out")
+"""What the kernel may be given a tensor descriptor of, whose address must be a multiple of DESCRIPTOR_ALIGNMENT."""
+DESCRIPTOR_ALIGNMENT = 16
 
 _AXES = {
     "cb": "batch, nchunks, ngroups, chunk_size, chunk_size",
@@ -98,7 +102,7 @@ def chunk_scan(
     if config is None:
         _launch_first_that_fits(problem, tensors)
     else:
-        _launch(_plan(problem, _user_config(config, problem)), tensors)
+        _launch(_plan(problem, _user_config(config, problem), _aligned(tensors)), tensors)
     return out
 
 
@@ -106,27 +110,28 @@ def chunk_scan(
 def candidates(problem: ChunkScanProblem) -> tuple[Config, ...]:
     """The configs that are tried one after the other, none needing more shared memory than the one before.
 
-    First those of `grouped`, all heads of a group together. What limits them was read from binaries for sm_80, sm_89
-    and sm_90:
-    - a program keeps its rows of CB in registers for all heads. Up to 64 of them a thread, and dimension tiles of at
-      most 64, leave room for the rest: what fits into shared memory spills 64 bytes at most, mostly none. Twice as many
-      spill 64 to 304 bytes;
-    - with a chunk or a state beyond 256, tiles of more than 32 tokens spill or do not fit even in sm_90's 227 KiB, and
-      on sm_89 none fits. Such tiles would not pay: each reads the whole chunk's x and the whole state.
-    Of a chunk of 128, the first takes 128 tokens, 8 warps and 3 stages, with which a first sketch of such a kernel did
-    well on an H100; their order is that of tile sizes, not of latencies. The last is of `split`, 64 KiB at most, which
-    every GPU has.
+    First those of `grouped`. On an H100, the best of them at 50 000 tokens were (docs/kernel.md):
+    - tiles of 64 tokens, four warps, three stages, in pairs on an SM; with float32 states, whose tiles are twice as
+      large, 128 tokens and eight warps;
+    - all 16 heads of a group together, and 16 or 20 of larger groups: with more there is too little to balance.
+    Fewer stages are for GPUs with less shared memory. A chunk or a state beyond 256 leaves no registers for the rest.
+    The last is of `split`, 64 KiB at most, which every GPU has.
     """
-    chunk, dim_tile = max(16, problem.chunk_size), min(64, whole_state_tile(problem.headdim))
+    dim_tile = min(64, whole_state_tile(problem.headdim))
     split = Config(64, 64, 32, min(64, whole_state_tile(problem.dstate)), num_warps=4, num_stages=2, variant="split")
     if max(problem.chunk_size, problem.dstate) > WHOLE_MAX:
         return (split,)
-    num_warps = 8
-    rows = min(128, chunk, CB_REGISTERS_MAX * 32 * num_warps // chunk)
-    fewest = min(32, rows)
-    tiles = [(rows, 3), *((tile, 2) for tile in (rows, rows // 2, rows // 4) if tile >= fewest), (fewest, 1)]
-    grouped = (Config(tile, dim_tile, chunk, None, num_warps, stages, variant="grouped") for tile, stages in tiles)
-    return (*grouped, split)
+    rows = max(16, min(64, problem.chunk_size))
+    in_group = problem.nheads // problem.ngroups
+    heads = max(count for count in range(1, HEADS_MAX + 1) if in_group % count == 0)
+    tiles = [(rows, 4, 3), (rows, 4, 2), (rows, 4, 1)]
+    if problem.states_dtype == "float32" and problem.chunk_size >= 128:
+        tiles.insert(0, (128, 8, 3))
+    of_grouped = (
+        Config(tile, dim_tile, tile, None, num_warps, stages, variant="grouped", heads=heads)
+        for tile, num_warps, stages in tiles
+    )
+    return (*of_grouped, split)
 
 
 def _check_kind(tensors: Mapping[str, Tensor]) -> None:
@@ -221,10 +226,18 @@ def _user_config(config: Config | str, problem: ChunkScanProblem) -> Config:
     return config
 
 
+def _aligned(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether tensor descriptors can be made."""
+    return all(tensors[name].data_ptr() % DESCRIPTOR_ALIGNMENT == 0 for name in DESCRIBED if name in tensors)
+
+
 @lru_cache(maxsize=256)
-def _plan(problem: ChunkScanProblem, config: Config) -> LaunchPlan:
+def _plan(problem: ChunkScanProblem, config: Config, descriptors: bool) -> LaunchPlan:
     """The launch of a config. Raises ConfigError where the kernel does not take it."""
-    return SPEC.launch(problem, SPEC.resolve(config, problem))
+    config = SPEC.resolve(config, problem)
+    if config.variant == "grouped" and not descriptors:
+        return grouped.launch(problem, config, descriptors=False)
+    return SPEC.launch(problem, config)
 
 
 def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Tensor]) -> None:
@@ -232,13 +245,13 @@ def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Ten
 
     Raises OutOfResources where not even the last fits.
     """
-    device, configs = tensors["x"].device, candidates(problem)
+    device, configs, aligned = tensors["x"].device, candidates(problem), _aligned(tensors)
     key = (torch.cuda.get_device_capability(device) if device.type == "cuda" else None, _any_length(problem))
     known = _chosen.get(key)
     reason = f"a chunk_size of {problem.chunk_size} or dstate of {problem.dstate} is beyond its {WHOLE_MAX}"
     for place in range(known or 0, len(configs)):
         try:
-            _launch(_plan(problem, configs[place]), tensors)
+            _launch(_plan(problem, configs[place], aligned), tensors)
         except OutOfResources as error:  # raised before the launch: out is as it was
             if place == len(configs) - 1:
                 raise

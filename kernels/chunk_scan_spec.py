@@ -254,13 +254,9 @@ def _hash(*files: str) -> str:
 
 def _resolve_grouped(config: Config, problem: ChunkScanProblem) -> Config:
     """The config with all heads of a group where it names none. Raises ConfigError."""
-    whole_chunk, whole_state = max(16, problem.chunk_size), whole_state_tile(problem.dstate)
-    for name, value, whole in (
-        ("block_k", config.block_k, whole_chunk),
-        ("block_dstate", config.block_dstate, whole_state),
-    ):
-        if value != whole:
-            raise ConfigError(f"grouped takes the whole chunk and the whole state: {name} must be {whole}, got {value}")
+    whole = whole_state_tile(problem.dstate)
+    if config.block_dstate != whole:
+        raise ConfigError(f"grouped takes the whole state: block_dstate must be {whole}, got {config.block_dstate}")
     in_group = problem.nheads // problem.ngroups
     heads = in_group if config.heads is None else config.heads
     if in_group % heads:

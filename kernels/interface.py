@@ -76,6 +76,26 @@ class TensorRef:
 
 
 @dataclass(frozen=True, slots=True)
+class DescriptorRef:
+    """A kernel argument that is a tensor descriptor (TMA's, where the GPU has it) of tensor `name`.
+
+    It sees the tensor with this `shape` and these `strides` in elements, and moves tiles of `block`.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    block: tuple[int, ...]
+
+    def of(self, tensor: Any) -> Any:
+        """Triton's descriptor of the tensor, whose address must be a multiple of 16."""
+        from triton.tools.tensor_descriptor import TensorDescriptor
+
+        return TensorDescriptor(tensor, list(self.shape), list(self.strides), list(self.block))
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchPlan:
     """One launch, spelled out: the same plan is compiled without a GPU and launched on one, so both specialise alike.
 
@@ -86,7 +106,7 @@ class LaunchPlan:
     module: str
     function: str
     grid: tuple[int, ...]
-    args: Mapping[str, TensorRef | int | float | bool | None]
+    args: Mapping[str, TensorRef | DescriptorRef | int | float | bool | None]
     options: Mapping[str, int]
 
     @property
@@ -100,10 +120,18 @@ class LaunchPlan:
     def bind(self, tensors: Mapping[str, torch.Tensor]) -> Callable[[], Any]:
         """The launch on these tensors as a call without arguments, which returns the compiled kernel."""
         function = getattr(importlib.import_module(self.module), self.function)[self.grid]
-        arguments = {
-            name: tensors[value.name] if isinstance(value, TensorRef) else value for name, value in self.args.items()
-        }
+        arguments = self.arguments(lambda ref: tensors[ref.name])
         return lambda: function(**arguments, **self.options)
+
+    def arguments(self, tensor_of: Callable[[TensorRef | DescriptorRef], Any]) -> dict[str, Any]:
+        """The kernel's arguments, with what `tensor_of` gives in the place of tensors."""
+        return {name: _argument(value, tensor_of) for name, value in self.args.items()}
+
+
+def _argument(value: Any, tensor_of: Callable[[TensorRef | DescriptorRef], Any]) -> Any:
+    if isinstance(value, DescriptorRef):
+        return value.of(tensor_of(value))
+    return tensor_of(value) if isinstance(value, TensorRef) else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,14 +59,21 @@ class Space:
 
 
 def space(
-    name_or_path: str, *, dstate: int, variant: str | None = None, chunk_size: int = 128, headdim: int = 64
+    name_or_path: str,
+    *,
+    dstate: int,
+    variant: str | None = None,
+    chunk_size: int = 128,
+    headdim: int = 64,
+    heads_per_group: int = 16,
 ) -> Space:
     """The space of that name, or that of a .json, .yaml or .yml file, for a state dimension of `dstate` elements.
 
-    `chunk_size` in tokens and `headdim` in elements decide the tiles of `ssdprof` alone. `variant` replaces that of
-    every config; "both" lists the space under tile and split in turn. Raises SpaceError for an unknown name or variant,
-    one that the space cannot have, an unreadable file, an entry that is no config (named), a space that is empty or too
-    large, and a state dimension that no single tile holds where the space needs one that does.
+    `chunk_size` in tokens, `headdim` in elements and `heads_per_group` decide the configs of `grouped` alone. `variant`
+    replaces that of every other config; "both" lists them under tile and split in turn. Raises SpaceError for an
+    unknown name or variant, one that the space cannot have, an unreadable file, an entry that is no config (named), a
+    space that is empty or too large, and a state dimension that no single tile holds where the space needs one that
+    does.
     """
     if variant not in (None, "both", *PER_HEAD):
         raise SpaceError(f"unknown variant {shown(variant)}: one of {', '.join(PER_HEAD)}, both")
@@ -77,7 +84,7 @@ def space(
             raise SpaceError(f"{name_or_path} has configs of the variant grouped alone: leave --variant out")
         variant = variant or published.variant
         name, description = name_or_path, published.description
-        configs = published.configs(_Sizes(dstate, chunk_size, headdim))
+        configs = published.configs(_Sizes(dstate, chunk_size, headdim, heads_per_group))
     elif path.suffix.lower() in SUFFIXES:
         name, configs = read_space_file(path, dstate)
         description = f"configs of {path.name}"
@@ -88,8 +95,10 @@ def space(
             f"unknown space {shown(name_or_path)}{guess} One of {', '.join(SPACES)}, or the path of a file that "
             f"ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
         )
-    whole = _with_whole_state(configs, name, dstate)
-    return Space(name, tuple(dict.fromkeys(with_variants(whole, variant))), description)
+    whole = list(_with_whole_state(configs, name, dstate))
+    per_head = with_variants((config for config in whole if config.variant != "grouped"), variant)
+    grouped = (config for config in whole if config.variant == "grouped")
+    return Space(name, tuple(dict.fromkeys((*per_head, *grouped))), description)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +106,7 @@ class _Sizes:
     dstate: int
     chunk_size: int
     headdim: int
+    heads_per_group: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,28 +131,35 @@ def _wide(sizes: _Sizes) -> list[Config]:
 
 
 def _grouped(sizes: _Sizes) -> list[Config]:
-    """Tiles of tokens, warps, stages and heads crossed, where the tile is no longer than the chunk.
+    """Tiles of tokens, of headdim where it is long, stages and heads crossed.
 
-    The tile's CB stays in registers, at most 64 of them a thread, beside the accumulator.
+    A tile of x is as long as one of the tokens, of which four warps take 64: the rows of one wgmma. Of the heads of a
+    group all, a half, a quarter or an eighth, at least four, go together.
     """
-    chunk, block_n = max(16, sizes.chunk_size), min(128, whole_state_tile(sizes.headdim))
-    crossed = product((32, 64, 128), (4, 8), (2, 3, 4), (None, 8, 4))
+    tiles = [m for m in (64, 128) if m <= sizes.chunk_size] or [max(16, sizes.chunk_size)]
+    tiles_n = [n for n in (64, 128) if n <= whole_state_tile(sizes.headdim)] or [whole_state_tile(sizes.headdim)]
+    shares = [sizes.heads_per_group // part for part in (2, 4, 8) if sizes.heads_per_group % part == 0]
+    crossed = product(tiles, tiles_n, (2, 3, 4), (None, *(heads for heads in shares if heads >= 4)))
     return [
-        Config(m, block_n, chunk, None, num_warps=w, num_stages=s, variant="grouped", heads=heads)
-        for m, w, s, heads in crossed
-        if m <= max(32, chunk) and m * chunk <= 64 * 32 * w
+        Config(m, n, m, None, num_warps=max(4, m // 16), num_stages=s, variant="grouped", heads=heads)
+        for m, n, s, heads in crossed
     ]
 
 
 def _all(sizes: _Sizes) -> list[Config]:
-    """The spaces of one head at a time together, the pull request's list under both variants: one run compares them."""
+    """All other spaces together, the pull request's list under both variants: one run compares them."""
     pull_request = _tiles(_MAMBA, 32, 64, 128, None)
     split = [replace(c, variant="split") for c in (*pull_request, *_wide(sizes))]
-    return [*pull_request, *_tiles(_VLLM, None), *split]
+    return [*pull_request, *_tiles(_VLLM, None), *split, *_grouped(sizes)]
 
 
 SPACES: Mapping[str, _Published] = MappingProxyType(
     {
+        "compare": _Published(
+            lambda sizes: [*_tiles(_MAMBA, 32, 64, 128), *_tiles(_VLLM, None), *_grouped(sizes)],
+            None,
+            "the published lists, tensorrt-llm-pr and vllm, and ssdprof's own",
+        ),
         "mamba": _Published(
             lambda _: _tiles(_MAMBA, None),
             "tile",
@@ -157,12 +174,12 @@ SPACES: Mapping[str, _Published] = MappingProxyType(
             lambda _: _tiles(_VLLM, None), "tile", "23 configs of vLLM 0.33, the whole state in one tile"
         ),
         "wide": _Published(_wide, "split", "M, N, K and DSTATE tiles crossed with 2 to 8 warps and 1 to 4 stages"),
-        "all": _Published(_all, None, "every config of the spaces above, tensorrt-llm-pr under both variants"),
         "ssdprof": _Published(
             _grouped,
             "grouped",
-            "several heads of a group by one program: tiles of tokens, warps, stages, heads crossed",
+            "several heads of a group by one program: tiles of tokens, stages and heads crossed",
         ),
+        "all": _Published(_all, None, "every config of the spaces above, tensorrt-llm-pr under both variants"),
     }
 )
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import importlib
 import re
+import threading
 import time
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from ssdprof.kernels.errors import SsdprofError
-from ssdprof.kernels.interface import LaunchPlan, TensorRef
+from ssdprof.kernels.interface import DescriptorRef, LaunchPlan, TensorRef
 from ssdprof.profiling.cubin import read_cubin
 from ssdprof.profiling.model import Compiled
 from ssdprof.profiling.worker import first_line
@@ -77,14 +78,17 @@ def capability(arch: str) -> int:
 
 
 def warm_up() -> None:
-    """Loads what every compilation needs: Triton, its back end, the hash of Triton's own files, which takes a second.
+    """Loads what every compilation needs: Triton, its back end, and what its first specialisation of an argument
+    imports, which in Triton 3.6 is torch. A thread goes on to hash Triton's own files, which takes half a second.
 
-    A process forked afterwards has it. Nothing here chooses a target or touches a GPU.
+    A process forked when both are done has it all. Nothing here chooses a target or touches a GPU.
     """
     from triton.backends.nvidia.compiler import get_ptxas  # noqa: F401  # the back end is loaded with it
     from triton.runtime.cache import triton_key
+    from triton.runtime.jit import mangle_type
 
-    triton_key()
+    threading.Thread(target=triton_key).start()  # hashing lets other threads run
+    mangle_type(1)
 
 
 def compile_launch(plan: LaunchPlan, arch: str) -> Compiled:
@@ -96,10 +100,7 @@ def compile_launch(plan: LaunchPlan, arch: str) -> Compiled:
     """
     _set_target(arch)
     function = getattr(importlib.import_module(plan.module), plan.function)
-    arguments = {
-        name: _TensorStandIn(value.dtype) if isinstance(value, TensorRef) else value
-        for name, value in plan.args.items()
-    }
+    arguments = plan.arguments(_stand_in)
     start_s = time.perf_counter()
     try:
         kernel = function.warmup(grid=plan.grid, **arguments, **plan.options)
@@ -125,6 +126,15 @@ def compile_launch(plan: LaunchPlan, arch: str) -> Compiled:
         grid_blocks=plan.grid_blocks * metadata.num_ctas,
         compile_s=compile_s,
     )
+
+
+def _stand_in(ref: TensorRef | DescriptorRef) -> Any:
+    """What stands for a tensor: a stand-in, or for a descriptor, which wants a torch dtype, an empty tensor."""
+    if isinstance(ref, TensorRef):
+        return _TensorStandIn(ref.dtype)
+    import torch
+
+    return torch.empty(0, dtype=getattr(torch, ref.dtype))
 
 
 def _reason(error: BaseException) -> str | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
-from ssdprof.kernels.interface import LaunchPlan, TensorMeta, TensorRef
+from ssdprof.kernels.interface import DescriptorRef, LaunchPlan, TensorMeta, TensorRef
 
 
 def launches_text(tensors: Mapping[str, TensorMeta], plans: Mapping[str, LaunchPlan]) -> str:
@@ -27,7 +28,7 @@ def read_launches(text: str) -> tuple[dict[str, TensorMeta], dict[str, LaunchPla
 
 def _plan_dict(plan: LaunchPlan) -> dict[str, Any]:
     arguments = {
-        name: {"tensor": value.name, "dtype": value.dtype} if isinstance(value, TensorRef) else value
+        name: asdict(value) if isinstance(value, (TensorRef, DescriptorRef)) else value
         for name, value in plan.args.items()
     }
     return {
@@ -40,8 +41,12 @@ def _plan_dict(plan: LaunchPlan) -> dict[str, Any]:
 
 
 def _plan(entry: dict[str, Any]) -> LaunchPlan:
-    arguments = {
-        name: TensorRef(value["tensor"], value["dtype"]) if isinstance(value, dict) else value
-        for name, value in entry["args"].items()
-    }
+    arguments = {name: _reference(value) if isinstance(value, dict) else value for name, value in entry["args"].items()}
     return LaunchPlan(entry["module"], entry["function"], tuple(entry["grid"]), arguments, entry["options"])
+
+
+def _reference(entry: dict[str, Any]) -> TensorRef | DescriptorRef:
+    if "block" not in entry:
+        return TensorRef(**entry)
+    sizes = {name: tuple(entry[name]) for name in ("shape", "strides", "block")}
+    return DescriptorRef(**{**entry, **sizes})

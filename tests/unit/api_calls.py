@@ -51,6 +51,7 @@ class Launches:
     def __init__(self) -> None:
         self.ids: list[str] = []
         self.grids: list[int] = []
+        self.described: list[bool] = []
         self.refused = 0
 
     def __call__(self, plan: LaunchPlan, tensors: Mapping[str, Tensor]) -> None:
@@ -62,6 +63,7 @@ class Launches:
             f"{split}m{tiles[0]}n{tiles[1]}k{tiles[2]}d{tiles[3]}w{options['num_warps']}s{options['num_stages']}"
         )
         self.grids.append(plan.grid_blocks)
+        self.described.append(plan.args.get("x_desc") is not None)
         if self.refused:
             self.refused -= 1
             raise OutOfResources(1000 + self.refused, 900, "shared memory")

@@ -90,13 +90,18 @@ def test_split_is_right_for_every_tile(
     assert ("ok", "") == judge(check, SPEC.tolerances(problem)), check
 
 
-@pytest.mark.parametrize("heads", [1, 2, 4, None])
-@pytest.mark.parametrize(("block_m", "block_n"), [(16, 16), (32, 16), (16, 32), (64, 32)])
+@pytest.mark.parametrize("heads", [1, 2, None])
+@pytest.mark.parametrize(
+    ("block_m", "block_n", "block_k"),
+    [(16, 16, 16), (32, 16, 32), (16, 32, 32), (32, 32, 16), (64, 32, 16), (16, 16, 64), (64, 16, 64)],
+)
+@pytest.mark.parametrize("headdim", [20, 24])  # in rows of 40 bytes, which take pointers, and of 48, which descriptors
 def test_grouped_is_right_for_every_tile_and_number_of_heads(
-    interpreter: Worker, heads: int | None, block_m: int, block_n: int
+    interpreter: Worker, headdim: int, heads: int | None, block_m: int, block_n: int, block_k: int
 ) -> None:
-    problem = replace(SMALL, nheads=8, ngroups=2, dstate=24, headdim=24, chunk_size=32, d_form="head", seq_idx=True)
-    config = Config(block_m, block_n, 32, None, num_warps=4, num_stages=1, variant="grouped", heads=heads)
+    sizes = {"nheads": 8, "ngroups": 2, "dstate": 24, "headdim": headdim, "chunk_size": 32}
+    problem = replace(SMALL, **sizes, d_form="head", z=heads == 2, seq_idx=True)
+    config = Config(block_m, block_n, block_k, None, num_warps=4, num_stages=1, variant="grouped", heads=heads)
 
     check = checked(interpreter, problem, config)
 

@@ -69,7 +69,7 @@ def test_wide_holds_some_three_hundred_configs_and_the_best_published_one() -> N
 
 def test_all_holds_every_config_of_the_other_spaces_and_the_pull_requests_list_under_both_variants() -> None:
     everything = set(space("all", dstate=128).configs)
-    parts = [space(name, dstate=128).configs for name in ("mamba", "tensorrt-llm-pr", "vllm", "wide")]
+    parts = [space(name, dstate=128).configs for name in SPACES if name != "all"]
     parts.append(space("tensorrt-llm-pr", dstate=128, variant="split").configs)
 
     assert everything == {config for part in parts for config in part}
@@ -100,15 +100,30 @@ def test_a_space_has_its_default_variant_another_or_both(variant: str, name: str
 
 
 @pytest.mark.parametrize(("chunk_size", "headdim"), [(128, 64), (256, 64), (64, 128), (16, 80), (8, 256)])
-def test_ssdprof_takes_whole_chunks_and_states_and_tiles_no_longer_than_a_chunk(chunk_size: int, headdim: int) -> None:
+def test_ssdprof_takes_the_whole_state_and_tiles_no_longer_than_a_chunk(chunk_size: int, headdim: int) -> None:
     problem = ChunkScanProblem(seqlen=1000, chunk_size=chunk_size, headdim=headdim)
     configs = space("ssdprof", dstate=128, chunk_size=chunk_size, headdim=headdim).configs
 
     assert 6 <= len(configs) <= 60
     assert {"grouped"} == {config.variant for config in configs}
-    assert {(max(16, chunk_size), 128)} == {(config.block_k, config.block_dstate) for config in configs}
-    assert all(config.block_m <= max(32, chunk_size) for config in configs)
+    assert {128} == {config.block_dstate for config in configs}
+    assert all(config.block_k == config.block_m <= max(16, chunk_size) for config in configs)
     assert {16, 8, 4} == {ChunkScan().resolve(config, problem).heads for config in configs}
+
+
+@pytest.mark.parametrize(("heads_per_group", "heads"), [(16, {None, 8, 4}), (80, {None, 40, 20, 10}), (3, {None})])
+def test_ssdprof_divides_a_group_into_equal_shares(heads_per_group: int, heads: set[int | None]) -> None:
+    assert heads == {one.heads for one in space("ssdprof", dstate=128, heads_per_group=heads_per_group).configs}
+
+
+def test_compare_holds_the_published_lists_and_ours_whose_variant_stays() -> None:
+    names = ("tensorrt-llm-pr", "vllm", "ssdprof")
+    listed = {config for name in names for config in space(name, dstate=128).configs}
+
+    assert listed == set(space("compare", dstate=128).configs)
+    for variant in ("tile", "split", "both"):
+        variants = {config.variant for config in space("compare", dstate=128, variant=variant).configs}
+        assert variants == {"grouped", *(("tile", "split") if variant == "both" else (variant,))}
 
 
 def test_ssdprof_has_one_variant() -> None:
@@ -124,7 +139,8 @@ def test_an_unknown_variant_lists_the_known() -> None:
 @pytest.mark.parametrize("name", ["vlm", "", "configs.toml", "wide/", "\x00"])
 def test_an_unknown_space_lists_the_known_and_says_that_a_path_works(name: str) -> None:
     expected = (
-        r"One of mamba, tensorrt-llm-pr, vllm, wide, all, ssdprof, or the path of a file .* \.json, \.yaml or \.yml$"
+        r"One of compare, mamba, tensorrt-llm-pr, vllm, wide, ssdprof, all, "
+        r"or the path of a file .* \.json, \.yaml or \.yml$"
     )
     with pytest.raises(SpaceError, match=expected):
         space(name, dstate=128)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ssdprof.kernels.errors import ConfigError
-from ssdprof.kernels.interface import Config, LaunchPlan, TensorMeta, TensorRef
+from ssdprof.kernels.interface import Config, DescriptorRef, LaunchPlan, TensorMeta, TensorRef
 from ssdprof.profiling import driver, verify_run
 from ssdprof.profiling.launch_file import launches_text, read_launches
 from ssdprof.profiling.limits import DRIVER_ATTRIBUTES
@@ -40,7 +40,8 @@ def test_configs_are_spread_over_the_whole_list() -> None:
 
 def test_launches_come_back_from_a_file_as_they_were() -> None:
     tensors = {"x": TensorMeta((2, 3), "bfloat16")}
-    arguments = {"x_ptr": TensorRef("x", "bfloat16"), "n": 3, "eps": 1.0, "flag": True, "none": None}
+    tile = DescriptorRef("x", "bfloat16", (2, 3), (3, 1), (1, 16))
+    arguments = {"x_ptr": TensorRef("x", "bfloat16"), "x": tile, "n": 3, "eps": 1.0, "flag": True, "none": None}
     plans = {"a": LaunchPlan("module", "function", (2, 1), arguments, {"num_warps": 2})}
     assert (tensors, plans) == read_launches(launches_text(tensors, plans))
 
