@@ -3,13 +3,13 @@
     python benchmarks/peers.py [--problems super-50k super-2k | all] [--peer mamba_ssm=PATH] [--peer vllm=PATH]
 
 In one process, on the same inputs: `tile` over the list of mamba, `split` over its best configs of the recorded run,
-`grouped` over the space ssdprof, and each peer that is installed or pointed to (a checkout's root, or the file itself)
-over its own list. Every config's output is checked: five launches, four of them under load. The few fastest right ones
+`grouped` over the space ssdprof (or --space), and each peer that is installed or pointed to (a checkout's root, or the
+file itself) over its own list. Every config's output is checked: five launches, four of them under load. The few fastest right ones
 of each kernel are then timed in rounds of random order, and checked after each turn. The roofline is the time to move
 each tensor once at the copy bandwidth measured at the start.
 
-A problem is one that --problems names, or given by --preset, --seqlen and so on. Configs are compiled one by one: where
-`ssdprof sweep --space ssdprof` ran before on the same problem, ours are in Triton's cache.
+A problem is one that --problems names, or given by --preset, --seqlen and so on. Ours are compiled ahead, on all cores,
+into Triton's cache; a peer's one by one.
 
 Asked of our best, by problem (exit code 1 where one is missed): its share of the roofline, and how many times as fast
 it is as the best right config of `tile`.
@@ -30,11 +30,11 @@ import torch
 from peer_bench import REFERENCE, Bench, Candidate, Entry, Result, entries
 from peer_files import MODULES, PeerError, load, source_file
 from peer_kernels import config_name, prepared
-from sweeps import FAILED, PASSED, at_least, require_gpu, table, verdict
+from sweeps import FAILED, PASSED, at_least, compile_ahead, require_gpu, table, verdict
 
 from ssdprof.kernels.chunk_scan_spec import ChunkScan
 from ssdprof.kernels.config import config_id, parse_config
-from ssdprof.kernels.errors import ConfigError, ProblemError
+from ssdprof.kernels.errors import ConfigError, ProblemError, SpaceError
 from ssdprof.kernels.interface import Config
 from ssdprof.kernels.presets import DEFAULT_PRESET, problem_from
 from ssdprof.kernels.problem import ChunkScanProblem
@@ -76,19 +76,30 @@ CASES: Mapping[str, Case] = MappingProxyType(
 )
 
 
-def ours(bench: Bench) -> list[Candidate]:
+def listed(problem: ChunkScanProblem, own_space: str) -> list[Config]:
     """Every config of ours that the kernel takes on this problem, none of them twice."""
-    p = bench.problem
-    listed = [
-        *space("mamba", dstate=p.dstate).configs,
+    own = space(
+        own_space,
+        dstate=problem.dstate,
+        chunk_size=problem.chunk_size,
+        headdim=problem.headdim,
+        heads_per_group=problem.nheads // problem.ngroups,
+    )
+    configs = [
+        *space("mamba", dstate=problem.dstate).configs,
         *(parse_config(text) for text in SPLIT),
-        *space("ssdprof", dstate=p.dstate, chunk_size=p.chunk_size, headdim=p.headdim).configs,
+        *own.configs,
     ]
+    return list(dict.fromkeys(filter(None, (_resolved(config, problem) for config in configs))))
+
+
+def ours(bench: Bench, configs: Sequence[Config]) -> list[Candidate]:
+    """The candidates of these configs."""
     tensors = {**bench.inputs, bench.spec.output_name(): bench.out}
     found = []
-    for config in dict.fromkeys(filter(None, (_resolved(config, p) for config in listed))):
+    for config in configs:
         name = config_id(config).removeprefix(f"{config.variant}:")
-        found.append(Candidate(config.variant, name, bench.spec.launch(p, config).bind(tensors), bench.out))
+        found.append(Candidate(config.variant, name, bench.spec.launch(bench.problem, config).bind(tensors), bench.out))
     return found
 
 
@@ -130,9 +141,9 @@ def report(found: Sequence[Entry], case: Case) -> tuple[str, bool]:
     return "\n".join(text), all(met for met, _ in verdicts)
 
 
-def run(bench: Bench, peers: Mapping[str, ModuleType], rounds: int) -> list[Result]:
+def run(bench: Bench, configs: Sequence[Config], peers: Mapping[str, ModuleType], rounds: int) -> list[Result]:
     """Checks all candidates and times the best; says which peers and configs have no latency, and why."""
-    candidates = ours(bench)
+    candidates = ours(bench, configs)
     for name, module in peers.items():
         candidates += theirs(name, module, bench)
     results = bench.race([bench.check(one) for one in candidates], rounds)
@@ -173,6 +184,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--peer", type=peer, action="append", default=[], metavar="NAME=PATH", help="may be given again"
     )
+    parser.add_argument(
+        "--space", default="ssdprof", help="configs of ours beside mamba's and split's (default ssdprof)"
+    )
     parser.add_argument("--rounds", type=at_least(1), default=8, help="in which the best are timed (default 8)")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="the tables' rows, without what is asked")
     options = parser.parse_args(arguments)
@@ -194,11 +208,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{gpu.name}, driver {gpu.driver}, copies at {copy_gbps:.0f} GB/s", flush=True)
     paths = dict(options.peer)
     peers = {name: module for name in MODULES if (module := loaded(name, paths.get(name)))}
+    try:
+        configs = {name: listed(problem, options.space) for name, (problem, _) in problems.items()}
+    except SpaceError as error:
+        parser.error(f"--space: {error}")
+    spec = ChunkScan()
+    compile_ahead([spec.launch(problems[name][0], one) for name, ones in configs.items() for one in ones], gpu.arch)
     passed = []
     for name, (problem, case) in problems.items():
         roofline_ms = ChunkScan().work(problem).bytes_min / (1e6 * copy_gbps)
         print(f"\n{name}: {problem}, roofline {roofline_ms:.4f} ms", flush=True)
-        found = entries(name, run(Bench(problem, timer), peers, options.rounds), roofline_ms)
+        found = entries(name, run(Bench(problem, timer), configs[name], peers, options.rounds), roofline_ms)
         torch.cuda.empty_cache()
         text, met = report(found, case)
         print(text, flush=True)

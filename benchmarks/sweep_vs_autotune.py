@@ -103,12 +103,14 @@ def one_round(options: argparse.Namespace, folder: Path, gpu_env: Mapping[str, s
         command = [sys.executable, __file__, "--autotune-only", *choice]
         env = {**gpu_env, "TRITON_CACHE_DIR": str(folder / "autotune")}
         finished = run_process(command, env=env, timeout_s=options.timeout)
-        answer = json.loads(finished.stdout.splitlines()[-1])
-        return replace(Tuning(**answer), process_s=finished.wall_s)
+        tuned = replace(Tuning(**json.loads(finished.stdout.splitlines()[-1])), process_s=finished.wall_s)
+        print(f"autotune: {tuned.first_call_s:.2f} s, with its process {tuned.process_s:.2f} s", flush=True)
+        return tuned
 
     def sweep(name: str) -> tuple[float, Run]:
         env = {**gpu_env, "TRITON_CACHE_DIR": str(folder / "sweep")}
         done = swept(choice, folder / f"{name}.jsonl", env=env, timeout_s=options.timeout)
+        print(f"sweep, {name}: {done.wall_s:.2f} s", flush=True)
         return done.wall_s, done.run
 
     autotune_cold, (sweep_cold_s, _) = tuning(), sweep("cold")

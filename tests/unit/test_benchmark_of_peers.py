@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from ssdprof.kernels.chunk_scan_spec import ChunkScan
+from ssdprof.kernels.interface import Config, LaunchPlan
 from ssdprof.kernels.problem import ChunkScanProblem
 
 from .benchmark_runs import benchmark, give_gpu
@@ -34,7 +35,7 @@ def test_a_config_with_parameters_that_ours_lack_keeps_tritons_name() -> None:
 
 def test_all_of_ours_are_bound_once_and_those_that_the_problem_cannot_have_are_left_out() -> None:
     on = bench(problem=ChunkScanProblem(seqlen=128, nheads=2, ngroups=1))
-    found = peers.ours(on)
+    found = peers.ours(on, peers.listed(on.problem, "ssdprof"))
     kernels = [one.kernel for one in found]
     assert 11 == kernels.count("tile")
     assert len(peers.SPLIT) == kernels.count("split")
@@ -211,9 +212,10 @@ def test_each_problem_gets_a_table_and_the_same_rows_as_csv(
     give_gpu(peers, monkeypatch)
     monkeypatch.setattr(peers, "CudaTimer", lambda device, visible: MadeUpTimer())
     monkeypatch.setattr(peers, "CASES", {"one": peers.Case("--seqlen 40 --tp 8", speedup=1.5)})
-    monkeypatch.setattr(
-        peers, "ours", lambda on: [candidate(on, "tile", "m64", 2.0), candidate(on, "grouped", "m32", grouped_ms)]
-    )
+    both = ("tile", 2.0), ("grouped", grouped_ms)
+    monkeypatch.setattr(peers, "ours", lambda on, _: [candidate(on, kernel, "m64", ms) for kernel, ms in both])
+    compiled: list[LaunchPlan] = []
+    monkeypatch.setattr(peers, "compile_ahead", lambda plans, arch: compiled.extend(plans))
     monkeypatch.setattr(peers, "DEFAULT_CASE", "one")
     root = checkout(tmp_path, "mamba_ssm", MADE_UP_KERNEL + LIKE_MAMBA)
     rows = tmp_path / "rows.csv"
@@ -221,6 +223,7 @@ def test_each_problem_gets_a_table_and_the_same_rows_as_csv(
     assert code == peers.main(["--peer", f"mamba_ssm={root}", "--csv", str(rows), "--rounds", "1"])
 
     said = capsys.readouterr().out
+    assert {"chunk_scan_kernel", "grouped_chunk_scan_kernel"} == {plan.function for plan in compiled}
     assert "copies at 1000 GB/s" in said
     assert "without vllm: not installed" in said
     assert "mamba_ssm m64n32k32w8s2: wrong: relative error 1.0" in said
@@ -234,3 +237,17 @@ def test_each_problem_gets_a_table_and_the_same_rows_as_csv(
     problem = ChunkScanProblem(seqlen=40, nheads=16, ngroups=1)
     roofline_ms = ChunkScan().work(problem).bytes_min / 1e9
     assert pytest.approx(roofline_ms / 2.0) == float(written[0]["roofline_share"])
+
+
+def test_launches_are_compiled_ahead_and_one_that_fails_keeps_no_other_from_it(tmp_path: Path) -> None:
+    sweeps = benchmark("sweeps")
+    spec, problem = ChunkScan(), ChunkScanProblem(seqlen=64, nheads=2, ngroups=1, headdim=16, dstate=16, chunk_size=16)
+    plans = [
+        spec.launch(problem, spec.resolve(Config(16, 16, 16, 16, num_warps=warps, num_stages=1), problem))
+        for warps in (1, 3, 2)  # three warps are none that Triton takes
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+        sweeps.compile_ahead(plans, "sm_90", jobs=2)
+
+    assert 2 == len(list(tmp_path.glob("*/chunk_scan_kernel.cubin")))
