@@ -4,9 +4,9 @@
 
 In one process, on the same inputs: `tile` over the list of mamba, `split` over its best configs of the recorded run,
 `grouped` over the space ssdprof (or --space), and each peer that is installed or pointed to (a checkout's root, or the
-file itself) over its own list. Every config's output is checked: five launches, four of them under load. The few fastest right ones
-of each kernel are then timed in rounds of random order, and checked after each turn. The roofline is the time to move
-each tensor once at the copy bandwidth measured at the start.
+file itself) over its own list. Every config's output is checked: five launches, four of them under load. The few
+fastest right ones of each kernel are then timed in rounds of random order, and checked after each turn. The roofline is
+the time to move each tensor once at the copy bandwidth measured at the start.
 
 A problem is one that --problems names, or given by --preset, --seqlen and so on. Ours are compiled ahead, on all cores,
 into Triton's cache; a peer's one by one.

@@ -25,15 +25,15 @@ from ssdprof.kernels.errors import UsageError
 if TYPE_CHECKING:
     from ssdprof.kernels.interface import Config, KernelSpec
     from ssdprof.kernels.problem import ChunkScanProblem
+    from ssdprof.profiling.fork_server import ForkServer
     from ssdprof.profiling.model import Run, TimedBy
     from ssdprof.profiling.request import SweepRequest
-    from ssdprof.profiling.servers import Servers
     from ssdprof.profiling.store import Resumed
 
 VARIANTS = ("tile", "split", "both")
 DEFAULT_BUDGET_S = 10.0  # said in the help; ssdprof.profiling.request has it
 TIMINGS: dict[str, TimedBy | None] = {"auto": None, "events": "events", "graph": "graph"}
-SPACE_HELP = "mamba, tensorrt-llm-pr, vllm, wide, all, ssdprof, or a JSON or YAML file."
+SPACE_HELP = "compare, mamba, tensorrt-llm-pr, vllm, wide, ssdprof, all, or a JSON or YAML file."
 
 
 _configs = partial(option, "Configs", default=True)
@@ -45,7 +45,7 @@ _results = partial(option, "Results")
 class SpaceOptions:
     """Which configs to sweep."""
 
-    space: Annotated[str, _configs("--space", help=SPACE_HELP)] = "tensorrt-llm-pr"
+    space: Annotated[str, _configs("--space", help=SPACE_HELP)] = "compare"
     variant: Annotated[
         str | None, _configs("--variant", help="tile, split or both.", default="as the space has it")
     ] = None
@@ -60,8 +60,14 @@ class SpaceOptions:
 
         if self.variant is not None and self.variant not in VARIANTS:
             raise UsageError(f"unknown variant {self.variant!r}: one of {', '.join(VARIANTS)}")
-        sizes = {"dstate": problem.dstate, "chunk_size": problem.chunk_size, "headdim": problem.headdim}
-        return space(self.space, variant=self.variant, **sizes).configs
+        return space(
+            self.space,
+            variant=self.variant,
+            dstate=problem.dstate,
+            chunk_size=problem.chunk_size,
+            headdim=problem.headdim,
+            heads_per_group=problem.nheads // problem.ngroups,
+        ).configs
 
     def baseline_config(self, spec: KernelSpec, problem: Any) -> Config:
         """The baseline that the user named, else the kernel's own. Raises ConfigError or RunError."""
@@ -157,24 +163,25 @@ def sweep(
 
     Prints the ranked configs, below them the wrong and the failed ones with why, and a verdict in words.
     """
-    from ssdprof.cli.console import ProgressBar, note
-    from ssdprof.cli.keeper import Keeper
-    from ssdprof.profiling.preflight import preflight
-    from ssdprof.profiling.servers import Servers
-    from ssdprof.profiling.sweep import sweep as run_sweep
+    from ssdprof.profiling.servers import start_server
 
-    results.check()
-    with Servers() as servers:
-        request = sweep_request(problem, space, target, timing, servers)
+    with start_server() as server:  # which imports all that takes long, while this process imports the rest
+        from ssdprof.cli.console import ProgressBar, note
+        from ssdprof.cli.keeper import Keeper
+        from ssdprof.profiling.preflight import preflight
+        from ssdprof.profiling.sweep import sweep as run_sweep
+
+        results.check()
+        request = sweep_request(problem, space, target, timing, server)
         resumed = results.resumed(request, quiet=quiet)
         state = resumed.state if resumed else None
         if not quiet:
             note(preflight(request, state).line)
         keeper = Keeper(results.run_file, resumed=resumed, quiet=quiet)
         with ProgressBar(quiet=quiet) as progress:
-            run = run_sweep(request, progress, keeper, state, servers)
-    show(run, results, json=json, quiet=quiet)
-    keeper.tell(run)
+            run = run_sweep(request, progress, keeper, state, server)
+        show(run, results, json=json, quiet=quiet)
+        keeper.tell(run)
     return exit_code(run)
 
 
@@ -183,21 +190,22 @@ def sweep_request(
     space: SpaceOptions,
     target: TargetOptions,
     timing: TimingOptions,
-    servers: Servers,
+    server: ForkServer,
 ) -> SweepRequest:
     """The sweep that the options ask for. Raises UsageError of one kind or another where they ask the impossible.
 
-    Of the servers the measuring one is started as soon as there is a GPU for it.
+    As soon as there is a GPU to measure on, the server is told.
     """
     from ssdprof.kernels.chunk_scan_spec import ChunkScan
     from ssdprof.profiling.device import check_memory
     from ssdprof.profiling.request import SweepRequest
+    from ssdprof.profiling.servers import expect_measuring
 
     spec, problem = ChunkScan(), problem_options.build()
     jobs, budget_s, timed_by = target.checked_jobs(), timing.checked_budget_s(), timing.timed_by()
     arch, gpu = target.choose()
     if gpu is not None:
-        servers.start_measuring()
+        expect_measuring(server)
     configs, baseline = space.configs(problem), space.baseline_config(spec, problem)
     spec.resolve(baseline, problem)
     if gpu is not None:

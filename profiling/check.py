@@ -16,7 +16,7 @@ from ssdprof.profiling.model import FORBIDDEN_WRITES, Check, Finding, Status
 if TYPE_CHECKING:
     import torch
 
-PIECE_ELEMENTS = 1 << 24
+PIECE_ELEMENTS = 1 << 25
 ROW_NORM_FLOOR = 0.1
 """Rows whose norm is below this share of the root mean square row norm are judged against that instead: in a row whose
 terms all but cancel, as C·B·dt and D can, the operands' rounding is large relative to the row itself."""
@@ -36,14 +36,13 @@ class Errors:
 class RowPiece:
     """Some adjacent rows of an output less those of its reference.
 
-    `difference` (rows, row length); the others, float64, have one value per row: the norms of the difference and of the
-    reference, `scale`, which is the reference's norm with its floor, and `row_error` = error / scale, infinite where it
-    would not be a number.
+    `difference` (rows, row length), float32; the others, float64, have one value per row: the norm of the difference,
+    `scale`, which is the reference's norm with its floor, and `row_error` = error / scale, infinite where it would not
+    be a number.
     """
 
     difference: torch.Tensor
     error: torch.Tensor
-    norm: torch.Tensor
     scale: torch.Tensor
     row_error: torch.Tensor
 
@@ -53,7 +52,7 @@ def row_norm_rms(reference: torch.Tensor) -> float:
     import torch
 
     rows = reference.flatten(0, -2)
-    total = torch.stack([piece.double().square().sum() for piece in pieces(rows)]).sum()
+    total = torch.stack([_row_norms(piece).square().sum() for piece in pieces(rows)]).sum()
     return math.sqrt(float(total) / max(1, rows.shape[0]))
 
 
@@ -67,13 +66,10 @@ def row_pieces(out: torch.Tensor, reference: torch.Tensor, norm_rms: float) -> I
     floor = max(ROW_NORM_FLOOR * norm_rms, 1e-30)
     out_rows, ref_rows = out.flatten(0, -2), reference.flatten(0, -2)
     for out_piece, ref_piece in zip(pieces(out_rows), pieces(ref_rows), strict=True):
-        ref = ref_piece.float()
-        difference = out_piece - ref
-        error = torch.linalg.vector_norm(difference, dim=-1).double()
-        norm = torch.linalg.vector_norm(ref, dim=-1).double()
-        scale = norm.clamp(min=floor)
-        row_error = error / scale
-        yield RowPiece(difference, error, norm, scale, torch.where(torch.isfinite(row_error), row_error, math.inf))
+        difference = out_piece - ref_piece.float()
+        error = _row_norms(difference)
+        scale = _row_norms(ref_piece).clamp_(min=floor)
+        yield RowPiece(difference, error, scale, torch.nan_to_num_(error / scale, nan=math.inf, posinf=math.inf))
 
 
 def output_errors(out: torch.Tensor, reference: torch.Tensor, tolerances: Tolerances, norm_rms: float) -> Errors:
@@ -88,21 +84,20 @@ def output_errors(out: torch.Tensor, reference: torch.Tensor, tolerances: Tolera
         torch.stack(
             [
                 piece.error.square().sum(),
-                piece.norm.square().sum(),
                 piece.row_error.max(),
                 (piece.row_error > tolerances.row_error).sum().double(),
             ]
         )
         for piece in row_pieces(out, reference, norm_rms)
     ]
-    squared_errors, squared_norms, worst_errors, bad_rows = zip(*torch.stack(per_piece).tolist(), strict=True)
-    worst, squared_norm = max(worst_errors), sum(squared_norms)
-    relative = math.sqrt(sum(squared_errors) / (squared_norm or 1.0))
+    squared_errors, worst_errors, bad_rows = zip(*torch.stack(per_piece).tolist(), strict=True)
+    rows, worst = math.prod(out.shape[:-1]), max(worst_errors)
+    relative = math.sqrt(sum(squared_errors) / (rows * norm_rms**2 or 1.0))
     return Errors(
         relative_error=relative if math.isfinite(relative) else math.nan,
         worst_row_error=worst if math.isfinite(worst) else math.nan,
         bad_rows=round(sum(bad_rows)),
-        rows=math.prod(out.shape[:-1]),
+        rows=rows,
     )
 
 
@@ -190,6 +185,14 @@ def _how_far(check: Check, tolerances: Tolerances) -> str:
 def figure(value: float) -> str:
     """An error with two significant digits."""
     return "NaN" if math.isnan(value) else f"{value:#.2g}".removesuffix(".")
+
+
+def _row_norms(rows: torch.Tensor) -> torch.Tensor:
+    """The 2-norm of each row, float64, summed in float32: no copy of the rows is made where they are float32."""
+    import torch
+
+    norms: torch.Tensor = torch.linalg.vector_norm(rows.float(), dim=-1).double()
+    return norms
 
 
 def pieces(rows: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -18,11 +18,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, NoReturn
 
 _PR_SET_PDEATHSIG = 1
 _MESSAGE_BYTES = 1 << 20
@@ -55,7 +57,8 @@ class ForkServer:
     def preload(self, function: str, *args: Any) -> None:
         """Lets the server run `module:function` with its arguments; forks asked for later have what it loaded.
 
-        Does not wait. What it raises is left to the worker that needs it.
+        Does not wait. What it raises is left to the worker that needs it. Threads that it starts have ended before the
+        next fork, but for daemons.
         """
         self._send(("preload", function, args))
 
@@ -78,6 +81,12 @@ class ForkServer:
         """Ends the child and what it started; with a grace it gets SIGTERM and that time first. How it ended."""
         return self._ask(("kill", token, grace_s))
 
+    def drop(self, token: int) -> None:
+        """As `kill` without a grace, but does not wait for the end."""
+        if self._process is not None:
+            with contextlib.suppress(OSError):  # a server that is gone has taken its children along
+                self._socket.send(pickle.dumps(("drop", token)))
+
     def hang_up(self) -> None:
         """Lets the server end all children and itself, and does not wait for that; `close` does."""
         if self._process is not None:
@@ -93,6 +102,16 @@ class ForkServer:
             self._process = None
             self._has_forked = False
 
+    def __enter__(self) -> ForkServer:
+        """To be closed at the end."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes it."""
+        self.close()
+
     def _start(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._process = subprocess.Popen(
@@ -107,7 +126,7 @@ class ForkServer:
         theirs.close()
 
     def _send(self, message: tuple[Any, ...], *fds: int) -> None:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None or self._socket.fileno() < 0 or self._process.poll() is not None:
             self.close()
             self._start()
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a dead server is seen when it is asked
@@ -124,8 +143,8 @@ class ForkServer:
         return pickle.loads(answer) if answer else None  # noqa: S301  # from our child
 
 
-def serve_forks(fd: int) -> None:
-    """The server's side: does what it is asked until the parent closes the connection or dies."""
+def serve_forks(fd: int) -> NoReturn:
+    """The server's side: does what it is asked until the parent closes the connection or dies. Does not return."""
     die_with_parent()
     control = socket.socket(fileno=fd)
     children = _Children()
@@ -138,10 +157,20 @@ def serve_forks(fd: int) -> None:
             with contextlib.suppress(Exception):  # the worker that needs it will say
                 function_named(values[0])(*values[1])
         elif kind == "fork":
+            _join_threads()
             children.fork(control, fds, *values)
+        elif kind == "drop":
+            children.kill(values[0], grace_s=0.0)
         else:
             control.send(pickle.dumps(getattr(children, kind)(*values)))
     children.end()
+    os._exit(0)  # what torch does at the end of a program takes half a second
+
+
+def _join_threads() -> None:
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
 
 
 class _Children:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch.nn.functional import pad
 
 from ssdprof.profiling.check import bit_words
 from ssdprof.profiling.model import Finding
@@ -15,9 +14,8 @@ ALIGNMENT_BYTES = 256
 """What CUDA aligns an allocation to: an output behind a guard keeps it, and compiles as one without does."""
 PATTERN = 0xA5
 """Byte that fills the guards: no float of such bytes is one that kernels write on purpose, as 0 and NaN are."""
-_LANES = 1 << 16
-_ROWS_AT_ONCE = 1 << 6
-"""Rows of _LANES words that are multiplied at a time: 32 MiB of products, which the L2 of an H100 holds."""
+_LANES = (1 << 14) - 1
+"""Words of a row; odd, so that what repeats with a power of two does not stay in its column."""
 
 
 class GuardedOutput:
@@ -60,43 +58,31 @@ class GuardedOutput:
 
 
 class Fingerprints:
-    """Tells which of some tensors have changed since, by a 64-bit fingerprint of the bits of each.
+    """Tells which of some tensors have changed since, by sums of the bits of each.
 
-    The fingerprint is Σ row[i] · lane[j] · word[i, j] mod 2^64 over the tensor as rows of 32-bit words, with odd random
-    factors. A change within one aligned word, so of any one element of at most four bytes, always changes it: an odd
-    factor times a difference below 2^32 is not 0 mod 2^64. Any other change, of elements that change places too, goes
-    unseen with a probability of about 2^-31. Words are 32 bits wide for that: were they 64, a difference in the highest
-    bit alone, as where two signs change, would cancel the same in every second word.
+    A tensor is taken as rows of _LANES 64-bit words. What is kept is the sum of every row and of every column, mod
+    2^64, and the words and bytes after the last whole row as they are. So a change is always seen where some row or
+    some column has exactly one changed word, any change of one element of up to 8 bytes among them. Any other is seen
+    too, but where its sums vanish in all rows and all columns at once: where, say, two words at opposite corners of a
+    rectangle grow by what those at the other two lose, or four words at its corners all change their highest bit.
     """
 
     def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Of one tensor at least, of any dtype, all on one device."""
-        self._tensors = dict(tensors)
-        rows = max(tensor.nbytes for tensor in tensors.values()) // (4 * _LANES) + 2  # the last two may be part empty
-        generator = torch.Generator().manual_seed(0)
-        factors = torch.empty(_LANES + rows, dtype=torch.int64).random_(generator=generator) | 1
-        self._lanes, self._rows = factors.to(next(iter(tensors.values())).device).split([_LANES, rows])
-        self._known = self._now()
+        self._known = {name: (tensor, _sums(tensor)) for name, tensor in tensors.items()}
 
     def changed(self) -> tuple[str, ...]:
         """The names of the tensors whose bits are not what they were at the beginning, in the order given."""
-        same = (self._now() == self._known).tolist()
-        return tuple(name for name, is_same in zip(self._tensors, same, strict=True) if not is_same)
+        differ = torch.stack([(_sums(tensor) != known).any() for tensor, known in self._known.values()]).tolist()
+        return tuple(name for name, is_other in zip(self._known, differ, strict=True) if is_other)
 
-    def _now(self) -> torch.Tensor:
-        return torch.stack([self._fingerprint(tensor) for tensor in self._tensors.values()])
 
-    def _fingerprint(self, tensor: torch.Tensor) -> torch.Tensor:
-        words, rest_bytes = bit_words(tensor, torch.int32)
-        full = len(words) // _LANES * _LANES
-        rest = torch.cat([words[full:], rest_bytes.to(torch.int32)])
-        parts = [
-            *words[:full].view(-1, _LANES).split(_ROWS_AT_ONCE),
-            pad(rest, (0, -len(rest) % _LANES)).view(-1, _LANES),
-        ]
-        sums = torch.cat([(part * self._lanes).sum(dim=1) for part in parts])
-        fingerprint: torch.Tensor = (sums * self._rows[: len(sums)]).sum()
-        return fingerprint
+def _sums(tensor: torch.Tensor) -> torch.Tensor:
+    """The sums of its bits as `Fingerprints` keeps them, int64: torch sums 64-bit integers without a copy of them."""
+    words, rest_bytes = bit_words(tensor, torch.int64)
+    whole = len(words) // _LANES * _LANES
+    rows = words[:whole].view(-1, _LANES)
+    return torch.cat([rows.sum(dim=0), rows.sum(dim=1), words[whole:], rest_bytes.to(torch.int64)])
 
 
 def _elements(count: int) -> str:

@@ -129,13 +129,11 @@ def _survey(out: torch.Tensor, reference: torch.Tensor, tolerances: Tolerances, 
     for piece in row_pieces(out, reference, norm_rms):
         worst, row = piece.row_error.max(dim=0)
         others = torch.where(piece.row_error > tolerances.row_error, 0.0, piece.error)
-        per_piece.append(
-            torch.stack([worst, first_row + row.double(), others.square().sum(), piece.norm.square().sum()])
-        )
+        per_piece.append(torch.stack([worst, first_row + row.double(), others.square().sum()]))
         first_row += len(piece.row_error)
-    worsts, rows, squared_others, squared_norms = zip(*torch.stack(per_piece).tolist(), strict=True)
+    worsts, rows, squared_others = zip(*torch.stack(per_piece).tolist(), strict=True)
     i_piece = worsts.index(max(worsts))
-    beyond = sum(squared_others) > tolerances.relative_error**2 * sum(squared_norms)
+    beyond = sum(squared_others) > first_row * (tolerances.relative_error * norm_rms) ** 2
     return _Survey(
         worst=worsts[i_piece],
         worst_row=round(rows[i_piece]),
@@ -158,10 +156,10 @@ def _beyond(out: torch.Tensor, reference: torch.Tensor, norm_rms: float, limit: 
     rows, columns = [], []
     for piece in row_pieces(out, reference, norm_rms):
         is_wrong = piece.row_error > limit
-        element_limit = (BELOW * limit * piece.scale / math.sqrt(out.shape[-1])).to(piece.difference.dtype)
-        is_within = piece.difference.abs() <= element_limit[:, None]
+        element_limit = torch.where(is_wrong, BELOW * limit * piece.scale / math.sqrt(out.shape[-1]), math.inf)
+        is_within = piece.difference.abs_() <= element_limit.float()[:, None]
         rows.append(is_wrong)
-        columns.append((~is_within & is_wrong[:, None]).any(dim=0))
+        columns.append(~is_within.all(dim=0))
     return _wrong(rows, columns, out)
 
 

@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import threading
+import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from ssdprof.kernels.interface import Config, KernelSpec, LaunchPlan
-from ssdprof.profiling import compiler
 from ssdprof.profiling.check import Errors, judge, merge, output_errors, row_norm_rms, same_bits, within
 from ssdprof.profiling.driver import cuda_driver, driver_attributes, driver_blocks_per_sm
 from ssdprof.profiling.guard import Fingerprints, GuardedOutput
@@ -27,7 +26,9 @@ from ssdprof.profiling.rounds import turn_samples
 from ssdprof.profiling.timer import CudaTimer, Launch, Timer, timer_for
 
 LAUNCHES_PER_SEED = 5
-"""Launches on each set of inputs whose bits are compared, the first alone and the others under load."""
+"""Launches on each set of inputs whose bits are compared."""
+UNDER_LOAD = (2, 3)
+"""Which of them run beside other work, counted from 1; the others run alone."""
 LAUNCHES_IF_WRONG = 3
 """Launches of a config whose first output was wrong: enough to tell wrong from unstable."""
 OTHER_BITS = "a launch that was timed gave other bits than those that were checked: a race or a miscompilation"
@@ -90,7 +91,7 @@ class _Session:
         return compiled
 
     def check(self, plan: LaunchPlan, config: Config) -> tuple[Check, float]:
-        """The output of several launches on each set of inputs, and how long one takes, in ms."""
+        """The output of several launches on each set of inputs, and how long one takes, in ms; no look for damage."""
         found: list[Errors] = []
         findings: list[Finding] = []
         repeatable, launches, seeds, once_ms = True, 0, 0, math.inf
@@ -102,8 +103,8 @@ class _Session:
             found.append(self.errors(inputs))
             right = within(found[-1], self.tolerances)
             once_ms = min(once_ms, self.timer.once_ms(launch))
-            for _ in range((LAUNCHES_PER_SEED if right else LAUNCHES_IF_WRONG) - 1):
-                with self.timer.under_load(once_ms):
+            for number in range(2, 1 + (LAUNCHES_PER_SEED if right else LAUNCHES_IF_WRONG)):
+                with self.timer.under_load(once_ms) if number in UNDER_LOAD else nullcontext():
                     self.launch(launch)
                 launches += 1
                 if not same_bits(self.out.tensor, self.first):
@@ -114,7 +115,7 @@ class _Session:
                 findings = self.locate(config, inputs)
             if not right or not repeatable:
                 break
-        return merge(found, repeatable, launches, seeds, (*self.damage(), *findings)), once_ms
+        return merge(found, repeatable, launches, seeds, findings), once_ms
 
     def damage(self) -> list[Finding]:
         """What was written where nothing may be, which is made good before the next config."""
@@ -147,11 +148,6 @@ class _Session:
 _session: _Session | None = None
 
 
-def warm_up() -> None:
-    """Nothing but this module's imports and Triton's: for a process that others are forked from."""
-    importlib.import_module("triton")
-
-
 def prepare(spec: KernelSpec, problem: Any, device: str, seed: int, visible: str | None = None) -> Prepared:
     """Makes inputs and references on `device` (cuda:0, cpu, or `module:class` of a timer), measures its bandwidth.
 
@@ -159,29 +155,28 @@ def prepare(spec: KernelSpec, problem: Any, device: str, seed: int, visible: str
     """
     global _session
     _session = None
-    if device.startswith("cuda"):  # the first launch needs what takes a second to hash; hashing lets other threads run
-        threading.Thread(target=compiler.warm_up, daemon=True).start()
     timer = timer_for(device, visible)
     copy_gbps = timer.copy_gbps() if isinstance(timer, CudaTimer) else None
     _session = _Session(spec, problem, timer, seed)
     if not timer.on_gpu:
-        return Prepared(torch.__version__, None, None, None, None)
+        return Prepared(None, None, None, None, pid=os.getpid())
     properties = torch.cuda.get_device_properties(device)
     limits = limits_for(f"{properties.major}.{properties.minor}")
     return Prepared(
-        torch=torch.__version__,
         num_sms=properties.multi_processor_count,
         l2_bytes=properties.L2_cache_size,
         memory_bytes=properties.total_memory,
         copy_gbps=copy_gbps,
         limits_differ=differences(limits, driver_attributes(cuda_driver())),
+        pid=os.getpid(),
     )
 
 
 def measure(plan: LaunchPlan, config: Config, name: str, timed_by: TimedBy | None = None) -> Measurement:
     """Checks the launch's output several times on each set of inputs and, where it is stable, times it.
 
-    Raises what the launch raises. `name` is the config's id.
+    Damage is looked for once, after all launches: what is launched next would be taken to have done it. Then the batch
+    is not kept. Raises what the launch raises. `name` is the config's id.
     """
     session = _prepared()
     inputs = session.inputs[-1]
@@ -190,11 +185,11 @@ def measure(plan: LaunchPlan, config: Config, name: str, timed_by: TimedBy | Non
     check, once_ms = session.check(plan, config)
     status, _ = judge(check, session.tolerances)
     batch = None
-    if status in ("ok", "wrong") and check.harmless:
+    if status in ("ok", "wrong"):
         batch = session.time(launch, name, session.first_look(once_ms), once_ms, timed_by)
-        if damage := session.damage():  # else what is launched next would be taken to have done it
-            check, batch = replace(check, findings=(*damage, *check.findings)), None
-    if status == "ok":
+    if damage := session.damage():
+        check, batch = replace(check, findings=(*damage, *check.findings)), None
+    elif status == "ok":
         if not same_bits(session.out.tensor, session.first):
             check = merge([session.errors(inputs)], False, check.launches + 1, check.seeds, check.findings)
         session.confirm(name)

@@ -157,15 +157,16 @@ class Timing:
 class Prepared:
     """A device ready to measure: what torch says of it, and its measured copy bandwidth (bytes read and written).
 
-    `limits_differ`: where the driver's attributes are not those of limits.json, a line each.
+    `limits_differ`: where the driver's attributes are not those of limits.json, a line each. `pid`: of the process that
+    measures.
     """
 
-    torch: str
     num_sms: int | None
     l2_bytes: int | None
     memory_bytes: int | None
     copy_gbps: float | None
     limits_differ: tuple[str, ...] = ()
+    pid: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ TARGET_INTERVAL_SHARE = 0.01
 CLEARLY_SLOWER = 1.05
 """Right configs beyond this factor of the best keep their first few samples, but for the fastest MIN_FINALISTS."""
 MIN_FINALISTS, MAX_FINALISTS = 12, 24
-MIN_ROUNDS = 6
+MIN_ROUNDS = 4
 TURN_MS = 12.0
 TURN_SAMPLES = (4, 40)
 

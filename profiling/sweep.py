@@ -15,13 +15,14 @@ from ssdprof.kernels.config import config_id
 from ssdprof.kernels.errors import ConfigError
 from ssdprof.kernels.interface import Config, LaunchPlan
 from ssdprof.profiling.check import judge
+from ssdprof.profiling.fork_server import ForkServer
 from ssdprof.profiling.header import run_header, with_others, with_prepared
 from ssdprof.profiling.limits import limits_for
-from ssdprof.profiling.model import Compiled, Measurement, Prepared, Row, Run, Status
+from ssdprof.profiling.model import Compiled, Measurement, Prepared, Row, Run, RunHeader, Status
 from ssdprof.profiling.occupancy import LaunchError, occupancy
 from ssdprof.profiling.refine import refine
 from ssdprof.profiling.request import Event, Phase, SweepRequest
-from ssdprof.profiling.servers import WORKER_ENV, Servers
+from ssdprof.profiling.servers import WORKER_ENV, expect_measuring, start_server
 from ssdprof.profiling.state import Record, RunState
 from ssdprof.profiling.telemetry import other_processes
 from ssdprof.profiling.worker import Failure, Worker, wait_any
@@ -41,15 +42,15 @@ def sweep(
     on_event: Callable[[Event], None],
     on_record: Callable[[Record], None],
     state: RunState | None = None,
-    servers: Servers | None = None,
+    server: ForkServer | None = None,
 ) -> Run:
     """Runs the sweep. `on_event` hears where it stands; `on_record` gets each result as it comes, header first.
 
-    `state` is that of an earlier sweep of the same request to go on with: what it has is not measured again. `servers`
-    may have been started before; they are closed at the end.
+    `state` is that of an earlier sweep of the same request to go on with: what it has is not measured again. `server`
+    is one that was started before; it is hung up as soon as nothing is left to do, and for the caller to close.
     Ctrl-C returns the run so far with `header.interrupted`. Raises what `on_event` or `on_record` raise.
     """
-    return Sweep(request, on_event, on_record, state, servers=servers).run()
+    return Sweep(request, on_event, on_record, state, server=server).run()
 
 
 class Sweep:
@@ -62,7 +63,7 @@ class Sweep:
         on_record: Callable[[Record], None],
         state: RunState | None = None,
         device: str = "cuda:0",
-        servers: Servers | None = None,
+        server: ForkServer | None = None,
     ) -> None:
         self.request, self.on_event, self.on_record, self.device = request, on_event, on_record, device
         self.limits = limits_for(request.arch)
@@ -74,17 +75,19 @@ class Sweep:
         self.measurer: Worker | None = None
         self.ready = False
         self.prepare_failure = ""
+        self.measuring_pids: set[int] = set()
         self.compiled = self.measured = 0
         self.phase_start_s = time.monotonic()
         was_interrupted = state is not None and state.header.interrupted
         self.state = state or RunState(run_header(request))
         self._add_rows()
         self.unfinished = state is None or was_interrupted or bool(self.to_compile)
-        self.servers = servers or Servers()  # not before what may raise: nobody would end them
-        self.compilers = [Worker(WORKER_ENV, self.servers.compiling) for _ in range(self._jobs())]
+        self.owns_server = server is None
+        self.server = server or start_server()  # not before what may raise: nobody would end it
+        self.compilers = [Worker(WORKER_ENV, self.server) for _ in range(self._jobs())]
         if request.gpu:
-            env = {**WORKER_ENV, "CUDA_VISIBLE_DEVICES": request.gpu.visible}
-            self.measurer = Worker(env, self.servers.start_measuring())
+            expect_measuring(self.server)
+            self.measurer = Worker({**WORKER_ENV, "CUDA_VISIBLE_DEVICES": request.gpu.visible}, self.server)
         self.workers = [*self.compilers, *([self.measurer] if self.measurer else [])]
 
     def run(self) -> Run:
@@ -97,16 +100,13 @@ class Sweep:
         except KeyboardInterrupt:
             interrupted = True
         finally:
-            for worker in self.workers:
-                if worker.task is not None:  # what hangs gets no time to end by itself
-                    worker.kill()
-            self.servers.close()
+            self._end_workers()
         for row in list(self.state.rows.values()):
             if row.status == "not-run" and row.status_reason != (reason := self._why_not_run(row)):
                 self.record(replace(row, status_reason=reason))
         header = replace(self.state.header, interrupted=interrupted)
         if self.request.gpu and self.device.startswith("cuda"):
-            header = with_others(header, other_processes(self.request.gpu.visible, unseen=False))
+            header = self._with_others(header, self.request.gpu.visible)
         self.record(header)
         return self.state.run()
 
@@ -130,6 +130,7 @@ class Sweep:
             self.prepare_failure = outcome.line
             return
         self.ready = True
+        self.measuring_pids |= {outcome.pid} if outcome.pid else set()
         if self.state.header.device.copy_gbps is None:  # a worker that was replaced says the same
             self.record(with_prepared(self.state.header, outcome))
 
@@ -148,6 +149,27 @@ class Sweep:
         timed = [row for row in right if row.timing]
         best = min(timed, key=lambda row: row.timing.latency_ms if row.timing else 0.0, default=None)
         self.on_event(Event(phase, done, total, self.compiled, name, best, eta_s))
+
+    def _end_workers(self) -> None:
+        """Lets all processes end; they are waited for where nobody else does."""
+        for worker in self.workers:
+            if worker.task is not None:  # what hangs gets no time to end by itself
+                worker.drop()
+        self.server.hang_up()
+        if self.owns_server:
+            self.server.close()
+
+    def _with_others(self, header: RunHeader, visible: str) -> RunHeader:
+        """The header with other processes on the GPU.
+
+        The one that measured may still be listed, under a number that is not its own here where this is a container:
+        what is new is looked for again when it has ended.
+        """
+        found = with_others(header, other_processes(visible, self.measuring_pids, unseen=False))
+        if found == header:
+            return header
+        self.server.close()
+        return with_others(header, other_processes(visible, unseen=False))
 
     def _add_rows(self) -> None:
         """A row for each config, to be compiled where the kernel takes it and nothing final is known of it."""
@@ -201,8 +223,7 @@ class Sweep:
             self._tell()
 
     def _hand_out(self) -> bool:
-        """Gives every idle worker its next task; whether any worker is busy."""
-        self._hand_out_compiling()
+        """Gives every idle worker its next task, the one that all wait for first; whether any worker is busy."""
         if self.measurer and self.measurer.task is None and not self.prepare_failure:
             if not self.ready and (self.to_measure or self.to_compile or self._compiling()):
                 self.submit_prepare()
@@ -210,6 +231,7 @@ class Sweep:
                 name = self.to_measure.popleft()
                 arguments = (self.plans[name], self.configs[name], name, self.request.timed_by)
                 self.measurer.submit(name, _MEASURE, *arguments, timeout_s=self.request.timeout_s)
+        self._hand_out_compiling()
         return any(worker.task is not None for worker in self.workers)
 
     def _hand_out_compiling(self) -> None:

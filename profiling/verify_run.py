@@ -22,7 +22,7 @@ from ssdprof.profiling.limits import DRIVER_ATTRIBUTES, differences, limits_for
 from ssdprof.profiling.model import Compiled, Loaded
 from ssdprof.profiling.ncu import NcuError, Profile, Runner, profile, run_program
 from ssdprof.profiling.occupancy import occupancy
-from ssdprof.profiling.servers import WORKER_ENV, Servers
+from ssdprof.profiling.servers import WORKER_ENV, start_server
 from ssdprof.profiling.verify import (
     Comparison,
     Ours,
@@ -140,9 +140,8 @@ def _compile(request: VerifyRequest, plans: Mapping[str, LaunchPlan], on_step: O
     """Each plan's Compiled, or why there is none."""
     waiting = list(plans)
     done: dict[str, Any] = {}
-    servers = Servers()
-    workers = [Worker(WORKER_ENV, servers.compiling) for _ in range(min(request.jobs, len(plans)))]
-    try:
+    with start_server() as server:
+        workers = [Worker(WORKER_ENV, server) for _ in range(min(request.jobs, len(plans)))]
         while waiting or any(worker.task is not None for worker in workers):
             on_step("compiling", len(done), len(plans))
             for worker in workers:
@@ -153,8 +152,6 @@ def _compile(request: VerifyRequest, plans: Mapping[str, LaunchPlan], on_step: O
             for worker in wait_any(workers, _TICK_S):
                 task = worker.task
                 done[task] = worker.outcome()
-    finally:
-        servers.close()
     return {name: done[name] for name in plans}
 
 

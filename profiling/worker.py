@@ -88,12 +88,15 @@ class Worker:
         if self._started:
             # One that waits for a task gets SIGTERM first, so that a coverage tool can save what it saw.
             self._server.kill(self._token, grace_s=_EXIT_S if self.task is None else 0.0)
-            self._connection.close()
-            self._stderr.close()
-            self._started = False
-            self.task = None
+            self._forget()
         if self._owns_server:
             self._server.close()
+
+    def drop(self) -> None:
+        """As `kill`, but does not wait for the end, and leaves a server of its own as it is."""
+        if self._started:
+            self._server.drop(self._token)
+            self._forget()
 
     def outcome(self) -> Any:
         """The result of the running task, or a Failure, once `wait_any` has named this worker."""
@@ -123,6 +126,12 @@ class Worker:
         theirs.close()
         self._connection = Connection(ours.detach())
         self._started = True
+
+    def _forget(self) -> None:
+        self._connection.close()
+        self._stderr.close()
+        self._started = False
+        self.task = None
 
     def _last_words(self) -> str:
         """How the process ended and the last thing it printed."""

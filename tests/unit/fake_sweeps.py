@@ -11,9 +11,9 @@ import pytest
 from ssdprof.profiling import device, store
 from ssdprof.profiling import sweep as sweep_module
 from ssdprof.profiling.device import GpuInfo
+from ssdprof.profiling.fork_server import ForkServer
 from ssdprof.profiling.model import Run
 from ssdprof.profiling.request import Event, SweepRequest
-from ssdprof.profiling.servers import Servers
 from ssdprof.profiling.state import Record, RunState
 
 from .fake_runs import H100_GPU, compiled_run, h100_run
@@ -39,7 +39,7 @@ def returns(monkeypatch: pytest.MonkeyPatch, requests: Asked, result: Callable[[
         on_event: Callable[[Event], None],
         on_record: Callable[[Record], None],
         state: RunState | None = None,
-        servers: Servers | None = None,
+        server: ForkServer | None = None,
     ) -> Run:
         requests.append(request)
         on_event(Event("compiling", 0, len(request.configs), 0, None, None, None))

@@ -20,7 +20,7 @@ import fake_kernel
 from ssdprof.profiling import sweep as sweep_module
 from ssdprof.profiling.fork_server import ForkServer
 from ssdprof.profiling.model import Conditions, TimedBy
-from ssdprof.profiling.servers import WORKER_ENV
+from ssdprof.profiling.servers import WORKER_ENV, expect_measuring
 
 COOL = Conditions(sm_clock_mhz=1980, memory_clock_mhz=2619, power_w=400.0, temperature_c=45, throttled=())
 HOT = Conditions(sm_clock_mhz=1600, memory_clock_mhz=2619, power_w=699.0, temperature_c=60, throttled=("power cap",))
@@ -108,10 +108,8 @@ class _LastingServer(ForkServer):
         super().__init__(WORKER_ENV)
         self.forked: list[int] = []
 
-    compiling = property(lambda self: self)
-
-    def start_measuring(self) -> ForkServer:
-        return self
+    def hang_up(self) -> None:
+        pass
 
     def fork(self, main: str, argument_fd: int, stderr_fd: int, env: Mapping[str, str | None]) -> int:
         self.forked.append(super().fork(main, argument_fd, stderr_fd, env))
@@ -126,9 +124,10 @@ class _LastingServer(ForkServer):
 def imports_paid_once() -> Iterator[None]:
     """The sweeps inside fork their workers from one process, which imports torch once for all of them."""
     server = _LastingServer()
-    server.preload("ssdprof.profiling.measure:warm_up")
+    expect_measuring(server)
     try:
-        with patch.object(sweep_module, "Servers", lambda: server):
+        with patch.object(sweep_module, "start_server", lambda: server):
             yield
     finally:
+        ForkServer.hang_up(server)
         ForkServer.close(server)

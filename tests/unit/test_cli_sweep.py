@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,10 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
     return fake_sweeps(monkeypatch, tmp_path)
 
 
-def test_defaults_are_the_pull_requests_space_and_preset_on_the_first_gpu(asked: Asked) -> None:
+def test_defaults_are_the_published_lists_beside_ours_and_a_preset_on_the_first_gpu(asked: Asked) -> None:
     ssdprof(["sweep"])
     request = asked[0]
-    assert ("tensorrt-llm-pr", "sm_90", H100_GPU, 0, 300) == (
+    assert ("compare", "sm_90", H100_GPU, 0, 300) == (
         request.space,
         request.arch,
         request.gpu,
@@ -37,8 +38,7 @@ def test_defaults_are_the_pull_requests_space_and_preset_on_the_first_gpu(asked:
         request.problem.ngroups,
         request.problem.dstate,
     )
-    assert 33 == len(set(request.configs))
-    assert {"tile"} == {config.variant for config in request.configs}
+    assert {"tile": 45, "grouped": 18} == Counter(config.variant for config in set(request.configs))
 
 
 @pytest.mark.parametrize(
@@ -85,12 +85,9 @@ def test_other_options_reach_the_request(asked: Asked) -> None:
     )
 
 
-def test_both_variants_double_the_configs(asked: Asked) -> None:
+def test_both_variants_double_the_configs_that_are_not_grouped(asked: Asked) -> None:
     ssdprof(["sweep", "--variant", "both"])
-    assert {"tile": 33, "split": 33} == {
-        variant: len({config for config in asked[0].configs if config.variant == variant})
-        for variant in ("tile", "split")
-    }
+    assert {"tile": 45, "split": 45, "grouped": 18} == Counter(config.variant for config in set(asked[0].configs))
 
 
 def test_the_baseline_is_swept_with_the_space_that_lacks_it(asked: Asked) -> None:
@@ -112,7 +109,7 @@ def test_without_a_gpu_it_compiles_for_hopper_and_adds_no_baseline(
     gpus(monkeypatch)
     assert 0 == ssdprof(["sweep", "--variant", "split"])
     assert (None, "sm_90") == (asked[0].gpu, asked[0].arch)
-    assert 33 == len(asked[0].configs)
+    assert 63 == len(asked[0].configs)
     captured = capsys.readouterr()
     assert 15 == captured.out.count("not measured")
     assert "next: ssdprof explain any config above" in captured.err

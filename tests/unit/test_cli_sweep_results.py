@@ -16,6 +16,7 @@ from ssdprof.cli import console as console_module
 from ssdprof.cli.console import ProgressBar, detail
 from ssdprof.cli.main import run as ssdprof
 from ssdprof.profiling import store
+from ssdprof.profiling.fork_server import ForkServer
 from ssdprof.profiling.model import Run
 from ssdprof.profiling.request import Event, SweepRequest
 
@@ -36,6 +37,21 @@ def test_a_sweep_prints_tables_and_verdict_and_returns_0(asked: Asked, capsys: p
     assert "✓ The fastest correct configs are m64n64k32d128w2s4 and m32n64k32d128w2s5, tied" in " ".join(out.split())
 
 
+def test_processes_are_waited_for_when_the_table_is_printed(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    close = ForkServer.close
+    printed_before: list[str] = []
+
+    def closing(server: ForkServer) -> None:
+        printed_before.append(capsys.readouterr().out)
+        close(server)
+
+    monkeypatch.setattr(ForkServer, "close", closing)
+    assert 0 == ssdprof(["sweep"])
+    assert "The fastest correct configs are" in " ".join(printed_before[-1].split())
+
+
 def test_recorded_latencies_are_shown_without_a_gpu(
     asked: Asked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -53,7 +69,7 @@ def test_json_is_alone_on_stdout(asked: Asked, capsys: pytest.CaptureFixture[str
     captured = capsys.readouterr()
     assert 16 == len(json.loads(captured.out)["rows"])
     first, second, *_ = captured.err.splitlines()
-    assert re.fullmatch(r"ssdprof: 33 configs, about [0-9.]+ of 78.6 GiB of GPU memory, about [0-9]+ s \(.*\)", first)
+    assert re.fullmatch(r"ssdprof: 63 configs, about [0-9.]+ of 78.6 GiB of GPU memory, about [0-9]+ s \(.*\)", first)
     assert second.startswith("ssdprof: compiling (")
 
 

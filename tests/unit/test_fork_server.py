@@ -54,6 +54,11 @@ def test_workers_have_what_the_server_loaded_before_they_were_forked_and_nothing
     assert not call(before, "worker_tasks:has_module", "mailbox")
 
 
+def test_what_a_thread_loads_in_the_background_is_there_before_a_worker_is_forked(server: ForkServer) -> None:
+    server.preload("worker_tasks:import_in_background", "mailbox", 0.5)
+    assert call(Worker(server=server), "worker_tasks:has_module", "mailbox")
+
+
 def test_what_cannot_be_loaded_is_the_workers_failure_alone(server: ForkServer) -> None:
     server.preload("no_such_module:warm_up")
     worker = Worker(server=server)
@@ -88,6 +93,58 @@ def test_closing_ends_all_workers_and_what_they_started_in_no_time(server: ForkS
     server.close()
     assert time.monotonic() - start_s < 4.0
     assert all(map(is_gone, [*pids, int((tmp_path / "pid").read_text())]))
+
+
+def test_hanging_up_does_not_wait_and_ends_all(server: ForkServer) -> None:
+    pids = [call(Worker(server=server), "os:getpid") for _ in range(2)]
+    process = server._process
+    assert process is not None
+    server.preload("time:sleep", 1.0)
+    start_s = time.monotonic()
+    server.hang_up()
+    server.hang_up()
+    assert time.monotonic() - start_s < 0.9
+    assert process.poll() is None
+    server.close()
+    assert process.poll() is not None
+    assert all(map(is_gone, pids))
+
+
+def test_a_server_that_was_hung_up_starts_again_when_the_first_has_ended(server: ForkServer) -> None:
+    pid = call(Worker(server=server), "os:getpid")
+    server.hang_up()
+    assert 5 == call(Worker(server=server), "worker_tasks:add", 2, 3)
+    assert is_gone(pid)
+
+
+def test_a_server_is_closed_at_the_end_of_its_block() -> None:
+    with ForkServer() as server:
+        pid = call(Worker(server=server), "os:getpid")
+    assert server._process is None
+    assert is_gone(pid)
+
+
+def test_a_worker_that_is_dropped_is_ended_with_what_it_started_and_the_others_go_on(
+    server: ForkServer, tmp_path: Path
+) -> None:
+    hanging, other = Worker(server=server), Worker(server=server)
+    assert 5 == call(other, "worker_tasks:add", 2, 3)
+    hanging.submit("hang", "worker_tasks:hang_in_a_program", str(tmp_path / "pid"), timeout_s=TIMEOUT_S)
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        time.sleep(0.02)
+    hanging.drop()
+    assert hanging.task is None
+    assert is_gone(int((tmp_path / "pid").read_text()))
+    assert 7 == call(other, "worker_tasks:add", 3, 4)
+    assert 9 == call(hanging, "worker_tasks:add", 4, 5)
+
+
+def test_dropping_what_was_never_started_or_has_lost_its_server_is_fine(server: ForkServer) -> None:
+    Worker(server=server).drop()
+    worker = Worker(server=server)
+    call(worker, "os:getpid")
+    server.close()
+    worker.drop()
 
 
 def test_a_server_that_was_killed_takes_its_workers_along_and_starts_again(server: ForkServer) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import fake_kernel
 import pytest
 import torch
 from fake_kernel import CHECKED, FakeKernel, FakeProblem, FakeSpec, fake
+from fake_timer import SteadyTimer
 
 from ssdprof.profiling import measure as measure_module
 from ssdprof.profiling.check import judge
-from ssdprof.profiling.measure import measure, prepare, resample
-from ssdprof.profiling.model import Measurement, Status
+from ssdprof.profiling.measure import LAUNCHES_PER_SEED, measure, prepare, resample
+from ssdprof.profiling.model import Finding, Measurement, Status
 
 SPEC, PROBLEM = FakeSpec(), FakeProblem()
 CHANGED = "wrote to memory that is not its output: x"
@@ -27,6 +30,10 @@ Trouble = Callable[[int, torch.Tensor, torch.Tensor], None]
 def prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure_module, "_session", None)
     prepare(SPEC, PROBLEM, "cpu", seed=3)
+
+
+def test_a_device_that_is_ready_names_the_process_that_measures_on_it() -> None:
+    assert os.getpid() == prepare(SPEC, PROBLEM, "cpu", seed=3).pid
 
 
 def planted(monkeypatch: pytest.MonkeyPatch, name: str, trouble: Trouble) -> None:
@@ -103,6 +110,48 @@ def test_a_write_outside_the_output_in_the_launch_that_is_timed_is_seen(monkeypa
 
     assert ("wrong", True) == (verdict, "1 element before its beginning" in reason)
     assert ("ok", "") == status(measured("right"))
+
+
+@pytest.mark.parametrize("name", ["right", "wrong_row", "unstable", "scribbles", "beyond"])
+def test_damage_is_looked_for_once_for_each_config(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    looks: list[str] = []
+    damage = measure_module._Session.damage
+
+    def counting(session: measure_module._Session) -> list[Finding]:
+        looks.append(name)
+        return damage(session)
+
+    monkeypatch.setattr(measure_module._Session, "damage", counting)
+
+    measured(name)
+
+    assert [name] == looks
+
+
+def test_the_second_and_the_third_launch_on_each_set_of_inputs_are_under_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    launched = 0
+    under_load: list[int] = []
+
+    def count(launch: int, x: torch.Tensor, out: torch.Tensor) -> None:
+        nonlocal launched
+        launched = launch
+
+    @contextmanager
+    def load(timer: SteadyTimer, duration_ms: float) -> Iterator[None]:
+        before = launched
+        yield
+        under_load.extend(range(before + 1, launched + 1))
+
+    planted(monkeypatch, "right_and_counted", count)
+    monkeypatch.setattr(SteadyTimer, "under_load", load)
+    prepare(SPEC, PROBLEM, "fake_timer:SteadyTimer", seed=3)
+
+    measured("right_and_counted")
+
+    to_load, once = 1, 1  # before the first that counts; between the first and the second
+    first = to_load + 1
+    second_and_third = [first + once + 1, first + once + 2]
+    assert [*second_and_third, *[number + once + LAUNCHES_PER_SEED for number in second_and_third]] == under_load
 
 
 def test_a_config_is_not_blamed_in_a_round_for_what_another_did_to_its_input(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,14 +142,19 @@ def test_progress_counts_the_turns_and_says_how_long_they_will_take(steady: Swep
 
 
 def test_drift_favours_none_where_timing_each_config_in_one_go_would_have() -> None:
-    """The best is looked at last, when the GPU is 0.8 % slower than for the runner-up, which is 0.5 % behind."""
+    """The best is looked at last, when the GPU is 0.8 % slower than for the runner-up, which is 0.5 % behind.
+
+    It comes first all the same, and places are changed only where intervals overlap.
+    """
     best, runner_up = fake("right", 200), fake("right", 201)
     found = with_timer("DriftingTimer", runner_up, *[fake("right", 202 + number) for number in range(10)], best)
     first_ms = {batch.config_id: batch.samples_ms[0] for batch in found.batches if batch.round == 0}
     assert first_ms[config_id(runner_up)] < first_ms[config_id(best)]
-    assert [best, runner_up] == [row.config for row in found.run.ranked[:2]]
-    assert 201 / 200 == pytest.approx(found.timing(runner_up).latency_ms / found.timing(best).latency_ms, abs=2e-3)
-    assert [row.config.block_m for row in found.run.ranked] == sorted(row.config.block_m for row in found.run.rows)
+    assert best == found.run.ranked[0].config
+    assert 201 / 200 == pytest.approx(found.timing(runner_up).latency_ms / found.timing(best).latency_ms, abs=3e-3)
+    for one, other in itertools.combinations([row.config for row in found.run.ranked], 2):
+        overlap = found.timing(one).latency_ci95_high_ms >= found.timing(other).latency_ci95_low_ms
+        assert one.block_m < other.block_m or overlap
 
 
 def test_leading_configs_are_timed_until_their_intervals_are_below_one_per_cent_and_others_are_not() -> None:

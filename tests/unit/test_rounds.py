@@ -153,7 +153,9 @@ def test_no_config_is_early_or_late_in_its_rounds_more_often_than_others() -> No
     leading = dict.fromkeys(NAMES)
     orders = [next_round(number, leading, (), seed) for seed in range(100) for number in range(1, MIN_ROUNDS + 1)]
     for name in NAMES:
-        assert 3.5 == pytest.approx(statistics.mean(order.index(name) for order in orders), abs=4 * 2.29 / 600**0.5)
+        assert 3.5 == pytest.approx(
+            statistics.mean(order.index(name) for order in orders), abs=4 * 2.29 / len(orders) ** 0.5
+        )
 
 
 def test_rounds_end_once_every_leading_config_is_settled() -> None:

@@ -1,45 +1,44 @@
-"""The two servers of a sweep: one compiles and never loads torch, one measures and starts when it is wanted."""
+"""The server of a sweep: what its workers find loaded when they begin, and that it has not touched a GPU."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from ssdprof.profiling.fork_server import ForkServer
-from ssdprof.profiling.servers import WORKER_ENV, Servers
+from ssdprof.profiling.servers import WORKER_ENV, expect_measuring, start_server
 from ssdprof.profiling.worker import Worker, wait_any
 
 
-@pytest.fixture
-def servers() -> Iterator[Servers]:
-    with Servers() as servers:
-        yield servers
+@pytest.fixture(scope="module")
+def server() -> Iterator[ForkServer]:
+    with start_server() as server:
+        yield server
 
 
-def loaded(server: ForkServer, *modules: str) -> list[bool]:
+def call(worker: Worker, function: str, *args: Any) -> Any:
+    worker.submit("the task", function, *args, timeout_s=60.0)
+    while not wait_any([worker], 1.0):
+        pass
+    return worker.outcome()
+
+
+def test_workers_that_compile_have_triton_the_hash_of_its_files_and_what_the_first_argument_loads(
+    server: ForkServer,
+) -> None:
     worker = Worker(WORKER_ENV, server)
-    found = []
-    for module in modules:
-        worker.submit("loaded", "worker_tasks:has_module", module, timeout_s=60.0)
-        while not wait_any([worker], 1.0):
-            pass
-        found.append(worker.outcome())
-    return found
+    loaded = call(worker, "worker_tasks:modules")
+    assert {"triton.backends.nvidia.compiler", "ssdprof.profiling.compiler"} <= set(loaded)
+    assert 1 == call(worker, "worker_tasks:hashed_files")
+    call(worker, "triton.runtime.jit:mangle_type", 1)
+    assert loaded == call(worker, "worker_tasks:modules")
 
 
-def test_workers_that_compile_have_triton_and_not_torch(servers: Servers) -> None:
-    assert [True, False] == loaded(servers.compiling, "triton.backends.nvidia.compiler", "torch")
-
-
-def test_workers_that_measure_have_both_and_their_server_is_one(servers: Servers) -> None:
-    assert [True, True] == loaded(servers.start_measuring(), "triton", "torch")
-    assert servers.start_measuring() is servers.start_measuring()
-    assert servers.start_measuring() is not servers.compiling
-
-
-def test_closing_ends_both(servers: Servers) -> None:
-    processes = [server._process for server in (servers.compiling, servers.start_measuring())]
-    servers.close()
-    assert [True, True] == [process.returncode is not None for process in processes if process]
-    servers.close()
+def test_workers_that_measure_have_torch_and_neither_a_target_nor_a_gpu(server: ForkServer) -> None:
+    expect_measuring(server)
+    worker = Worker(WORKER_ENV, server)
+    assert {"torch", "triton", "ssdprof.profiling.measure"} <= set(call(worker, "worker_tasks:modules"))
+    assert not call(worker, "torch.cuda:is_initialized")
+    assert not call(worker, "worker_tasks:has_target")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import pickle
+import subprocess
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,8 +18,11 @@ from ssdprof.kernels.config import config_id
 from ssdprof.kernels.errors import ConfigError
 from ssdprof.kernels.interface import Config
 from ssdprof.kernels.problem import ChunkScanProblem
+from ssdprof.profiling import sweep as sweep_module
+from ssdprof.profiling.fork_server import python_command
 from ssdprof.profiling.model import Batch, Check, Compiled, Loaded, Measurement, Prepared, Run, RunHeader
 from ssdprof.profiling.request import Event
+from ssdprof.profiling.servers import start_server
 from ssdprof.profiling.state import Record, RunState
 from ssdprof.profiling.sweep import Sweep, sweep
 
@@ -25,6 +30,13 @@ from .cpu_sweeps import REFINED, SHARED_TOO_LARGE, Events, by_variant, request, 
 from .fake_runs import H100_GPU
 
 HANG_TIMEOUT_S = 3.0
+SWEEP_ALONE = """
+import pickle
+from ssdprof.profiling.sweep import Sweep
+run = Sweep(pickle.load(sys.stdin.buffer), lambda _: None, lambda _: None, None, "fake_timer:SteadyTimer").run()
+print(*(row.status for row in run.rows), end="")
+print(", torch:", "torch" in sys.modules)
+"""
 
 
 def children(pid: str = "self") -> set[str]:
@@ -104,7 +116,7 @@ def test_what_the_driver_says_of_the_loaded_kernel_goes_before_the_compilers_fig
     state = Sweep(request(fake("right")), lambda _: None, lambda _: None, None, "cpu")
     name = config_id(fake("right"))
     state._set_compiled(name, Compiled(255, 24, SHARED_MEM_BYTES, 0, 4, 1, 1, 32, compile_s=1.0))
-    state.set_prepared(Prepared("2.13.0", num_sms=132, l2_bytes=None, memory_bytes=None, copy_gbps=None))
+    state.set_prepared(Prepared(num_sms=132, l2_bytes=None, memory_bytes=None, copy_gbps=None))
     found = Check(0.001, 0.002, 0, 8, True, 4)
     first = Batch(name, (2.0, 1.0, 3.0), "events")
     state._set_measured(name, Measurement(found, first, Loaded(96, 8, blocks_per_sm=5)))
@@ -166,6 +178,63 @@ def test_ctrl_c_while_compiling_without_a_gpu_calls_compiled_what_was() -> None:
         "interrupted before it was compiled",
         "interrupted before it was compiled",
     ] == [row.status_reason for row in run.rows]
+
+
+def test_a_sweep_hangs_up_on_the_server_that_it_is_given_and_does_not_wait_for_its_end() -> None:
+    before = children()
+    with start_server() as server:
+        process = server._process
+        server.preload("time:sleep", 0.5)
+        sweep(request(fake("right"), gpu=False), lambda _: None, lambda _: None, server=server)
+        assert process is not None
+        assert server._socket.fileno() < 0
+    assert process.poll() is not None
+    assert before == children()
+
+
+def test_answers_of_workers_do_not_make_this_process_import_torch() -> None:
+    asked = request(fake("right"), fake("wrong_row"), fake("unstable"), fake("crashes"))
+    found = subprocess.run(
+        python_command(SWEEP_ALONE), input=pickle.dumps(asked), stdout=subprocess.PIPE, check=True, timeout=60.0
+    )
+    assert "ok wrong unstable launch-error, torch: False" == found.stdout.decode().strip()
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        ([()], ()),
+        ([("pid 5 (python), 9.0 GiB",), ()], ()),
+        ([("pid 5 (python), 9.0 GiB", "pid 7 (other)"), ("pid 7 (other)",)], ("pid 7 (other)",)),
+    ],
+)
+def test_other_processes_on_the_gpu_are_those_that_are_there_when_ours_has_ended(
+    monkeypatch: pytest.MonkeyPatch, listed: list[tuple[str, ...]], expected: tuple[str, ...]
+) -> None:
+    """Until it has, NVML may list it, and under a number of which nobody here knows."""
+    with start_server() as server:
+        process, answers, ended = server._process, iter(listed), []
+
+        def answer(visible: str, ours: Collection[int] = (), *, unseen: bool) -> tuple[str, ...]:
+            assert process is not None
+            ended.append(process.poll() is not None)
+            return next(answers)
+
+        monkeypatch.setattr(sweep_module, "other_processes", answer)
+        asked = request(fake("right"), problem=FakeProblem(trouble="raise"))
+        run = Sweep(asked, lambda _: None, lambda _: None, None, "cuda-that-is-not-here", server).run()
+    assert expected == run.header.device.others
+    assert [True] * (len(listed) - 1) == ended[1:]
+
+
+def test_the_process_that_measures_is_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        sweep_module, "other_processes", lambda visible, ours, unseen: () if {5, 7} == ours else ("pid 5 (python)",)
+    )
+    state = Sweep(request(fake("right")), lambda _: None, lambda _: None, None, "cpu")
+    for pid in (5, 7):
+        state.set_prepared(Prepared(None, None, None, None, pid=pid))
+    assert state.state.header == state._with_others(state.state.header, "0")
 
 
 def test_an_error_of_the_caller_ends_the_workers_and_is_raised() -> None:

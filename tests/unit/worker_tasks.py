@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -121,6 +123,32 @@ def interrupt_itself(result: str) -> str:
 
 def has_module(name: str) -> bool:
     return name in sys.modules
+
+
+def modules() -> list[str]:
+    return sorted(sys.modules)
+
+
+def import_in_background(name: str, after_s: float) -> None:
+    def body() -> None:
+        time.sleep(after_s)
+        importlib.import_module(name)
+
+    threading.Thread(target=body).start()
+
+
+def hashed_files() -> int:
+    """Whether Triton's files have been hashed in this process: 1 or 0."""
+    from triton.runtime.cache import triton_key
+
+    size: int = triton_key.cache_info().currsize
+    return size
+
+
+def has_target() -> bool:
+    from triton.runtime.driver import driver
+
+    return driver._active is not None
 
 
 def read_text(path: str) -> str:
