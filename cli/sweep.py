@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -163,9 +164,10 @@ def sweep(
 
     Prints the ranked configs, below them the wrong and the failed ones with why, and a verdict in words.
     """
-    from ssdprof.profiling.servers import start_server
+    from ssdprof.profiling.servers import start_measurer, start_server
 
-    with start_server() as server:  # which imports all that takes long, while this process imports the rest
+    with ExitStack() as started:  # processes import all that takes long, while this one imports the rest
+        server = started.enter_context(start_server())
         from ssdprof.cli.console import ProgressBar, note
         from ssdprof.cli.keeper import Keeper
         from ssdprof.profiling.preflight import preflight
@@ -173,13 +175,14 @@ def sweep(
 
         results.check()
         request = sweep_request(problem, space, target, timing, server)
+        measurer = started.enter_context(start_measurer(request.gpu.visible, server)) if request.gpu else None
         resumed = results.resumed(request, quiet=quiet)
         state = resumed.state if resumed else None
         if not quiet:
             note(preflight(request, state).line)
         keeper = Keeper(results.run_file, resumed=resumed, quiet=quiet)
         with ProgressBar(quiet=quiet) as progress:
-            run = run_sweep(request, progress, keeper, state, server)
+            run = run_sweep(request, progress, keeper, state, server, measurer)
         show(run, results, json=json, quiet=quiet)
         keeper.tell(run)
     return exit_code(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from ssdprof.profiling.limits import DRIVER_ATTRIBUTES
@@ -28,6 +29,14 @@ ATTRIBUTE_NUMBERS: Mapping[str, int] = {
 def cuda_driver() -> Any:
     """The driver's library. Raises OSError where there is none."""
     return ctypes.CDLL("libcuda.so.1")
+
+
+def open_context() -> None:
+    """Opens the first visible device's primary context, which torch then finds open. What fails fails again there."""
+    with suppress(OSError):
+        cuda, device, context = cuda_driver(), ctypes.c_int(), ctypes.c_void_p()
+        if cuda.cuInit(0) == 0 and cuda.cuDeviceGet(ctypes.byref(device), 0) == 0:
+            cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
 
 
 def driver_attributes(cuda: Any) -> dict[str, int]:

@@ -27,7 +27,7 @@ from ssdprof.profiling.timer import CudaTimer, Launch, Timer, timer_for
 
 LAUNCHES_PER_SEED = 5
 """Launches on each set of inputs whose bits are compared."""
-UNDER_LOAD = (2, 3)
+UNDER_LOAD = (2, 4)
 """Which of them run beside other work, counted from 1; the others run alone."""
 LAUNCHES_IF_WRONG = 3
 """Launches of a config whose first output was wrong: enough to tell wrong from unstable."""

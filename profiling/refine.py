@@ -43,7 +43,8 @@ class _Rounds:
             self._take_turn(name, 0)
         rows = [self._first_look(row) for row in self._asked()]
         self.leading, self.others = rounds.finalists(rows, self.sweep.state.header.baseline_id)
-        self.planned = rounds.MIN_ROUNDS * (len(self.leading) + len(self.others))
+        first_ms = {row.config_id: row.timing.latency_ms for row in rows if row.timing}
+        self.planned = rounds.planned_turns([first_ms[name] for name in self.leading], len(self.others))
         number = 1
         while names := self._round(number):
             for name in names:

@@ -6,6 +6,7 @@ each, so that drift of clocks and temperature favours none.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +18,9 @@ CLEARLY_SLOWER = 1.05
 """Right configs beyond this factor of the best keep their first few samples, but for the fastest MIN_FINALISTS."""
 MIN_FINALISTS, MAX_FINALISTS = 12, 24
 MIN_ROUNDS = 4
-TURN_MS = 12.0
+SLOWER_ROUNDS = 2
+"""Of them, in which finalists that are clearly slower take part."""
+TURN_MS = 8.0
 TURN_SAMPLES = (4, 40)
 
 
@@ -54,14 +57,25 @@ def unsettled(timings: Mapping[str, Timing | None]) -> tuple[str, ...]:
     )
 
 
+def planned_turns(leading_ms: Sequence[float], others: int) -> int:
+    """How many turns the rounds take at least, by the latencies of a first look and the number of other configs."""
+    limit_ms = CLEARLY_SLOWER * min(leading_ms, default=math.inf)
+    slower = sum(latency_ms > limit_ms for latency_ms in leading_ms)
+    return SLOWER_ROUNDS * slower + MIN_ROUNDS * (len(leading_ms) - slower + others)
+
+
 def next_round(number: int, leading: Mapping[str, Timing | None], others: Sequence[str], seed: int) -> tuple[str, ...]:
     """The configs of round `number` (from 1) in their order; none where it is enough.
 
-    `leading` are the right finalists with their timing from earlier rounds. `others`, the baseline where it is slower
-    and the fastest wrong one, take part in the first MIN_ROUNDS alone; after these only what is not settled goes on,
-    and with it whatever else could still be the best.
+    `leading` are the right finalists with their timing from earlier rounds, of which those beyond CLEARLY_SLOWER take
+    part in the first SLOWER_ROUNDS. `others`, the baseline where it is slower and the fastest wrong one, take part in
+    the first MIN_ROUNDS alone; after these only what is not settled goes on, and with it whatever else could still be
+    the best.
     """
     names = [*leading, *others]
+    if SLOWER_ROUNDS < number <= MIN_ROUNDS:
+        limit_ms = CLEARLY_SLOWER * min((one.latency_ms for one in leading.values() if one), default=math.inf)
+        names = [name for name in names if not ((one := leading.get(name)) and one.latency_ms > limit_ms)]
     if number > MIN_ROUNDS:
         left = set(unsettled(leading))
         if not left:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ssdprof.profiling.fork_server import ForkServer
+from ssdprof.profiling.worker import Worker
 
 WORKER_ENV = {"TRITON_INTERPRET": None}
 """Laid over the environment of every worker: kernels are compiled, whatever the caller does."""
@@ -15,6 +16,17 @@ def start_server() -> ForkServer:
     server = ForkServer(WORKER_ENV)
     server.preload(_COMPILE_WARM_UP)
     return server
+
+
+def start_measurer(visible: str, server: ForkServer) -> Worker:
+    """A worker that measures on the GPU of that entry in CUDA_VISIBLE_DEVICES, running at once.
+
+    It imports by itself what `server` imports meanwhile, and so waits for nothing that compiling alone needs. The
+    processes after its first are forked from `server`.
+    """
+    worker = Worker({**WORKER_ENV, "CUDA_VISIBLE_DEVICES": visible}, successor=server)
+    worker.start()
+    return worker
 
 
 def expect_measuring(server: ForkServer) -> None:

@@ -33,7 +33,7 @@ NOT_REACHED = "not reached"
 NOT_MEASURED_YET = "not measured yet"
 _TICK_S = 0.2
 _COMPILE = "ssdprof.profiling.compiler:compile_launch"
-_PREPARE = "ssdprof.profiling.measure:prepare"
+_PREPARE = "ssdprof.profiling.beginning:prepare"
 _MEASURE = "ssdprof.profiling.measure:measure"
 
 
@@ -43,14 +43,15 @@ def sweep(
     on_record: Callable[[Record], None],
     state: RunState | None = None,
     server: ForkServer | None = None,
+    measurer: Worker | None = None,
 ) -> Run:
     """Runs the sweep. `on_event` hears where it stands; `on_record` gets each result as it comes, header first.
 
     `state` is that of an earlier sweep of the same request to go on with: what it has is not measured again. `server`
-    is one that was started before; it is hung up as soon as nothing is left to do, and for the caller to close.
+    and `measurer` were started before; they are hung up as soon as nothing is left to do, and for the caller to close.
     Ctrl-C returns the run so far with `header.interrupted`. Raises what `on_event` or `on_record` raise.
     """
-    return Sweep(request, on_event, on_record, state, server=server).run()
+    return Sweep(request, on_event, on_record, state, server=server, measurer=measurer).run()
 
 
 class Sweep:
@@ -64,6 +65,7 @@ class Sweep:
         state: RunState | None = None,
         device: str = "cuda:0",
         server: ForkServer | None = None,
+        measurer: Worker | None = None,
     ) -> None:
         self.request, self.on_event, self.on_record, self.device = request, on_event, on_record, device
         self.limits = limits_for(request.arch)
@@ -87,7 +89,8 @@ class Sweep:
         self.compilers = [Worker(WORKER_ENV, self.server) for _ in range(self._jobs())]
         if request.gpu:
             expect_measuring(self.server)
-            self.measurer = Worker({**WORKER_ENV, "CUDA_VISIBLE_DEVICES": request.gpu.visible}, self.server)
+            env = {**WORKER_ENV, "CUDA_VISIBLE_DEVICES": request.gpu.visible}
+            self.measurer = measurer or Worker(env, self.server)
         self.workers = [*self.compilers, *([self.measurer] if self.measurer else [])]
 
     def run(self) -> Run:
@@ -155,9 +158,18 @@ class Sweep:
         for worker in self.workers:
             if worker.task is not None:  # what hangs gets no time to end by itself
                 worker.drop()
-        self.server.hang_up()
+        for process in self._servers:
+            process.hang_up()
         if self.owns_server:
-            self.server.close()
+            self._wait_for_end()
+
+    @property
+    def _servers(self) -> list[ForkServer | Worker]:
+        return [self.server, *([self.measurer] if self.measurer else [])]
+
+    def _wait_for_end(self) -> None:
+        for process in self._servers:
+            process.close()
 
     def _with_others(self, header: RunHeader, visible: str) -> RunHeader:
         """The header with other processes on the GPU.
@@ -168,7 +180,7 @@ class Sweep:
         found = with_others(header, other_processes(visible, self.measuring_pids, unseen=False))
         if found == header:
             return header
-        self.server.close()
+        self._wait_for_end()
         return with_others(header, other_processes(visible, unseen=False))
 
     def _add_rows(self) -> None:

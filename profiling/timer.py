@@ -17,13 +17,15 @@ from ssdprof.profiling.telemetry import Telemetry
 
 GRAPH_BELOW_MS = 0.2
 """Launches shorter than this are timed inside a CUDA graph, where the host's launch overhead cannot reach them."""
-WARM_UP_MS = 5.0
+WARM_UP_MS = 3.0
 """Launches that are not counted go on for at least this long before each batch."""
 MAX_WARM_UP_LAUNCHES = 50
 SLEEP_CYCLES_PER_SAMPLE = 200_000
 """GPU clocks slept before a batch, some 0.1 ms a sample, so that the host has queued it before the GPU begins."""
 SLEEP_CYCLES_ONCE = 1_000_000
 """The same before a single launch, some 0.5 ms: what a slow host takes to launch must not pass for its latency."""
+LOAD_FACTOR = 1.25
+"""How long copies go on beside a launch, in what it takes alone."""
 MAX_LOAD_COPIES = 200
 """Beside one launch: some 10 ms on an H100."""
 
@@ -115,9 +117,9 @@ class CudaTimer:
 
     @contextmanager
     def under_load(self, duration_ms: float) -> Iterator[None]:
-        """Copies on a second stream compete for DRAM, L2 and SMs for about twice `duration_ms`, or MAX_LOAD_COPIES."""
+        """Copies on a second stream compete for DRAM, L2, SMs: LOAD_FACTOR times `duration_ms`, or MAX_LOAD_COPIES."""
         with torch.cuda.stream(self._side):
-            for _ in range(min(MAX_LOAD_COPIES, 1 + math.ceil(2 * duration_ms / self._load_ms))):
+            for _ in range(min(MAX_LOAD_COPIES, 1 + math.ceil(LOAD_FACTOR * duration_ms / self._load_ms))):
                 self._add_load()
         yield
 

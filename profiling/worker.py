@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from types import TracebackType
 from typing import Any, Literal
 
 from ssdprof.profiling.fork_server import ForkServer, function_named
@@ -59,23 +60,46 @@ def first_line(message: str, length: int = 240) -> str:
 class Worker:
     """One child process, forked from `server` or from one of its own that has imported nothing.
 
-    `env` is laid over this process's environment; None removes a variable.
+    `env` is laid over this process's environment; None removes a variable. With a `successor` the processes after the
+    first are forked from that server, which may need the time until then for its imports.
     """
 
-    def __init__(self, env: Mapping[str, str | None] | None = None, server: ForkServer | None = None) -> None:
+    def __init__(
+        self,
+        env: Mapping[str, str | None] | None = None,
+        server: ForkServer | None = None,
+        *,
+        successor: ForkServer | None = None,
+    ) -> None:
         self._env = dict(env or {})
         self._owns_server = server is None
         self._server = server or ForkServer(self._env)
+        self._successor = successor
         self._deadline_s = float("inf")
         self._started = False
         self.task: Any = None
         """What the caller called the task that runs now; None when idle."""
 
+    def __enter__(self) -> Worker:
+        """To be closed at the end."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes it."""
+        self.hang_up()
+        self.close()
+
+    def start(self) -> None:
+        """Starts the process, where there is none, before there is a task."""
+        if not self._started:
+            self._start()
+
     def submit(self, task: Any, function: str, *args: Any, timeout_s: float) -> None:
         """Starts `function(*args)`; `task` is any value but None, handed back with the outcome."""
         assert self.task is None, "a worker runs one task at a time"
-        if not self._started:
-            self._start()
+        self.start()
         self.task = task
         self._printed_before_bytes = self._stderr.seek(0, os.SEEK_END)
         self._timeout_s = timeout_s
@@ -89,6 +113,18 @@ class Worker:
             # One that waits for a task gets SIGTERM first, so that a coverage tool can save what it saw.
             self._server.kill(self._token, grace_s=_EXIT_S if self.task is None else 0.0)
             self._forget()
+        if self._owns_server:
+            self._server.close()
+            if self._successor:
+                self._server, self._owns_server = self._successor, False
+
+    def hang_up(self) -> None:
+        """Lets a server of its own end with its process, and does not wait for that; `close` does."""
+        if self._owns_server:
+            self._server.hang_up()
+
+    def close(self) -> None:
+        """Ends a server of its own and the process; a server that was given is the caller's to end."""
         if self._owns_server:
             self._server.close()
 

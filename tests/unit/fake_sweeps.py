@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from ssdprof.profiling import device, store
+from ssdprof.profiling import device, servers, store
 from ssdprof.profiling import sweep as sweep_module
 from ssdprof.profiling.device import GpuInfo
 from ssdprof.profiling.fork_server import ForkServer
 from ssdprof.profiling.model import Run
 from ssdprof.profiling.request import Event, SweepRequest
 from ssdprof.profiling.state import Record, RunState
+from ssdprof.profiling.worker import Worker
 
 from .fake_runs import H100_GPU, compiled_run, h100_run
 from .run_records import records_of
@@ -29,6 +30,7 @@ def fake_sweeps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr(device, "gpus", lambda: (H100_GPU,))
     monkeypatch.setattr(store, "recorded_runs", lambda: iter(()))
+    monkeypatch.setattr(servers, "start_measurer", lambda visible, server: Worker(successor=server))
     returns(monkeypatch, requests, lambda request: h100_run() if request.gpu else compiled_run())
     return requests
 
@@ -40,6 +42,7 @@ def returns(monkeypatch: pytest.MonkeyPatch, requests: Asked, result: Callable[[
         on_record: Callable[[Record], None],
         state: RunState | None = None,
         server: ForkServer | None = None,
+        measurer: Worker | None = None,
     ) -> Run:
         requests.append(request)
         on_event(Event("compiling", 0, len(request.configs), 0, None, None, None))

@@ -128,7 +128,7 @@ def test_damage_is_looked_for_once_for_each_config(monkeypatch: pytest.MonkeyPat
     assert [name] == looks
 
 
-def test_the_second_and_the_third_launch_on_each_set_of_inputs_are_under_load(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_and_the_fourth_launch_on_each_set_of_inputs_are_under_load(monkeypatch: pytest.MonkeyPatch) -> None:
     launched = 0
     under_load: list[int] = []
 
@@ -150,8 +150,8 @@ def test_the_second_and_the_third_launch_on_each_set_of_inputs_are_under_load(mo
 
     to_load, once = 1, 1  # before the first that counts; between the first and the second
     first = to_load + 1
-    second_and_third = [first + once + 1, first + once + 2]
-    assert [*second_and_third, *[number + once + LAUNCHES_PER_SEED for number in second_and_third]] == under_load
+    second_and_fourth = [first + once + 1, first + once + 3]
+    assert [*second_and_fourth, *[number + once + LAUNCHES_PER_SEED for number in second_and_fourth]] == under_load
 
 
 def test_a_config_is_not_blamed_in_a_round_for_what_another_did_to_its_input(monkeypatch: pytest.MonkeyPatch) -> None:

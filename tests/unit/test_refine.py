@@ -26,6 +26,7 @@ SHORT = (2, 3)
 """block_m of configs that take less than the 0.2 ms from which launches are timed without a graph."""
 LEADING = (*SHORT, *range(16, 16 + rounds.MIN_FINALISTS - len(SHORT)))
 SLOWER = (40, 41)
+NEAR = tuple(block_m for block_m in LEADING if block_m <= rounds.CLEARLY_SLOWER * min(LEADING))
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,11 @@ def steady() -> Swept:
 def test_every_finalist_has_one_turn_in_each_round_before_the_next_round_begins(steady: Swept) -> None:
     numbers = [batch.round for batch in steady.batches]
     assert sorted(numbers) == numbers
-    compared = [fake("right", block_m) for block_m in (*LEADING, SLOWER[0])] + [fake("half", 8)]
+    others = [fake("right", SLOWER[0]), fake("half", 8)]
     for number, names in steady.rounds().items():
         if number > 0:
+            leading = LEADING if number <= rounds.SLOWER_ROUNDS else NEAR
+            compared = [*others, *[fake("right", block_m) for block_m in leading]]
             assert sorted(config_id(config) for config in compared) == sorted(names)
 
 
@@ -132,7 +135,7 @@ def test_the_state_of_the_gpu_is_in_the_timing(steady: Swept) -> None:
 
 def test_progress_counts_the_turns_and_says_how_long_they_will_take(steady: Swept) -> None:
     told = [event for event in steady.events if event.phase == "refining"]
-    turns = rounds.MIN_ROUNDS * (len(LEADING) + 2)
+    turns = rounds.MIN_ROUNDS * (len(NEAR) + 2) + rounds.SLOWER_ROUNDS * (len(LEADING) - len(NEAR))
     assert {turns} == {event.total for event in told}
     assert sorted(event.done for event in told) == [event.done for event in told]
     assert turns == told[-1].done
@@ -232,12 +235,12 @@ def test_where_all_samples_are_throttled_they_stand_and_the_rounds_go_on_until_t
 def test_a_config_that_goes_wrong_in_a_later_turn_costs_its_own_row_alone(
     variant: str, status: str, reason: str, has_check: bool
 ) -> None:
-    found = with_timer("SteadyTimer", fake(variant, 16), fake("right", 17), fake("right", 18))
-    failed = found.row(fake(variant, 16))
+    found = with_timer("SteadyTimer", fake(variant, 40), fake("right", 41), fake("right", 42))
+    failed = found.row(fake(variant, 40))
     assert (status, reason, None) == (failed.status, failed.status_reason, failed.rank)
     assert has_check == (failed.check is not None) == (failed.timing is not None)
     assert failed.check is None or not failed.check.repeatable
-    assert [17, 18] == [row.config.block_m for row in found.run.ranked]
+    assert [41, 42] == [row.config.block_m for row in found.run.ranked]
     turns = found.rounds()
     right = sorted(row.config_id for row in found.run.ranked)
     assert [right] * rounds.MIN_ROUNDS == [sorted(turns[number]) for number in range(1, rounds.MIN_ROUNDS + 1)]

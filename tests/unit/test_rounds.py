@@ -18,10 +18,12 @@ from ssdprof.profiling.rounds import (
     MAX_FINALISTS,
     MIN_FINALISTS,
     MIN_ROUNDS,
+    SLOWER_ROUNDS,
     TARGET_INTERVAL_SHARE,
     TURN_SAMPLES,
     finalists,
     next_round,
+    planned_turns,
     turn_samples,
     unsettled,
 )
@@ -107,9 +109,9 @@ def test_finalists_are_the_fastest_right_ones(found: list[tuple[float, Status, b
 
 
 @pytest.mark.parametrize(
-    ("latency_ms", "expected"), [(0.0, 40), (0.01, 40), (0.3, 40), (1.0, 12), (2.0, 6), (4.0, 4), (1000.0, 4)]
+    ("latency_ms", "expected"), [(0.0, 40), (0.01, 40), (0.3, 27), (1.0, 8), (2.0, 4), (4.0, 4), (1000.0, 4)]
 )
-def test_a_turn_is_some_12_ms_of_launches(latency_ms: float, expected: int) -> None:
+def test_a_turn_is_some_8_ms_of_launches(latency_ms: float, expected: int) -> None:
     assert expected == turn_samples(latency_ms)
 
 
@@ -134,10 +136,22 @@ def test_a_latency_is_settled_where_its_interval_is_below_the_target() -> None:
 @quickly
 @given(st.integers(min_value=0, max_value=2**32), st.integers(min_value=1, max_value=MIN_ROUNDS))
 def test_every_config_has_one_turn_in_each_of_the_first_rounds(seed: int, number: int) -> None:
-    leading = {"settled": timed(1.0), "wide": timed(2.0, 0.5), "new": None}
+    leading = {"settled": timed(1.0), "wide": timed(1.04, 0.5), "new": None}
     order = next_round(number, leading, ("baseline", "wrong"), seed)
     assert sorted([*leading, "baseline", "wrong"]) == sorted(order)
     assert order == next_round(number, leading, ("baseline", "wrong"), seed)
+
+
+@pytest.mark.parametrize("number", range(1, MIN_ROUNDS + 1))
+def test_clearly_slower_configs_have_a_turn_in_the_first_of_them(number: int) -> None:
+    leading = {"best": timed(1.0), "near": timed(1.05), "slow": timed(1.06), "wide": timed(2.0, 0.5)}
+    left = {"slow", "wide"} if number <= SLOWER_ROUNDS else set()
+    assert {"best", "near", "baseline"} | left == set(next_round(number, leading, ("baseline",), 0))
+
+
+def test_turns_are_planned_by_a_first_look() -> None:
+    assert 3 * MIN_ROUNDS + 2 * SLOWER_ROUNDS == planned_turns([1.0, 1.05, 1.06, 2.0], 1)
+    assert 2 * MIN_ROUNDS == planned_turns([], 2)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -202,5 +216,7 @@ def test_rounds_of_noisy_configs_end_with_every_interval_below_the_target(seed: 
                 base_ms = 1.0 + 0.01 * NAMES.index(name)
                 samples_ms[name] += [base_ms * rng.gauss(1.0, noise) for _ in range(16)]
     assert MIN_ROUNDS < number < 100
-    assert MIN_ROUNDS == turns["wrong"] == min(turns.values())
+    assert MIN_ROUNDS == turns["wrong"]
+    assert SLOWER_ROUNDS <= min(turns.values())
+    assert MIN_ROUNDS <= turns[NAMES[0]]
     assert max(timing(taken).interval_share for taken in samples_ms.values()) <= TARGET_INTERVAL_SHARE
