@@ -5,8 +5,8 @@
 A sweep counts from the start of its process to its end: start-up, compilation, inputs, checks of every output, timing
 and the table. Of autotune only the first tuned call counts, without its imports and its inputs, which is in its favour;
 the time of its whole process is printed beside it. Autotune times by Triton's default `do_bench` and checks nothing.
-Cold: with an empty folder as TRITON_CACHE_DIR; warm: with the same folder again. The processes run in turn, autotune
-first, so that it also pays for reading Python's packages from a cold disk.
+Cold: with an empty folder as TRITON_CACHE_DIR; warm, which only the sweep is run: with the same folder again. The
+processes run in turn, autotune first, so that it also pays for reading Python's packages from a cold disk.
 
 Asked (exit code 1 where one is missed): cold, the sweep takes at most 0.30 of autotune's time; warm, at most 10 s.
 """
@@ -49,7 +49,6 @@ class Round:
     """Seconds of one round."""
 
     autotune_cold: Tuning
-    autotune_warm: Tuning
     sweep_cold_s: float
     sweep_warm_s: float
 
@@ -96,7 +95,7 @@ def autotune(space_name: str, seqlen: int) -> Tuning:
 
 
 def one_round(options: argparse.Namespace, folder: Path, gpu_env: Mapping[str, str]) -> tuple[Round, Run]:
-    """Each process once cold and once warm, and the run of the warm sweep."""
+    """Autotune once cold, the sweep once cold and once warm, and the run of the warm sweep."""
     choice = ["--space", options.space, "--seqlen", str(options.seqlen)]
 
     def tuning() -> Tuning:
@@ -113,9 +112,8 @@ def one_round(options: argparse.Namespace, folder: Path, gpu_env: Mapping[str, s
         print(f"sweep, {name}: {done.wall_s:.2f} s", flush=True)
         return done.wall_s, done.run
 
-    autotune_cold, (sweep_cold_s, _) = tuning(), sweep("cold")
-    autotune_warm, (sweep_warm_s, run) = tuning(), sweep("warm")
-    return Round(autotune_cold, autotune_warm, sweep_cold_s, sweep_warm_s), run
+    autotune_cold, (sweep_cold_s, _), (sweep_warm_s, run) = tuning(), sweep("cold"), sweep("warm")
+    return Round(autotune_cold, sweep_cold_s, sweep_warm_s), run
 
 
 def report(rounds: Sequence[Round], run: Run) -> tuple[str, bool]:
@@ -124,8 +122,6 @@ def report(rounds: Sequence[Round], run: Run) -> tuple[str, bool]:
         "autotune, cold: first call": [one.autotune_cold.first_call_s for one in rounds],
         "autotune, cold: whole process": [one.autotune_cold.process_s for one in rounds],
         "sweep, cold: whole process": [one.sweep_cold_s for one in rounds],
-        "autotune, warm: first call": [one.autotune_warm.first_call_s for one in rounds],
-        "autotune, warm: whole process": [one.autotune_warm.process_s for one in rounds],
         "sweep, warm: whole process": [one.sweep_warm_s for one in rounds],
     }
     header = ["seconds", *(f"round {number}" for number, _ in enumerate(rounds, start=1)), "median"]
@@ -133,7 +129,7 @@ def report(rounds: Sequence[Round], run: Run) -> tuple[str, bool]:
     ratio = median(lines["sweep, cold: whole process"]) / median(lines["autotune, cold: first call"])
     warm_s = median(lines["sweep, warm: whole process"])
     cold_met, warm_met = ratio <= MAX_COLD_RATIO, warm_s <= MAX_WARM_S
-    picked = dict.fromkeys(tuning.picked_id for one in rounds for tuning in (one.autotune_cold, one.autotune_warm))
+    picked = dict.fromkeys(one.autotune_cold.picked_id for one in rounds)
     text = [
         table(header, rows),
         "",

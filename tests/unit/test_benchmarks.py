@@ -99,7 +99,7 @@ def test_a_table_aligns_its_columns() -> None:
 def rounds(sweep_cold_s: float, sweep_warm_s: float, picked: Config = FAST) -> list[Any]:
     module = benchmark("sweep_vs_autotune")
     tunings = [module.Tuning(config_id(picked), first_s, first_s + 8) for first_s in (40.0, 60.0)]
-    return [module.Round(one, module.Tuning(one.picked_id, 5.0, 13.0), sweep_cold_s, sweep_warm_s) for one in tunings]
+    return [module.Round(one, sweep_cold_s, sweep_warm_s) for one in tunings]
 
 
 def test_the_sweep_is_held_against_the_median_of_autotunes_first_calls() -> None:
