@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import worker_tasks
 
+from ssdprof.profiling.fork_server import ForkServer
 from ssdprof.profiling.worker import Failure, Worker, first_line, wait_any
 
 TIMEOUT_S = 60.0
@@ -269,3 +270,20 @@ def test_a_worker_dies_with_its_parent_even_while_it_hangs() -> None:
 )
 def test_the_first_line_that_says_something_is_short(message: str, line: str) -> None:
     assert line == first_line(message)
+
+
+def test_processes_after_the_first_come_from_the_successor() -> None:
+    with ForkServer() as successor, Worker(successor=successor) as worker:
+        successor.preload("importlib:import_module", "wave")
+        worker.start()
+        assert "wave" not in call(worker, "worker_tasks:modules")
+        worker.kill()
+        assert "wave" in call(worker, "worker_tasks:modules")
+        worker.kill()
+        assert "wave" in call(worker, "worker_tasks:modules")
+
+
+def test_a_worker_with_a_server_of_its_own_ends_with_it() -> None:
+    with Worker() as worker:
+        pid = call(worker, "os:getpid")
+    assert not is_alive(pid)
