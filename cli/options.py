@@ -40,6 +40,10 @@ def normal_name(name: str) -> str:
     return OTHER_SPELLINGS.get(name, name)
 
 
+DRIVER_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+"""Of which one is there where NVIDIA's driver is, on Linux and on Windows' Linux."""
+
+
 def option(panel: str, *names: str, help: str, default: str | bool = False) -> Any:  # noqa: A002  # typer's own word
     """An option in a panel of the help. `default`: what the help says of it, or whether it shows the value."""
     return typer.Option(*names, help=help, rich_help_panel=panel, show_default=default)
@@ -112,6 +116,10 @@ class TargetOptions:
         if self.device == "auto":
             return arch, None
         raise UsageError(f"--arch {arch} is not that of GPU {self.device} ({gpu.arch}): leave one of them out")
+
+    def may_measure(self) -> bool:
+        """Whether a GPU may be used and this machine has a driver for one; asks it nothing."""
+        return self.device != "none" and any(path.exists() for path in DRIVER_FILES)
 
     def checked_jobs(self) -> int:
         """Compile workers. Raises UsageError below 1."""

@@ -168,6 +168,7 @@ def sweep(
 
     with ExitStack() as started:  # processes import all that takes long, while this one imports the rest
         server = started.enter_context(start_server())
+        measurer = started.enter_context(start_measurer(server)) if target.may_measure() else None
         from ssdprof.cli.console import ProgressBar, note
         from ssdprof.cli.keeper import Keeper
         from ssdprof.profiling.preflight import preflight
@@ -175,14 +176,15 @@ def sweep(
 
         results.check()
         request = sweep_request(problem, space, target, timing, server)
-        measurer = started.enter_context(start_measurer(request.gpu.visible, server)) if request.gpu else None
+        if measurer and not request.gpu:
+            measurer.hang_up()
         resumed = results.resumed(request, quiet=quiet)
         state = resumed.state if resumed else None
         if not quiet:
             note(preflight(request, state).line)
         keeper = Keeper(results.run_file, resumed=resumed, quiet=quiet)
         with ProgressBar(quiet=quiet) as progress:
-            run = run_sweep(request, progress, keeper, state, server, measurer)
+            run = run_sweep(request, progress, keeper, state, server, measurer if request.gpu else None)
         show(run, results, json=json, quiet=quiet)
         keeper.tell(run)
     return exit_code(run)

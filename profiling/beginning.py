@@ -1,21 +1,32 @@
-"""The beginning of a process that measures: what takes long and needs no torch goes on while torch is imported."""
+"""The beginning of a process that measures: it imports before it is asked, and opens its GPU meanwhile."""
 
 from __future__ import annotations
 
+import importlib
+import os
 import threading
 from typing import Any
 
 from ssdprof.kernels.interface import KernelSpec
-from ssdprof.profiling import compiler
+from ssdprof.profiling import compiler, worker
 from ssdprof.profiling.driver import open_context
 from ssdprof.profiling.model import Prepared
 
+_MEASURE = "ssdprof.profiling.measure"
+
+
+def serve(fd: int) -> None:
+    """`worker.serve`, with the imports of measuring (torch, and Triton with its hash) under way."""
+    for work, arguments in ((importlib.import_module, (_MEASURE,)), (compiler.warm_up, ())):
+        threading.Thread(target=work, args=arguments, daemon=True).start()
+    worker.serve(fd)
+
 
 def prepare(spec: KernelSpec, problem: Any, device: str, seed: int, visible: str | None = None) -> Prepared:
-    """`measure.prepare`, and beside it what its GPU and its first launch need: a context, and Triton with its hash."""
+    """`measure.prepare`, on the one GPU of the entry `visible` in CUDA_VISIBLE_DEVICES, where one is given."""
     if device.startswith("cuda"):
-        for work in (open_context, compiler.warm_up):
-            threading.Thread(target=work, daemon=True).start()
-    from ssdprof.profiling import measure  # which imports torch
-
-    return measure.prepare(spec, problem, device, seed, visible)
+        if visible is not None:  # before anything asks CUDA for its devices
+            os.environ["CUDA_VISIBLE_DEVICES"] = visible
+        threading.Thread(target=open_context, daemon=True).start()
+    prepared: Prepared = importlib.import_module(_MEASURE).prepare(spec, problem, device, seed, visible)
+    return prepared

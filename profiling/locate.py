@@ -107,7 +107,7 @@ def locate(
         amount = f"{kind} in {count} {'row' if count == 1 else 'rows'}"
         among = [amount, whereabouts] if code in ("tail", "tile") else [amount]
         return Finding("nan", _joined(", ".join(among), where))
-    amount = whereabouts if code in ("tail", "tile") else _share(count, rows)
+    amount = whereabouts if code in ("tail", "tile") else share(count, rows)
     index = _index(survey.worst_row, out.shape[:-1])
     named = [f"{axis.name} {i}" for axis, i, size in zip(axes, index, out.shape, strict=False) if size > 1]
     worst = ", ".join([*named, f"off by {figure(survey.worst)}"])
@@ -211,7 +211,8 @@ def _range(name: str, first: int, last: int) -> str:
     return f"{name} {first}" if first == last else f"{name}s {first} to {last}"
 
 
-def _share(count: int, rows: int) -> str:
+def share(count: int, rows: int) -> str:
+    """How many of the rows `count` are, in words."""
     if count == rows:
         return "all rows"
     share_pct = 100 * count / rows

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 
 from ssdprof.kernels.interface import Config, KernelSpec, LaunchPlan
-from ssdprof.profiling.check import Errors, judge, merge, output_errors, row_norm_rms, same_bits, within
+from ssdprof.profiling.check import Errors, figure, judge, merge, output_errors, row_norm_rms, same_bits, within
 from ssdprof.profiling.driver import cuda_driver, driver_attributes, driver_blocks_per_sm
 from ssdprof.profiling.guard import Fingerprints, GuardedOutput
 from ssdprof.profiling.limits import differences, limits_for
-from ssdprof.profiling.locate import locate
+from ssdprof.profiling.locate import MOST, locate, share
 from ssdprof.profiling.model import Batch, Check, Finding, Loaded, Measurement, Prepared, TimedBy
 from ssdprof.profiling.request import GUARD_BYTES, SEEDS
 from ssdprof.profiling.rounds import turn_samples
@@ -112,7 +112,7 @@ class _Session:
                     found.append(self.errors(inputs))
                     break
             if not right:
-                findings = self.locate(config, inputs)
+                findings = self.locate(config, inputs, found[0])
             if not right or not repeatable:
                 break
         return merge(found, repeatable, launches, seeds, findings), once_ms
@@ -127,12 +127,15 @@ class _Session:
             self.stale = True
         return found
 
-    def locate(self, config: Config, inputs: _Inputs) -> list[Finding]:
-        """Where the output is wrong, and why as far as the kernel's own structure tells."""
+    def locate(self, config: Config, inputs: _Inputs, errors: Errors) -> list[Finding]:
+        """Where the output, off by `errors`, is wrong, and why as far as the kernel's own structure tells."""
         out = self.out.tensor
+        part = self.spec.partial_sum(self.problem, config, inputs.tensors, out)
+        if part and errors.bad_rows > MOST * errors.rows:  # the cause is known, and it is everywhere
+            message = f"{share(errors.bad_rows, errors.rows)}; the worst off by {figure(errors.worst_row_error)}"
+            return [Finding("partial", part), Finding("everywhere", message)]
         axes = self.spec.output_axes(self.problem)
         found = locate(out, inputs.reference, self.tolerances, inputs.norm_rms, axes, config)
-        part = self.spec.partial_sum(self.problem, config, inputs.tensors, out)
         return [Finding("partial", part), found] if part else [found]
 
     def first_look(self, latency_ms: float) -> int:

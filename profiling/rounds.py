@@ -67,15 +67,19 @@ def planned_turns(leading_ms: Sequence[float], others: int) -> int:
 def next_round(number: int, leading: Mapping[str, Timing | None], others: Sequence[str], seed: int) -> tuple[str, ...]:
     """The configs of round `number` (from 1) in their order; none where it is enough.
 
-    `leading` are the right finalists with their timing from earlier rounds, of which those beyond CLEARLY_SLOWER take
-    part in the first SLOWER_ROUNDS. `others`, the baseline where it is slower and the fastest wrong one, take part in
-    the first MIN_ROUNDS alone; after these only what is not settled goes on, and with it whatever else could still be
-    the best.
+    `leading` are the right finalists with their timing from earlier rounds, of which those whose whole interval is
+    beyond CLEARLY_SLOWER take part in the first SLOWER_ROUNDS alone. `others`, the baseline where it is slower and
+    the fastest wrong one, take part in the first MIN_ROUNDS alone; after these only what is not settled goes on,
+    and with it whatever else could still be the best.
     """
-    names = [*leading, *others]
-    if SLOWER_ROUNDS < number <= MIN_ROUNDS:
+    if number > SLOWER_ROUNDS:
         limit_ms = CLEARLY_SLOWER * min((one.latency_ms for one in leading.values() if one), default=math.inf)
-        names = [name for name in names if not ((one := leading.get(name)) and one.latency_ms > limit_ms)]
+        leading = {
+            name: one
+            for name, one in leading.items()
+            if one is None or one.only_throttled or one.latency_ci95_low_ms <= limit_ms
+        }
+    names = [*leading, *others]
     if number > MIN_ROUNDS:
         left = set(unsettled(leading))
         if not left:

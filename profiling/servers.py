@@ -9,6 +9,7 @@ WORKER_ENV = {"TRITON_INTERPRET": None}
 """Laid over the environment of every worker: kernels are compiled, whatever the caller does."""
 _COMPILE_WARM_UP = "ssdprof.profiling.compiler:warm_up"
 _MEASURE = "ssdprof.profiling.measure"
+MEASURER_MAIN = "ssdprof.profiling.beginning:serve"
 
 
 def start_server() -> ForkServer:
@@ -18,13 +19,13 @@ def start_server() -> ForkServer:
     return server
 
 
-def start_measurer(visible: str, server: ForkServer) -> Worker:
-    """A worker that measures on the GPU of that entry in CUDA_VISIBLE_DEVICES, running at once.
+def start_measurer(server: ForkServer) -> Worker:
+    """A worker that measures, running at once.
 
     It imports by itself what `server` imports meanwhile, and so waits for nothing that compiling alone needs. The
     processes after its first are forked from `server`.
     """
-    worker = Worker({**WORKER_ENV, "CUDA_VISIBLE_DEVICES": visible}, successor=server)
+    worker = Worker(WORKER_ENV, successor=server, main=MEASURER_MAIN)
     worker.start()
     return worker
 

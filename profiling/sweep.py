@@ -89,8 +89,7 @@ class Sweep:
         self.compilers = [Worker(WORKER_ENV, self.server) for _ in range(self._jobs())]
         if request.gpu:
             expect_measuring(self.server)
-            env = {**WORKER_ENV, "CUDA_VISIBLE_DEVICES": request.gpu.visible}
-            self.measurer = measurer or Worker(env, self.server)
+            self.measurer = measurer or Worker(WORKER_ENV, self.server)
         self.workers = [*self.compilers, *([self.measurer] if self.measurer else [])]
 
     def run(self) -> Run:

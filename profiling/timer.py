@@ -17,7 +17,7 @@ from ssdprof.profiling.telemetry import Telemetry
 
 GRAPH_BELOW_MS = 0.2
 """Launches shorter than this are timed inside a CUDA graph, where the host's launch overhead cannot reach them."""
-WARM_UP_MS = 3.0
+WARM_UP_MS = 2.0
 """Launches that are not counted go on for at least this long before each batch."""
 MAX_WARM_UP_LAUNCHES = 50
 SLEEP_CYCLES_PER_SAMPLE = 200_000

@@ -61,7 +61,8 @@ class Worker:
     """One child process, forked from `server` or from one of its own that has imported nothing.
 
     `env` is laid over this process's environment; None removes a variable. With a `successor` the processes after the
-    first are forked from that server, which may need the time until then for its imports.
+    first are forked from that server, which may need the time until then for its imports. `main` is what a process
+    runs: `serve`, or a module-level function that ends with it.
     """
 
     def __init__(
@@ -70,11 +71,13 @@ class Worker:
         server: ForkServer | None = None,
         *,
         successor: ForkServer | None = None,
+        main: str = f"{__name__}:serve",
     ) -> None:
         self._env = dict(env or {})
         self._owns_server = server is None
         self._server = server or ForkServer(self._env)
         self._successor = successor
+        self._main = main
         self._deadline_s = float("inf")
         self._started = False
         self.task: Any = None
@@ -158,7 +161,7 @@ class Worker:
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process, in kill)
-        self._token = self._server.fork(f"{__name__}:serve", theirs.fileno(), self._stderr.fileno(), self._env)
+        self._token = self._server.fork(self._main, theirs.fileno(), self._stderr.fileno(), self._env)
         theirs.close()
         self._connection = Connection(ours.detach())
         self._started = True

@@ -30,7 +30,7 @@ def fake_sweeps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr(device, "gpus", lambda: (H100_GPU,))
     monkeypatch.setattr(store, "recorded_runs", lambda: iter(()))
-    monkeypatch.setattr(servers, "start_measurer", lambda visible, server: Worker(successor=server))
+    monkeypatch.setattr(servers, "start_measurer", lambda server: Worker(successor=server))
     returns(monkeypatch, requests, lambda request: h100_run() if request.gpu else compiled_run())
     return requests
 

@@ -161,10 +161,10 @@ def test_drift_favours_none_where_timing_each_config_in_one_go_would_have() -> N
 
 
 def test_leading_configs_are_timed_until_their_intervals_are_below_one_per_cent_and_others_are_not() -> None:
-    found = with_timer("NoisyTimer", fake("right", 4), fake("right", 5), fake("right", 8), fake("half", 4))
+    found = with_timer("NoisyTimer", fake("right", 100), fake("right", 101), fake("right", 104), fake("half", 100))
     turns = Counter(batch.config_id for batch in found.batches if batch.round > 0)
     last = max(found.rounds())
-    assert last > rounds.MIN_ROUNDS == turns[config_id(fake("half", 4))]
+    assert last > rounds.MIN_ROUNDS == turns[config_id(fake("half", 100))]
     before_last = []
     for row in found.run.ranked:
         assert row.timing is not None
