@@ -40,7 +40,7 @@ def normal_name(name: str) -> str:
     return OTHER_SPELLINGS.get(name, name)
 
 
-DRIVER_FILES = (Path("/dev/nvidiactl"), Path("/dev/dxg"))
+DRIVER_FILES = (Path("/dev/nvidiactl"), Path("/proc/driver/nvidia"), Path("/dev/dxg"))
 """Of which one is there where NVIDIA's driver is, on Linux and on Windows' Linux."""
 
 
