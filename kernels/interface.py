@@ -212,11 +212,17 @@ class KernelSpec(Protocol):
         ...
 
     def partial_sum(
-        self, problem: Any, config: Config, inputs: Mapping[str, torch.Tensor], out: torch.Tensor
+        self,
+        problem: Any,
+        config: Config,
+        inputs: Mapping[str, torch.Tensor],
+        reference: torch.Tensor,
+        out: torch.Tensor,
     ) -> str | None:
         """Where a wrong `out` is that of a sum cut short, as a tile smaller than the dimension makes it: which part.
 
-        None where it is not. To be decided by computing that part, not from the config alone.
+        None where it is not. To be decided by computing that part, not from the config alone. `reference` is the right
+        output of `inputs`.
         """
         ...
 

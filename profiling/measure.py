@@ -130,7 +130,7 @@ class _Session:
     def locate(self, config: Config, inputs: _Inputs, errors: Errors) -> list[Finding]:
         """Where the output, off by `errors`, is wrong, and why as far as the kernel's own structure tells."""
         out = self.out.tensor
-        part = self.spec.partial_sum(self.problem, config, inputs.tensors, out)
+        part = self.spec.partial_sum(self.problem, config, inputs.tensors, inputs.reference, out)
         if part and errors.bad_rows > MOST * errors.rows:  # the cause is known, and it is everywhere
             message = f"{share(errors.bad_rows, errors.rows)}; the worst off by {figure(errors.worst_row_error)}"
             return [Finding("partial", part), Finding("everywhere", message)]

@@ -62,6 +62,12 @@ def test_axes_name_the_output_in_order_and_only_tokens_come_in_chunks() -> None:
     assert len(SPEC.tensors(SMALL)["out"].shape) == len(SPEC.output_axes(SMALL))
 
 
+def partial_sum(
+    problem: ChunkScanProblem, config: Config, inputs: Mapping[str, torch.Tensor], out: torch.Tensor
+) -> str | None:
+    return SPEC.partial_sum(problem, config, inputs, output(problem, inputs), out)
+
+
 @pytest.mark.parametrize("option", OPTIONS)
 def test_an_output_of_the_first_state_elements_alone_is_told_with_the_remedy(option: str) -> None:
     problem = replace(SMALL, **OPTIONS[option])
@@ -70,8 +76,8 @@ def test_an_output_of_the_first_state_elements_alone_is_told_with_the_remedy(opt
     out = output(problem, first_of_state(inputs, 16))
 
     expected = f"only the first 16 of {problem.dstate} state elements (dstate) are summed: "
-    assert expected + "take a DSTATE tile of 64, or the variant split" == SPEC.partial_sum(problem, TILE, inputs, out)
-    assert expected + "the loop over DSTATE tiles ends after one" == SPEC.partial_sum(problem, SPLIT, inputs, out)
+    assert expected + "take a DSTATE tile of 64, or the variant split" == partial_sum(problem, TILE, inputs, out)
+    assert expected + "the loop over DSTATE tiles ends after one" == partial_sum(problem, SPLIT, inputs, out)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -83,10 +89,10 @@ def test_a_product_left_out_is_told(option: str) -> None:
     no_inside = output(problem, {**inputs, "cb": torch.zeros_like(inputs["cb"])})
 
     for config in (TILE, replace(TILE, block_dstate=128), replace(TILE, block_dstate=None)):
-        assert "the product of C and the state (dstate) is missing altogether" == SPEC.partial_sum(
+        assert "the product of C and the state (dstate) is missing altogether" == partial_sum(
             problem, config, inputs, no_state
         )
-        assert "the product of CB and x inside the chunk is missing altogether" == SPEC.partial_sum(
+        assert "the product of CB and x inside the chunk is missing altogether" == partial_sum(
             problem, config, inputs, no_inside
         )
 
@@ -98,15 +104,15 @@ def test_a_right_output_and_ones_wrong_in_other_ways_are_no_sum_cut_short(option
     right = output(problem, inputs)
 
     for out in (right, 1.2 * right, torch.zeros_like(right), torch.full_like(right, torch.nan), -right):
-        assert SPEC.partial_sum(problem, TILE, inputs, out) is None
-    assert SPEC.partial_sum(problem, TILE, inputs, output(problem, first_of_state(inputs, 32))) is None
+        assert partial_sum(problem, TILE, inputs, out) is None
+    assert partial_sum(problem, TILE, inputs, output(problem, first_of_state(inputs, 32))) is None
 
 
 def test_a_tile_that_holds_the_whole_state_is_not_blamed() -> None:
     inputs = inputs_of(SMALL)
     out = output(SMALL, first_of_state(inputs, 32))
-    assert SPEC.partial_sum(SMALL, replace(TILE, block_dstate=64), inputs, out) is None
-    assert SPEC.partial_sum(SMALL, replace(TILE, block_dstate=32), inputs, out) is not None
+    assert partial_sum(SMALL, replace(TILE, block_dstate=64), inputs, out) is None
+    assert partial_sum(SMALL, replace(TILE, block_dstate=32), inputs, out) is not None
 
 
 @pytest.mark.parametrize("seq_idx", [False, True])
@@ -116,7 +122,7 @@ def test_only_some_chunks_are_computed_and_they_are_as_the_whole_has_them(
 ) -> None:
     problem = replace(SMALL, seqlen=16 * nchunks - 3, seq_idx=seq_idx, z=True)
     inputs = inputs_of(problem)
-    right = output(problem, inputs)
+    right, cut = output(problem, inputs), output(problem, {**inputs, "cb": torch.zeros_like(inputs["cb"])})
     tokens = []
     whole = reference.chunk_scan
 
@@ -126,10 +132,12 @@ def test_only_some_chunks_are_computed_and_they_are_as_the_whole_has_them(
 
     monkeypatch.setattr(reference, "chunk_scan", counted)
 
-    # Nothing but None could come of a right output if the slices were not those of the whole: it ends at once.
-    assert SPEC.partial_sum(problem, TILE, inputs, right) is None
-    assert (1 if nchunks <= 2 * SAMPLED_CHUNKS else 2) == len(tokens)
-    assert sum(tokens) <= 2 * (SAMPLED_CHUNKS + 1) * problem.chunk_size
+    assert SPEC.partial_sum(problem, TILE, inputs, right, right) is None
+    assert not tokens
+    assert "CB and x" in (SPEC.partial_sum(problem, TILE, inputs, right, cut) or "")
+    tried = 3  # part of the state, no state, no CB
+    assert tried * (1 if nchunks <= 2 * SAMPLED_CHUNKS else 2) == len(tokens)
+    assert sum(tokens) <= tried * 2 * (SAMPLED_CHUNKS + 1) * problem.chunk_size
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
