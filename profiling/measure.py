@@ -31,6 +31,8 @@ UNDER_LOAD = (2, 4)
 """Which of them run beside other work, counted from 1; the others run alone."""
 LAUNCHES_IF_WRONG = 3
 """Launches of a config whose first output was wrong: enough to tell wrong from unstable."""
+SAMPLES_IF_WRONG = 2
+"""Launches of a wrong config that are timed at the first look: enough to see which wrong one is fastest."""
 OTHER_BITS = "a launch that was timed gave other bits than those that were checked: a race or a miscompilation"
 
 
@@ -189,7 +191,8 @@ def measure(plan: LaunchPlan, config: Config, name: str, timed_by: TimedBy | Non
     status, _ = judge(check, session.tolerances)
     batch = None
     if status in ("ok", "wrong"):
-        batch = session.time(launch, name, session.first_look(once_ms), once_ms, timed_by)
+        samples = session.first_look(once_ms) if status == "ok" else min(SAMPLES_IF_WRONG, session.first_look(once_ms))
+        batch = session.time(launch, name, samples, once_ms, timed_by)
     if damage := session.damage():
         check, batch = replace(check, findings=(*damage, *check.findings)), None
     elif status == "ok":
