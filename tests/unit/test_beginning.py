@@ -25,6 +25,9 @@ def test_it_loads_what_measuring_needs_and_ends_with_the_sweep() -> None:
         assert call(worker, "ssdprof.profiling.beginning:prepare", ChunkScan(), SMALL, "cpu", 0).copy_gbps is None
         assert {"torch", "ssdprof.profiling.measure"} <= set(call(worker, "worker_tasks:modules"))
         assert not call(worker, "torch.cuda:is_initialized")
+        looks_for_garbage, never_looked_at = call(worker, "worker_tasks:looks_for_garbage")
+        assert looks_for_garbage
+        assert never_looked_at > 10_000
 
 
 def test_cuda_is_told_which_gpu_before_it_is_asked_for_any(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,12 @@ def test_workers_have_what_the_server_loaded_before_they_were_forked_and_nothing
     assert not call(before, "worker_tasks:has_module", "mailbox")
 
 
+def test_workers_look_for_garbage_but_not_among_what_the_server_loaded(server: ForkServer) -> None:
+    looks, never_looked_at = call(Worker(server=server), "worker_tasks:looks_for_garbage")
+    assert looks
+    assert never_looked_at > 1000
+
+
 def test_what_a_thread_loads_in_the_background_is_there_before_a_worker_is_forked(server: ForkServer) -> None:
     server.preload("worker_tasks:import_in_background", "mailbox", 0.5)
     assert call(Worker(server=server), "worker_tasks:has_module", "mailbox")

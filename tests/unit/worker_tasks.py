@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -153,3 +154,8 @@ def has_target() -> bool:
 
 def read_text(path: str) -> str:
     return Path(path).read_text()
+
+
+def looks_for_garbage() -> tuple[bool, int]:
+    """Whether it does, and how many objects it never looks at."""
+    return gc.isenabled(), gc.get_freeze_count()
