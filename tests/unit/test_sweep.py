@@ -22,7 +22,7 @@ from ssdprof.profiling import sweep as sweep_module
 from ssdprof.profiling.fork_server import python_command
 from ssdprof.profiling.model import Batch, Check, Compiled, Loaded, Measurement, Prepared, Run, RunHeader
 from ssdprof.profiling.request import Event
-from ssdprof.profiling.servers import start_server
+from ssdprof.profiling.servers import start_measurer, start_server
 from ssdprof.profiling.state import Record, RunState
 from ssdprof.profiling.sweep import Sweep, sweep
 
@@ -189,6 +189,20 @@ def test_a_sweep_hangs_up_on_the_server_that_it_is_given_and_does_not_wait_for_i
         assert process is not None
         assert server._socket.fileno() < 0
     assert process.poll() is not None
+    assert before == children()
+
+
+def test_the_measuring_process_that_was_started_before_is_replaced_from_the_server_where_it_ends() -> None:
+    asked = request(fake("crashes"), fake("right"), fake("launch_error"), fake("right", 8), fake("right", 4))
+    before = children()
+    with start_server() as server, start_measurer(server) as measurer:
+        run = Sweep(asked, lambda _: None, lambda _: None, None, "cpu", server, measurer).run()
+        assert not measurer._owns_server
+        assert server is measurer._server
+    assert {"right": "ok", "crashes": "launch-error", "launch_error": "launch-error"} == {
+        row.config.variant: row.status for row in run.rows
+    }
+    assert 3 == len(run.ranked)
     assert before == children()
 
 
