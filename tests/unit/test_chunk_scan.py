@@ -90,10 +90,10 @@ def test_split_is_right_for_every_tile(
     assert ("ok", "") == judge(check, SPEC.tolerances(problem)), check
 
 
-@pytest.mark.parametrize("heads", [1, 2, None])
+@pytest.mark.parametrize("heads", [2, None])
 @pytest.mark.parametrize(
     ("block_m", "block_n", "block_k"),
-    [(16, 16, 16), (32, 16, 32), (16, 32, 32), (32, 32, 16), (64, 32, 16), (16, 16, 64), (64, 16, 64)],
+    [(16, 16, 16), (32, 16, 32), (16, 32, 32), (32, 32, 16), (64, 32, 16), (16, 16, 64)],
 )
 @pytest.mark.parametrize("headdim", [20, 24])  # in rows of 40 bytes, which take pointers, and of 48, which descriptors
 def test_grouped_is_right_for_every_tile_and_number_of_heads(
