@@ -26,7 +26,6 @@ from typing import Any
 
 from sweeps import FAILED, PASSED, at_least, require_gpu, run_process, swept, table, verdict
 
-from ssdprof.kernels.interface import TensorRef
 from ssdprof.profiling.model import Row, Run
 
 MAX_COLD_RATIO = 0.30
@@ -73,11 +72,8 @@ def autotune(space_name: str, seqlen: int) -> Tuning:
         choices.append(triton.Config({name: plan.args[name] for name in TUNED}, **plan.options))
     inputs = spec.make_inputs(problem, "cuda:0", 0)
     tensors = {**inputs, spec.output_name(): torch.empty_like(inputs["x"])}
-    arguments = {
-        name: tensors[value.name] if isinstance(value, TensorRef) else value
-        for name, value in plan.args.items()
-        if name not in TUNED
-    }
+    bound = plan.arguments(lambda ref: tensors[ref.name])
+    arguments = {name: value for name, value in bound.items() if name not in TUNED}
 
     def grid(meta: Mapping[str, Any]) -> tuple[int]:
         tiles = triton.cdiv(problem.headdim, meta["BLOCK_SIZE_N"]) * triton.cdiv(

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +14,10 @@ from pathlib import Path
 from ssdprof.kernels.interface import LaunchPlan
 from ssdprof.profiling.device import GpuInfo, gpus
 from ssdprof.profiling.model import Run
-from ssdprof.profiling.servers import WORKER_ENV, start_server
+from ssdprof.profiling.servers import compile_plans
 from ssdprof.profiling.store import load_run
-from ssdprof.profiling.worker import Worker, wait_any
 
 TIMEOUT_S = 1200.0
-COMPILE = "ssdprof.profiling.compiler:compile_launch"
 PASSED, FAILED = 0, 1
 
 
@@ -97,17 +94,8 @@ def swept(
 
 def compile_ahead(plans: Sequence[LaunchPlan], arch: str, jobs: int | None = None) -> None:
     """Compiles the launches into Triton's cache, several at once; one that fails will say so when it is launched."""
-    left = deque(plans)
-    with start_server() as server:
-        workers = [Worker(WORKER_ENV, server) for _ in range(jobs or os.cpu_count() or 1)]
-        while True:
-            for worker in workers:
-                if worker.task is None and left:
-                    worker.submit("compile", COMPILE, left.popleft(), arch, timeout_s=TIMEOUT_S)
-            if not any(worker.task for worker in workers):
-                return
-            for worker in wait_any(workers, TIMEOUT_S):
-                worker.outcome()
+    named = {str(number): plan for number, plan in enumerate(plans)}
+    compile_plans(named, arch, jobs=jobs or os.cpu_count() or 1, timeout_s=TIMEOUT_S, on_step=lambda _: None)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

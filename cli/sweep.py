@@ -26,7 +26,6 @@ from ssdprof.kernels.errors import UsageError
 if TYPE_CHECKING:
     from ssdprof.kernels.interface import Config, KernelSpec
     from ssdprof.kernels.problem import ChunkScanProblem
-    from ssdprof.profiling.fork_server import ForkServer
     from ssdprof.profiling.model import Run, TimedBy
     from ssdprof.profiling.request import SweepRequest
     from ssdprof.profiling.store import Resumed
@@ -175,7 +174,7 @@ def sweep(
         from ssdprof.profiling.sweep import sweep as run_sweep
 
         results.check()
-        request = sweep_request(problem, space, target, timing, server)
+        request = sweep_request(problem, space, target, timing)
         if measurer and not request.gpu:
             measurer.hang_up()
         resumed = results.resumed(request, quiet=quiet)
@@ -195,22 +194,15 @@ def sweep_request(
     space: SpaceOptions,
     target: TargetOptions,
     timing: TimingOptions,
-    server: ForkServer,
 ) -> SweepRequest:
-    """The sweep that the options ask for. Raises UsageError of one kind or another where they ask the impossible.
-
-    As soon as there is a GPU to measure on, the server is told.
-    """
+    """The sweep that the options ask for. Raises UsageError of one kind or another where they ask the impossible."""
     from ssdprof.kernels.chunk_scan_spec import ChunkScan
     from ssdprof.profiling.device import check_memory
     from ssdprof.profiling.request import SweepRequest
-    from ssdprof.profiling.servers import expect_measuring
 
     spec, problem = ChunkScan(), problem_options.build()
     jobs, budget_s, timed_by = target.checked_jobs(), timing.checked_budget_s(), timing.timed_by()
     arch, gpu = target.choose()
-    if gpu is not None:
-        expect_measuring(server)
     configs, baseline = space.configs(problem), space.baseline_config(spec, problem)
     spec.resolve(baseline, problem)
     if gpu is not None:

@@ -25,9 +25,6 @@ WHOLE_MAX = 256
 """Longest chunk and largest state, in elements, for which `grouped` is chosen; see `candidates`."""
 HEADS_MAX = 20
 """Heads that one program of `grouped` takes, at most; see `candidates`."""
-DESCRIBED = ("x", "states", "z", "out")
-"""What the kernel may be given a tensor descriptor of, whose address must be a multiple of DESCRIPTOR_ALIGNMENT."""
-DESCRIPTOR_ALIGNMENT = 16
 
 _AXES = {
     "cb": "batch, nchunks, ngroups, chunk_size, chunk_size",
@@ -83,8 +80,8 @@ def chunk_scan(
     Float32 products run in TF32, Triton's default.
 
     `config`: a `Config`, or a text that names one in any form of `parse_config`; it is used as it is. None: variant
-    `grouped` with the largest tiles that fit the GPU, found at the first call of each problem and GPU, or variant
-    `split`, with a warning, where none fits.
+    `grouped` with the first of `candidates` that fits the GPU, found at the first call of each problem and GPU, or
+    variant `split`, with a warning, where none fits.
 
     Raises, before anything is launched, TensorError where a tensor is not as above or requires grad while grad is
     enabled, since there is no backward; ConfigError for a config that cannot be read, that the kernel does not take or
@@ -228,7 +225,8 @@ def _user_config(config: Config | str, problem: ChunkScanProblem) -> Config:
 
 def _aligned(tensors: Mapping[str, Tensor]) -> bool:
     """Whether tensor descriptors can be made."""
-    return all(tensors[name].data_ptr() % DESCRIPTOR_ALIGNMENT == 0 for name in DESCRIBED if name in tensors)
+    described = (tensors[name] for name in grouped.DESCRIBED if name in tensors)
+    return all(tensor.data_ptr() % grouped.DESCRIPTOR_ALIGNMENT == 0 for tensor in described)
 
 
 @lru_cache(maxsize=256)

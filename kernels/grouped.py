@@ -19,6 +19,10 @@ from ssdprof.kernels.problem import ChunkScanProblem
 
 LOG2E = tl.constexpr(1.4426950408889634)
 INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
+DESCRIBED = ("x", "states", "z", "out")
+"""The tensors that the kernel may be given descriptors of."""
+DESCRIPTOR_ALIGNMENT = 16
+"""Bytes: what their addresses and the lengths of their rows must be multiples of."""
 
 
 @triton.jit
@@ -246,7 +250,7 @@ def launch(problem: ChunkScanProblem, config: Config, *, descriptors: bool = Tru
         grid=(plan.grid_blocks // config.heads,),
         args={
             **pointers,
-            **{f"{name}_desc": described.get(name) for name in ("x", "states", "z", "out")},
+            **{f"{name}_desc": described.get(name) for name in DESCRIBED},
             **others,
             "ngroups": problem.ngroups,
             "HEADS": config.heads,
@@ -265,7 +269,7 @@ def _descriptors(problem: ChunkScanProblem, config: Config) -> dict[str, Descrip
     assert config.block_dstate is not None, "the config must be resolved"
     row_bytes = p.headdim * DTYPE_BYTES[p.dtype], p.dstate * DTYPE_BYTES[p.states_dtype]
     longest = max(config.block_m, config.block_n, config.block_k, config.block_dstate)
-    if any(size % 16 for size in row_bytes) or longest > 256 or p.chunk_size % config.block_m:
+    if any(size % DESCRIPTOR_ALIGNMENT for size in row_bytes) or longest > 256 or p.chunk_size % config.block_m:
         return {}
     by_head = (p.batch, p.nheads, p.seqlen, p.headdim)
     strides = metas["x"].stride

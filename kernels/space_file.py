@@ -44,12 +44,17 @@ CONSTRAINT_MAX = 200
 
 
 def with_variants(configs: Iterable[Config], variant: str | None) -> Iterator[Config]:
-    """The configs under another variant; under each in turn for "both"; as they are for None."""
+    """The configs under another variant; under each in turn for "both"; as they are for None.
+
+    Those of `grouped`, which fit no other, stay and come last.
+    """
     if variant is None:
         return iter(configs)
     listed = list(configs)
     variants = PER_HEAD if variant == "both" else (variant,)
-    return (replace(config, variant=each) for each in variants for config in listed)
+    per_head = [config for config in listed if config.variant != "grouped"]
+    replaced = [replace(config, variant=each) for each in variants for config in per_head]
+    return iter([*replaced, *(config for config in listed if config.variant == "grouped")])
 
 
 def read_space_file(path: Path, dstate: int) -> tuple[str, list[Config]]:

@@ -95,10 +95,8 @@ def space(
             f"unknown space {shown(name_or_path)}{guess} One of {', '.join(SPACES)}, or the path of a file that "
             f"ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
         )
-    whole = list(_with_whole_state(configs, name, dstate))
-    per_head = with_variants((config for config in whole if config.variant != "grouped"), variant)
-    grouped = (config for config in whole if config.variant == "grouped")
-    return Space(name, tuple(dict.fromkeys((*per_head, *grouped))), description)
+    whole = _with_whole_state(configs, name, dstate)
+    return Space(name, tuple(dict.fromkeys(with_variants(whole, variant))), description)
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,9 +140,11 @@ class _Session:
         found = locate(out, inputs.reference, self.tolerances, inputs.norm_rms, axes, config)
         return [Finding("partial", part), found] if part else [found]
 
-    def first_look(self, latency_ms: float) -> int:
+    def first_look(self, latency_ms: float, right: bool) -> int:
         """How many launches are timed right after the check; one where the host's clock is all there is."""
-        return turn_samples(latency_ms) if self.timer.on_gpu else 1
+        if not self.timer.on_gpu:
+            return 1
+        return turn_samples(latency_ms) if right else SAMPLES_IF_WRONG
 
     def time(self, launch: Launch, name: str, samples: int, latency_ms: float, timed_by: TimedBy | None) -> Batch:
         """A batch of latencies, the output poisoned before."""
@@ -191,7 +193,7 @@ def measure(plan: LaunchPlan, config: Config, name: str, timed_by: TimedBy | Non
     status, _ = judge(check, session.tolerances)
     batch = None
     if status in ("ok", "wrong"):
-        samples = session.first_look(once_ms) if status == "ok" else min(SAMPLES_IF_WRONG, session.first_look(once_ms))
+        samples = session.first_look(once_ms, status == "ok")
         batch = session.time(launch, name, samples, once_ms, timed_by)
     if damage := session.damage():
         check, batch = replace(check, findings=(*damage, *check.findings)), None
@@ -224,7 +226,7 @@ def resample(
         if latency_ms is None:
             session.launch(launch)
             latency_ms = session.timer.once_ms(launch)
-        batch = session.time(launch, name, samples or session.first_look(latency_ms), latency_ms, timed_by)
+        batch = session.time(launch, name, samples or session.first_look(latency_ms, right), latency_ms, timed_by)
         if right and name not in session.confirmed and within(session.errors(inputs), session.tolerances):
             session.confirm(name)
         if not right or (name in session.confirmed and not session.confirmed[name].changed()):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ssdprof.profiling.model import Row, Timing
 
@@ -32,7 +32,7 @@ def finalists(rows: Sequence[Row], baseline_id: str | None) -> tuple[tuple[str, 
     """
     timed = sorted((row.timing.latency_ms, row.config_id, row.status) for row in rows if row.timing is not None)
     right = {name: latency_ms for latency_ms, name, status in timed if status == "ok"}
-    limit_ms = CLEARLY_SLOWER * min(right.values(), default=0.0)
+    limit_ms = _slower_than_ms(right.values())
     names = [
         name
         for place, (name, latency_ms) in enumerate(right.items())
@@ -59,7 +59,7 @@ def unsettled(timings: Mapping[str, Timing | None]) -> tuple[str, ...]:
 
 def planned_turns(leading_ms: Sequence[float], others: int) -> int:
     """How many turns the rounds take at least, by the latencies of a first look and the number of other configs."""
-    limit_ms = CLEARLY_SLOWER * min(leading_ms, default=math.inf)
+    limit_ms = _slower_than_ms(leading_ms)
     slower = sum(latency_ms > limit_ms for latency_ms in leading_ms)
     return SLOWER_ROUNDS * slower + MIN_ROUNDS * (len(leading_ms) - slower + others)
 
@@ -73,7 +73,7 @@ def next_round(number: int, leading: Mapping[str, Timing | None], others: Sequen
     and with it whatever else could still be the best.
     """
     if number > SLOWER_ROUNDS:
-        limit_ms = CLEARLY_SLOWER * min((one.latency_ms for one in leading.values() if one), default=math.inf)
+        limit_ms = _slower_than_ms(one.latency_ms for one in leading.values() if one)
         leading = {
             name: one
             for name, one in leading.items()
@@ -90,3 +90,8 @@ def next_round(number: int, leading: Mapping[str, Timing | None], others: Sequen
         names = [name for name in names if name in left]
     random.Random(f"{seed}/{number}").shuffle(names)  # noqa: S311  # an order, no secret
     return tuple(names)
+
+
+def _slower_than_ms(latencies_ms: Iterable[float]) -> float:
+    """Beyond which a config is clearly slower than the best."""
+    return CLEARLY_SLOWER * min(latencies_ms, default=math.inf)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
+from ssdprof.kernels.interface import LaunchPlan
 from ssdprof.profiling.fork_server import ForkServer
-from ssdprof.profiling.worker import Worker
+from ssdprof.profiling.model import Compiled
+from ssdprof.profiling.worker import Failure, Worker, wait_any
 
 WORKER_ENV = {"TRITON_INTERPRET": None}
 """Laid over the environment of every worker: kernels are compiled, whatever the caller does."""
+COMPILE = "ssdprof.profiling.compiler:compile_launch"
+_TICK_S = 0.2
 _COMPILE_WARM_UP = "ssdprof.profiling.compiler:warm_up"
 _MEASURE = "ssdprof.profiling.measure"
 MEASURER_MAIN = "ssdprof.profiling.beginning:serve"
@@ -33,3 +39,23 @@ def start_measurer(server: ForkServer) -> Worker:
 def expect_measuring(server: ForkServer) -> None:
     """Lets the server load torch too, where it has not yet: workers forked from now on have what measuring needs."""
     server.preload("importlib:import_module", _MEASURE)
+
+
+def compile_plans(
+    plans: Mapping[str, LaunchPlan], arch: str, *, jobs: int, timeout_s: float, on_step: Callable[[int], None]
+) -> dict[str, Compiled | Failure]:
+    """Each plan compiled for `arch`, at most `jobs` at once, or why it could not be. `on_step` hears how many are."""
+    waiting = list(plans)
+    done: dict[str, Compiled | Failure] = {}
+    with start_server() as server:
+        workers = [Worker(WORKER_ENV, server) for _ in range(min(jobs, len(plans)))]
+        while waiting or any(worker.task is not None for worker in workers):
+            on_step(len(done))
+            for worker in workers:
+                if worker.task is None and waiting:
+                    name = waiting.pop(0)
+                    worker.submit(name, COMPILE, plans[name], arch, timeout_s=timeout_s)
+            for worker in wait_any(workers, _TICK_S):
+                name = worker.task
+                done[name] = worker.outcome()
+    return {name: done[name] for name in plans}

@@ -22,7 +22,7 @@ from ssdprof.profiling.model import Compiled, Measurement, Prepared, Row, Run, R
 from ssdprof.profiling.occupancy import LaunchError, occupancy
 from ssdprof.profiling.refine import refine
 from ssdprof.profiling.request import Event, Phase, SweepRequest
-from ssdprof.profiling.servers import WORKER_ENV, expect_measuring, start_server
+from ssdprof.profiling.servers import COMPILE, WORKER_ENV, expect_measuring, start_server
 from ssdprof.profiling.state import Record, RunState
 from ssdprof.profiling.telemetry import other_processes
 from ssdprof.profiling.worker import Failure, Worker, wait_any
@@ -32,7 +32,6 @@ COMPILED_ONLY = "compiled only, no GPU"
 NOT_REACHED = "not reached"
 NOT_MEASURED_YET = "not measured yet"
 _TICK_S = 0.2
-_COMPILE = "ssdprof.profiling.compiler:compile_launch"
 _PREPARE = "ssdprof.profiling.beginning:prepare"
 _MEASURE = "ssdprof.profiling.measure:measure"
 
@@ -250,7 +249,7 @@ class Sweep:
             if worker.task is None and self.to_compile:
                 name = self.to_compile.popleft()
                 arguments = (self.plans[name], self.request.arch)
-                worker.submit(name, _COMPILE, *arguments, timeout_s=self.request.timeout_s)
+                worker.submit(name, COMPILE, *arguments, timeout_s=self.request.timeout_s)
 
     def _compiling(self) -> bool:
         return any(worker.task is not None for worker in self.compilers)

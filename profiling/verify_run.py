@@ -22,7 +22,7 @@ from ssdprof.profiling.limits import DRIVER_ATTRIBUTES, differences, limits_for
 from ssdprof.profiling.model import Compiled, Loaded
 from ssdprof.profiling.ncu import NcuError, Profile, Runner, profile, run_program
 from ssdprof.profiling.occupancy import occupancy
-from ssdprof.profiling.servers import WORKER_ENV, start_server
+from ssdprof.profiling.servers import compile_plans
 from ssdprof.profiling.verify import (
     Comparison,
     Ours,
@@ -40,7 +40,6 @@ PREPARE_TIMEOUT_S = 600.0
 NCU_START_S, NCU_LAUNCH_S = 300.0, 10.0
 """What ncu may take to start a process and make its tensors, and for each launch."""
 _TICK_S = 0.2
-_COMPILE = "ssdprof.profiling.compiler:compile_launch"
 _PREPARE = "ssdprof.profiling.ncu_target:prepare"
 _LAUNCH = "ssdprof.profiling.ncu_target:launch_once"
 _TARGET = "from ssdprof.profiling.ncu_target import main; main(*sys.argv[1:])"
@@ -79,7 +78,13 @@ def verify(
     limits = limits_for(request.gpu.arch)  # an unknown architecture is told before any work
     plans, unchecked = _plans(request)
     launches = len(plans) + len(unchecked)
-    compiled = _compile(request, plans, on_step)
+    compiled = compile_plans(
+        plans,
+        request.gpu.arch,
+        jobs=request.jobs,
+        timeout_s=request.timeout_s,
+        on_step=lambda done: on_step("compiling", done, len(plans)),
+    )
     unchecked += [Unchecked(name, one.line) for name, one in compiled.items() if isinstance(one, Failure)]
     good = {name: one for name, one in compiled.items() if isinstance(one, Compiled)}
     attributes, loaded = _launch(request, {name: plans[name] for name in good}, device, on_step)
@@ -134,25 +139,6 @@ def _resolved(request: VerifyRequest, config: Config) -> Config | Unchecked:
         return request.spec.resolve(config, request.problem)
     except ConfigError as error:
         return Unchecked(config_id(config), str(error))
-
-
-def _compile(request: VerifyRequest, plans: Mapping[str, LaunchPlan], on_step: OnStep) -> dict[str, Any]:
-    """Each plan's Compiled, or why there is none."""
-    waiting = list(plans)
-    done: dict[str, Any] = {}
-    with start_server() as server:
-        workers = [Worker(WORKER_ENV, server) for _ in range(min(request.jobs, len(plans)))]
-        while waiting or any(worker.task is not None for worker in workers):
-            on_step("compiling", len(done), len(plans))
-            for worker in workers:
-                if worker.task is None and waiting:
-                    name = waiting.pop(0)
-                    arguments = (plans[name], request.gpu.arch)
-                    worker.submit(name, _COMPILE, *arguments, timeout_s=request.timeout_s)
-            for worker in wait_any(workers, _TICK_S):
-                task = worker.task
-                done[task] = worker.outcome()
-    return {name: done[name] for name in plans}
 
 
 def _launch(

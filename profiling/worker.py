@@ -91,7 +91,6 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Closes it."""
-        self.hang_up()
         self.close()
 
     def start(self) -> None:

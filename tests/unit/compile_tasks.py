@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from ssdprof.kernels.interface import LaunchPlan, TensorRef
+from ssdprof.kernels.interface import LaunchPlan
 from ssdprof.profiling import compiler
 from ssdprof.profiling.model import Compiled
 
@@ -33,11 +33,6 @@ def hash_with_tensors(plan: LaunchPlan, arch: str, device: str) -> str:
 
     compiler._set_target(arch)
     function = getattr(importlib.import_module(plan.module), plan.function)
-    arguments = {
-        name: torch.empty(64, dtype=getattr(torch, value.dtype), device=device)
-        if isinstance(value, TensorRef)
-        else value
-        for name, value in plan.args.items()
-    }
+    arguments = plan.arguments(lambda ref: torch.empty(64, dtype=getattr(torch, ref.dtype), device=device))
     found: str = function.warmup(grid=plan.grid, **arguments, **plan.options).hash
     return found

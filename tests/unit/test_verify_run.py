@@ -15,7 +15,7 @@ import pytest
 
 from ssdprof.kernels.errors import ConfigError
 from ssdprof.kernels.interface import Config, DescriptorRef, LaunchPlan, TensorMeta, TensorRef
-from ssdprof.profiling import driver, verify_run
+from ssdprof.profiling import driver, servers, verify_run
 from ssdprof.profiling.launch_file import launches_text, read_launches
 from ssdprof.profiling.limits import DRIVER_ATTRIBUTES
 from ssdprof.profiling.model import Loaded
@@ -208,7 +208,8 @@ def request(*launches: Mapping[str, Any], ncu: bool = False, notes: tuple[str, .
 def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "fake_gpu.py").write_text(FAKES.format(attributes=ATTRIBUTES_AND_SMS))
     monkeypatch.syspath_prepend(str(tmp_path))
-    for name, function in (("_COMPILE", "compile_launch"), ("_PREPARE", "prepare"), ("_LAUNCH", "launch_once")):
+    monkeypatch.setattr(servers, "COMPILE", "fake_gpu:compile_launch")
+    for name, function in (("_PREPARE", "prepare"), ("_LAUNCH", "launch_once")):
         monkeypatch.setattr(verify_run, name, f"fake_gpu:{function}")
 
 
