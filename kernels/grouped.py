@@ -21,6 +21,8 @@ LOG2E = tl.constexpr(1.4426950408889634)
 INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
 DESCRIBED = ("x", "states", "z", "out")
 """The tensors that the kernel may be given descriptors of."""
+LAST_UNITS = tl.constexpr(64)
+"""How many chunks of a group at the grid's end are done longest tiles first; their states and x fit an H100's L2."""
 DESCRIPTOR_ALIGNMENT = 16
 """Bytes: what their addresses and the lengths of their rows must be multiples of."""
 
@@ -48,8 +50,9 @@ def grouped_chunk_scan_kernel(
 
     BLOCK_SIZE_DSTATE holds the whole state; HEADS divides heads_per_group. Grid: one dimension, tiles of headdim
     fastest, then heads of a group, tiles of a chunk (the last first, it has most to do), groups, chunks, batches
-    slowest, so that programs that share C and CB are neighbours. Offsets of batch, chunk and head are 64-bit, those
-    inside a chunk 32-bit.
+    slowest, so that programs that share C and CB are neighbours. In the last LAST_UNITS chunks of a group (all groups
+    and batches counted) the tiles of a chunk are slowest: the shortest come last, and the GPU falls idle at once.
+    Offsets of batch, chunk and head are 64-bit, those inside a chunk 32-bit.
     Where there are descriptors, they take the place of pointers: x_desc of x as (batch, nheads, seqlen, headdim) in
     tiles of BLOCK_SIZE_K tokens, out_desc of the output likewise in tiles of BLOCK_SIZE_M, states_desc of the states as
     (batch, nchunks, nheads, headdim, dstate).
@@ -60,11 +63,19 @@ def grouped_chunk_scan_kernel(
     pid = tl.program_id(0)
     i_n = pid % n_tiles_n
     i_h = pid // n_tiles_n % n_tiles_h
-    i_m = n_tiles_m - 1 - pid // (n_tiles_n * n_tiles_h) % n_tiles_m
-    i_rest = pid // (n_tiles_n * n_tiles_h * n_tiles_m)
-    i_g = i_rest % ngroups
-    i_c = (i_rest // ngroups % nchunks).to(tl.int64)
-    i_b = (i_rest // (ngroups * nchunks)).to(tl.int64)
+    i_tile = pid // (n_tiles_n * n_tiles_h)
+    n_units = tl.num_programs(0) // (n_tiles_n * n_tiles_h * n_tiles_m)
+    n_last = tl.minimum(LAST_UNITS, n_units)
+    i_tile_of_last = i_tile - (n_units - n_last) * n_tiles_m
+    if i_tile_of_last < 0:
+        i_unit = i_tile // n_tiles_m
+        i_m = n_tiles_m - 1 - i_tile % n_tiles_m
+    else:
+        i_unit = n_units - n_last + i_tile_of_last % n_last
+        i_m = n_tiles_m - 1 - i_tile_of_last // n_last
+    i_g = i_unit % ngroups
+    i_c = (i_unit // ngroups % nchunks).to(tl.int64)
+    i_b = (i_unit // (ngroups * nchunks)).to(tl.int64)
     first_head = i_g * heads_per_group + i_h * HEADS
     limit = tl.minimum(chunk_size, seqlen - i_c * chunk_size).to(tl.int32)
 
@@ -106,24 +117,29 @@ def _scan_heads(
     o_n = first_n + tl.arange(0, BLOCK_SIZE_N)
     o_k = tl.arange(0, BLOCK_SIZE_K)
     o_d = tl.arange(0, BLOCK_SIZE_DSTATE)
+    o_both = tl.arange(0, 2)
     first_token = i_c * chunk_size
     k_end = tl.minimum(first_m + BLOCK_SIZE_M, limit)
 
-    # What all heads share.
+    # What all heads share: loaded at once, then spread, so that one load does not wait for the one before.
     p_c = c_ptr + i_b * stride_c_batch + first_token * stride_c_seqlen + i_g * dstate
     m_c = (o_m[:, None] < limit) & (o_d[None, :] < dstate)
-    b_c = _in_layout_of_dot(tl.load(p_c + o_m[:, None] * stride_c_seqlen + o_d[None, :], mask=m_c, other=0.0))
+    b_c = tl.load(p_c + o_m[:, None] * stride_c_seqlen + o_d[None, :], mask=m_c, other=0.0)
     p_cb = cb_ptr + i_b * stride_cb_batch + i_c * stride_cb_chunk + i_g * stride_cb_group
-    cb_tiles = ()
+    loaded = ()
     for i_k in tl.static_range(N_TILES_K):
         o_i = i_k * BLOCK_SIZE_K + o_k
         m_cb = (o_m[:, None] >= o_i[None, :]) & (o_m[:, None] < limit)
         b_cb = tl.load(p_cb + o_m[:, None] * chunk_size + o_i[None, :], mask=m_cb, other=0.0)
-        cb_tiles += (_in_layout_of_dot(b_cb),)  # type: ignore[assignment]
+        loaded += (b_cb,)  # type: ignore[assignment]
     if seq_idx_ptr is not None:
         p_seq_idx = seq_idx_ptr + i_b * seqlen + first_token
         before = tl.load(p_seq_idx - 1, mask=i_c > 0, other=0)
         m_same = tl.load(p_seq_idx + o_m, mask=o_m < limit, other=-1) == before
+    b_c = _in_layout_of_dot(b_c)
+    cb_tiles = ()
+    for i_k in tl.static_range(N_TILES_K):
+        cb_tiles += (_in_layout_of_dot(loaded[i_k]),)  # type: ignore[assignment]
 
     o_head_dt = i_b * stride_dt_batch + first_head.to(tl.int64) * stride_dt_head + first_token
     o_head_x = i_b * stride_x_batch + first_token * stride_x_seqlen + first_head * headdim
@@ -160,8 +176,9 @@ def _scan_heads(
                     x_ptr + o_head_x + o_i[:, None] * stride_x_seqlen + o_n[None, :],
                     mask=(o_i[:, None] < k_end) & (o_n[None, :] < headdim), other=0.0,
                 )  # fmt: skip
-            b_da_k = tl.load(p_da + o_i, mask=o_i < k_end, other=0.0)
-            b_dt_k = tl.load(dt_ptr + o_head_dt + o_i, mask=o_i < k_end, other=0.0)
+            # One load of both: of a tile with fewer elements than threads, Triton has 32 threads load each.
+            p_both = tl.where(o_both[None, :] == 0, p_da + o_i[:, None], dt_ptr + o_head_dt + o_i[:, None])
+            b_da_k, b_dt_k = tl.split(tl.load(p_both, mask=o_i[:, None] < k_end, other=0.0))
             b_power = b_da_m[:, None] - b_da_k[None, :] * LOG2E
             if i_k >= N_TILES_K - n_diagonal:
                 # Above the diagonal CB is 0, but the power may overflow, and 0 times infinity is not 0.
@@ -175,15 +192,15 @@ def _scan_heads(
             else:
                 b_d = tl.load(d_ptr + i_head)
             if BLOCK_SIZE_M == BLOCK_SIZE_K:  # the last tile of x holds the tokens of the output
-                b_acc += b_d * b_x.to(tl.float32)
+                b_acc += b_d * _to_float32(b_x)
             else:
                 b_acc += b_d * tl.load(x_ptr + o_head_x + o_out, mask=m_out, other=0.0).to(tl.float32)
         if z_ptr is not None:
             if z_desc is not None:
                 b_z = z_desc.load([i_b.to(tl.int32), i_head, i_token + first_m, first_n])
-                b_z = tl.reshape(b_z, (BLOCK_SIZE_M, BLOCK_SIZE_N)).to(tl.float32)
+                b_z = _to_float32(tl.reshape(b_z, (BLOCK_SIZE_M, BLOCK_SIZE_N)))
             else:
-                b_z = tl.load(z_ptr + o_head_x + o_out, mask=m_out, other=0.0).to(tl.float32)
+                b_z = _to_float32(tl.load(z_ptr + o_head_x + o_out, mask=m_out, other=0.0))
             b_acc = b_acc * b_z / (1.0 + tl.math.exp2(b_z * -LOG2E))
         b_out = b_acc.to(out_ptr.dtype.element_ty)
         if out_desc is not None:
@@ -219,6 +236,15 @@ def _kept_apart(b, positive):
     bits: tl.constexpr = b.dtype.primitive_bitwidth
     zero = (positive < 0).to(tl.int16 if bits == 16 else tl.int32)
     return tl.inline_asm_elementwise("xor.b32 $0, $1, $2;", "=r,r,r", [b, zero], b.dtype, is_pure=True, pack=32 // bits)
+
+
+@triton.jit
+def _to_float32(b):
+    """`b` in float32: of two bfloat16 in a register one shift and one mask, for which Triton takes three steps."""
+    if INTERPRETED or b.dtype != tl.bfloat16:
+        return b.to(tl.float32)
+    asm: tl.constexpr = "shl.b32 $0, $2, 16; and.b32 $1, $2, 0xffff0000;"
+    return tl.inline_asm_elementwise(asm, "=r,=r,r", [b], tl.float32, is_pure=True, pack=2)
 
 
 @triton.jit
