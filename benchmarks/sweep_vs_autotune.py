@@ -72,7 +72,7 @@ def autotune(space_name: str, seqlen: int) -> Tuning:
         choices.append(triton.Config({name: plan.args[name] for name in TUNED}, **plan.options))
     inputs = spec.make_inputs(problem, "cuda:0", 0)
     tensors = {**inputs, spec.output_name(): torch.empty_like(inputs["x"])}
-    bound = plan.arguments(lambda ref: tensors[ref.name])
+    bound = plan.arguments(lambda ref: tensors[ref.name], tma=True)
     arguments = {name: value for name, value in bound.items() if name not in TUNED}
 
     def grid(meta: Mapping[str, Any]) -> tuple[int]:

@@ -17,13 +17,13 @@ from ssdprof.kernels import grouped
 from ssdprof.kernels.chunk_scan_spec import ChunkScan, whole_state_tile
 from ssdprof.kernels.config import config_id, parse_config, validate_config
 from ssdprof.kernels.errors import ConfigError, ProblemError, TensorError
-from ssdprof.kernels.interface import Config, LaunchPlan
+from ssdprof.kernels.interface import FIRST_WITH_TMA, Config, LaunchPlan, has_tma
 from ssdprof.kernels.problem import STATES_DTYPES, X_DTYPES, ChunkScanProblem
 
 SPEC = ChunkScan()
 WHOLE_MAX = 256
 """Longest chunk and largest state, in elements, for which `grouped` is chosen; see `candidates`."""
-HEADS_MAX = 20
+HEADS_MAX = 16
 """Heads that one program of `grouped` takes, at most; see `candidates`."""
 
 _AXES = {
@@ -110,7 +110,7 @@ def candidates(problem: ChunkScanProblem) -> tuple[Config, ...]:
     First those of `grouped`. On an H100, the best of them at 50 000 tokens were (docs/kernel.md):
     - tiles of 64 tokens, four warps, three stages, in pairs on an SM; with float32 states, whose tiles are twice as
       large, 128 tokens and eight warps;
-    - all 16 heads of a group together, and 16 or 20 of larger groups: with more there is too little to balance.
+    - all 16 heads of a group together, and 16 of a group of 80: with more there is too little to balance.
     Fewer stages are for GPUs with less shared memory. A chunk or a state beyond 256 leaves no registers for the rest.
     The last is of `split`, 64 KiB at most, which every GPU has.
     """
@@ -239,12 +239,13 @@ def _plan(problem: ChunkScanProblem, config: Config, descriptors: bool) -> Launc
 
 
 def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Tensor]) -> None:
-    """Launches the candidate that is known to fit, else the first that does, and warns where it is not of `grouped`.
+    """Launches the candidate that is known to fit, else the first that does; warns where it is not of `grouped`, or
+    `grouped` has to do without TMA.
 
     Raises OutOfResources where not even the last fits.
     """
     device, configs, aligned = tensors["x"].device, candidates(problem), _aligned(tensors)
-    key = (torch.cuda.get_device_capability(device) if device.type == "cuda" else None, _any_length(problem))
+    key = (_capability(device), _any_length(problem))
     known = _chosen.get(key)
     reason = f"a chunk_size of {problem.chunk_size} or dstate of {problem.dstate} is beyond its {WHOLE_MAX}"
     for place in range(known or 0, len(configs)):
@@ -263,7 +264,19 @@ def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Ten
                 "which reads C and CB once for each head, not once for each group. Pass config= to choose another",
                 stacklevel=3,
             )
+        elif known != place and key[0] and not has_tma(arch := f"sm_{key[0][0]}{key[0][1]}"):
+            warnings.warn(
+                f"chunk_scan runs on {arch}, which has no tensor memory accelerator ({FIRST_WITH_TMA} is the first "
+                "with one): its kernel loads and stores through pointers, not tensor descriptors, and its configs were "
+                "chosen on an H100. Pass config= to choose another",
+                stacklevel=3,
+            )
         return
+
+
+def _capability(device: torch.device) -> tuple[int, int] | None:
+    """The compute capability of a GPU, None of the CPU."""
+    return torch.cuda.get_device_capability(device) if device.type == "cuda" else None
 
 
 def _any_length(problem: ChunkScanProblem) -> ChunkScanProblem:

@@ -6,6 +6,7 @@ Nothing here imports torch or triton, so that command-line help and compile-only
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -75,11 +76,16 @@ class TensorRef:
     dtype: str
 
 
+FIRST_WITH_TMA = "sm_90"
+"""The first architecture with a tensor memory accelerator, which descriptors are for (CUDA C++ Programming Guide)."""
+
+
 @dataclass(frozen=True, slots=True)
 class DescriptorRef:
-    """A kernel argument that is a tensor descriptor (TMA's, where the GPU has it) of tensor `name`.
+    """A kernel argument that is a tensor descriptor of tensor `name`, and None where the GPU has no TMA.
 
-    It sees the tensor with this `shape` and these `strides` in elements, and moves tiles of `block`.
+    It sees the tensor with this `shape` and these `strides` in elements, and moves tiles of `block`. Triton would make
+    pointers of it on such a GPU, with thousands of spilled bytes: a kernel does better with the pointers it is given.
     """
 
     name: str
@@ -93,6 +99,18 @@ class DescriptorRef:
         from triton.tools.tensor_descriptor import TensorDescriptor
 
         return TensorDescriptor(tensor, list(self.shape), list(self.strides), list(self.block))
+
+
+def has_tma(arch: str) -> bool:
+    """Whether GPUs of an architecture such as sm_90 or sm_90a have a tensor memory accelerator."""
+    return capability(arch) >= capability(FIRST_WITH_TMA)
+
+
+def capability(arch: str) -> int:
+    """The number of an architecture, as Triton takes it: sm_90 is 90."""
+    match = re.fullmatch(r"sm_(\d+)a?", arch)
+    assert match is not None, arch
+    return int(match.group(1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +138,29 @@ class LaunchPlan:
     def bind(self, tensors: Mapping[str, torch.Tensor]) -> Callable[[], Any]:
         """The launch on these tensors as a call without arguments, which returns the compiled kernel."""
         function = getattr(importlib.import_module(self.module), self.function)[self.grid]
-        arguments = self.arguments(lambda ref: tensors[ref.name])
+        arguments = self.arguments(lambda ref: tensors[ref.name], tma=_have_tma(tensors))
         return lambda: function(**arguments, **self.options)
 
-    def arguments(self, tensor_of: Callable[[TensorRef | DescriptorRef], Any]) -> dict[str, Any]:
-        """The kernel's arguments, with what `tensor_of` gives in the place of tensors."""
-        return {name: _argument(value, tensor_of) for name, value in self.args.items()}
+    def arguments(self, tensor_of: Callable[[TensorRef | DescriptorRef], Any], *, tma: bool) -> dict[str, Any]:
+        """The kernel's arguments, with what `tensor_of` gives in the place of tensors; no descriptors without `tma`."""
+        return {name: _argument(value, tensor_of, tma) for name, value in self.args.items()}
 
 
-def _argument(value: Any, tensor_of: Callable[[TensorRef | DescriptorRef], Any]) -> Any:
+def _argument(value: Any, tensor_of: Callable[[TensorRef | DescriptorRef], Any], tma: bool) -> Any:
     if isinstance(value, DescriptorRef):
-        return value.of(tensor_of(value))
+        return value.of(tensor_of(value)) if tma else None
     return tensor_of(value) if isinstance(value, TensorRef) else value
+
+
+def _have_tma(tensors: Mapping[str, torch.Tensor]) -> bool:
+    """Whether the tensors' GPU has TMA; on the CPU, Triton's interpreter acts as if."""
+    import torch
+
+    device = next(iter(tensors.values())).device
+    if device.type != "cuda":
+        return True
+    major, minor = torch.cuda.get_device_capability(device)
+    return has_tma(f"sm_{major}{minor}")
 
 
 @dataclass(frozen=True, slots=True)

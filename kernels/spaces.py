@@ -132,11 +132,11 @@ def _grouped(sizes: _Sizes) -> list[Config]:
     """Tiles of tokens, of headdim where it is long, stages and heads crossed.
 
     A tile of x is as long as one of the tokens, of which four warps take 64: the rows of one wgmma. Of the heads of a
-    group all, a half, a quarter or an eighth, at least four, go together.
+    group all, a half, a quarter, a fifth or an eighth, at least four, go together.
     """
     tiles = [m for m in (64, 128) if m <= sizes.chunk_size] or [max(16, sizes.chunk_size)]
     tiles_n = [n for n in (64, 128) if n <= whole_state_tile(sizes.headdim)] or [whole_state_tile(sizes.headdim)]
-    shares = [sizes.heads_per_group // part for part in (2, 4, 8) if sizes.heads_per_group % part == 0]
+    shares = [sizes.heads_per_group // part for part in (2, 4, 5, 8) if sizes.heads_per_group % part == 0]
     crossed = product(tiles, tiles_n, (2, 3, 4), (None, *(heads for heads in shares if heads >= 4)))
     return [
         Config(m, n, m, None, num_warps=max(4, m // 16), num_stages=s, variant="grouped", heads=heads)

@@ -9,7 +9,6 @@ process with a GPU finds it.
 from __future__ import annotations
 
 import importlib
-import re
 import threading
 import time
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from ssdprof.kernels.errors import SsdprofError
-from ssdprof.kernels.interface import DescriptorRef, LaunchPlan, TensorRef
+from ssdprof.kernels.interface import DescriptorRef, LaunchPlan, TensorRef, capability, has_tma
 from ssdprof.profiling.cubin import read_cubin
 from ssdprof.profiling.model import Compiled
 from ssdprof.profiling.worker import first_line
@@ -70,13 +69,6 @@ def _set_target(arch: str) -> None:
     driver.set_active(_TargetOnlyDriver(capability(arch)))
 
 
-def capability(arch: str) -> int:
-    """The number that Triton takes for an architecture: sm_90 is 90."""
-    match = re.fullmatch(r"sm_(\d+)a?", arch)
-    assert match is not None, arch
-    return int(match.group(1))
-
-
 def warm_up() -> None:
     """Loads what every compilation needs: Triton, its back end, and what its first specialisation of an argument
     imports, which in Triton 3.6 is torch. A thread goes on to hash Triton's own files, which takes half a second.
@@ -100,7 +92,7 @@ def compile_launch(plan: LaunchPlan, arch: str) -> Compiled:
     """
     _set_target(arch)
     function = getattr(importlib.import_module(plan.module), plan.function)
-    arguments = plan.arguments(_stand_in)
+    arguments = plan.arguments(_stand_in, tma=has_tma(arch))
     start_s = time.perf_counter()
     try:
         kernel = function.warmup(grid=plan.grid, **arguments, **plan.options)

@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ssdprof.kernels.interface import FIRST_WITH_TMA, has_tma
 from ssdprof.profiling.model import Row, Run
 from ssdprof.profiling.rank import spearman
 from ssdprof.reports.columns import error_text, latency_text, pct_text
@@ -50,7 +51,7 @@ def verdicts(run: Run, *, recorded: Run | None = None) -> list[Verdict]:
     warned = [*measurement_warnings(run), *occupancy_warnings(run)]
     found += [Verdict("warning", one.code, one.message) for one in warned]
     found += _limiters(run, recorded)
-    return found
+    return found + _without_tma(run)
 
 
 def render(found: Sequence[Verdict]) -> RenderableType:
@@ -96,6 +97,19 @@ def correlation_words(rows: Sequence[Row]) -> str | None:
         return f"Higher occupancy goes with higher latency here: {figures}. More occupancy is not what is missing."
     strength = "goes" if rho <= -STRONG else "goes loosely"
     return f"Higher occupancy {strength} with lower latency among these configs: {figures}."
+
+
+def _without_tma(run: Run) -> list[Verdict]:
+    """That the kernel made for TMA does without it, where the GPU has none."""
+    made_for_it = sum(row.config.variant == "grouped" for row in run.rows)
+    arch = run.header.device.arch
+    if not made_for_it or has_tma(arch):
+        return []
+    message = (
+        f"{arch} has no tensor memory accelerator ({FIRST_WITH_TMA} is the first with one): configs of grouped, "
+        f"{made_for_it} here, load and store through pointers, not tensor descriptors."
+    )
+    return [Verdict("note", "without-tma", message)]
 
 
 def _of_latencies(run: Run) -> list[Verdict]:

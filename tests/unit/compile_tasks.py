@@ -33,6 +33,6 @@ def hash_with_tensors(plan: LaunchPlan, arch: str, device: str) -> str:
 
     compiler._set_target(arch)
     function = getattr(importlib.import_module(plan.module), plan.function)
-    arguments = plan.arguments(lambda ref: torch.empty(64, dtype=getattr(torch, ref.dtype), device=device))
+    arguments = plan.arguments(lambda ref: torch.empty(64, dtype=getattr(torch, ref.dtype), device=device), tma=True)
     found: str = function.warmup(grid=plan.grid, **arguments, **plan.options).hash
     return found

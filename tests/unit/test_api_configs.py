@@ -53,7 +53,7 @@ def test_the_candidates_for_a_chunk_of_128_begin_with_the_best_on_an_h100() -> N
         ({"chunk_size": 512}, "split:m64n64k32d64w4s2"),
         ({"states_dtype": "float32"}, "grouped:m128n64k128w8s3,heads=16"),
         ({"states_dtype": "float32", "chunk_size": 64}, "grouped:m64n64k64w4s3,heads=16"),
-        ({"nheads": 80, "ngroups": 1}, "grouped:m64n64k64w4s3,heads=20"),
+        ({"nheads": 80, "ngroups": 1}, "grouped:m64n64k64w4s3,heads=16"),
         ({"nheads": 23, "ngroups": 1}, "grouped:m64n64k64w4s3,heads=1"),
     ],
 )
@@ -137,6 +137,31 @@ def test_leaving_the_variant_grouped_is_said_once(launches: Launches) -> None:
     )
     assert [message] == [str(warning.message) for warning in said]
     assert [__file__] == [warning.filename for warning in said]
+
+
+def test_a_gpu_without_tma_is_said_once(launches: Launches, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "_capability", lambda _: (8, 0))
+
+    with pytest.warns(UserWarning, match="no tensor memory accelerator") as said:
+        three_calls(arguments())
+
+    assert ["s3", "s3", "s3"] == [name[-2:] for name in launches.ids]
+    message = (
+        "chunk_scan runs on sm_80, which has no tensor memory accelerator (sm_90 is the first with one): its kernel "
+        "loads and stores through pointers, not tensor descriptors, and its configs were chosen on an H100. Pass "
+        "config= to choose another"
+    )
+    assert [message] == [str(warning.message) for warning in said]
+
+
+def test_a_gpu_with_tma_is_not_spoken_of(launches: Launches, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "_capability", lambda _: (9, 0))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        three_calls(arguments())
+
+    assert 3 == len(launches.ids)
 
 
 def test_a_state_beyond_grouped_is_said_once(launches: Launches) -> None:

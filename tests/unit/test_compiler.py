@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import triton
 
+from ssdprof.kernels import grouped
 from ssdprof.kernels.chunk_scan_spec import ChunkScan
-from ssdprof.kernels.interface import Config
+from ssdprof.kernels.interface import Config, capability
 from ssdprof.kernels.problem import ChunkScanProblem
-from ssdprof.profiling.compiler import capability
 from ssdprof.profiling.cubin import read_cubin
 from ssdprof.profiling.model import Compiled
 from ssdprof.profiling.worker import Failure, Worker, wait_any
@@ -122,6 +122,19 @@ def test_architectures_take_turns_in_one_process(worker: Worker) -> None:
     again = compiled(worker)
     assert first[1:] == again[1:]
     assert first[1] != compiled(worker, arch="sm_80")[1]
+
+
+@pytest.mark.parametrize(("arch", "same"), [("sm_80", True), ("sm_89", True), ("sm_90", False)])
+def test_without_tma_grouped_is_compiled_with_pointers_and_spills_nothing(
+    worker: Worker, arch: str, same: bool
+) -> None:
+    config = SPEC.resolve(Config(64, 64, 64, None, 4, 2, variant="grouped"), PROBLEM)
+    found, hashed, _ = compiled(worker, config, arch=arch)
+    _, with_pointers, _ = ask(
+        worker, "compile_tasks:compiled_and_binary", grouped.launch(PROBLEM, config, descriptors=False), arch
+    )
+    assert same == (hashed == with_pointers)
+    assert 0 == found.spill_bytes
 
 
 @pytest.mark.parametrize(

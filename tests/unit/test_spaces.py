@@ -111,7 +111,7 @@ def test_ssdprof_takes_the_whole_state_and_tiles_no_longer_than_a_chunk(chunk_si
     assert {16, 8, 4} == {ChunkScan().resolve(config, problem).heads for config in configs}
 
 
-@pytest.mark.parametrize(("heads_per_group", "heads"), [(16, {None, 8, 4}), (80, {None, 40, 20, 10}), (3, {None})])
+@pytest.mark.parametrize(("heads_per_group", "heads"), [(16, {None, 8, 4}), (80, {None, 40, 20, 16, 10}), (3, {None})])
 def test_ssdprof_divides_a_group_into_equal_shares(heads_per_group: int, heads: set[int | None]) -> None:
     assert heads == {one.heads for one in space("ssdprof", dstate=128, heads_per_group=heads_per_group).configs}
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from ssdprof.profiling.model import Row, Run
+from ssdprof.profiling.model import Device, Row, Run
 from ssdprof.reports.verdict import correlation_words, render, verdicts
 
 from .fake_runs import (
@@ -291,3 +291,16 @@ def test_a_gpu_with_other_limits_than_the_file_is_a_warning() -> None:
 
     assert ["warning"] == [one.status for one in found]
     assert line in found[0].message
+
+
+@pytest.mark.parametrize(("arch", "said"), [("sm_89", True), ("sm_90", False), ("sm_120", False)])
+def test_that_grouped_does_without_tma_is_said_where_there_is_none(arch: str, said: bool) -> None:
+    rows = [row(config(64, 64, 64, 128, 4, 3, variant="grouped"), 168, 84488), *compiled_run().rows]
+    without_gpu = run(rows, replace(compiled_run().header, device=Device(arch=arch)))
+
+    assert said == ("without-tma" in codes(without_gpu))
+    assert "without-tma" not in codes(run(rows[1:], without_gpu.header))
+    if said:
+        assert (
+            "sm_89 has no tensor memory accelerator (sm_90 is the first with one): configs of grouped, 1 here, load and store through pointers, not tensor descriptors."
+        ) == message(without_gpu, "without-tma")
