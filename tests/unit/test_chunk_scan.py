@@ -108,6 +108,16 @@ def test_grouped_is_right_for_every_tile_and_number_of_heads(
     assert ("ok", "") == judge(check, SPEC.tolerances(problem)), check
 
 
+@pytest.mark.parametrize("chunks", [32, 33, 40])  # of two groups each: as many as end longest tiles first, and more
+def test_grouped_writes_every_tile_in_both_orders_of_its_grid(interpreter: Worker, chunks: int) -> None:
+    problem = ChunkScanProblem(
+        seqlen=32 * chunks - 10, nheads=2, headdim=16, ngroups=2, dstate=16, chunk_size=32, dtype="float32"
+    )
+    found = checked(interpreter, problem, Config(16, 16, 16, None, num_warps=4, num_stages=1, variant="grouped"))
+    assert ("ok", "") == judge(found, SPEC.tolerances(problem))
+    assert 2 * problem.seqlen == found.rows
+
+
 @pytest.mark.parametrize("tile", [16, 32])
 def test_a_tile_smaller_than_the_state_is_wrong(interpreter: Worker, tile: int) -> None:
     problem = replace(SMALL, dstate=64, seqlen=80)
