@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 COOL_DOWN_S = 0.1
 """A pause after a batch that was throttled, in which the GPU cools and its average power falls."""
+ALWAYS_THROTTLED = 3
+"""Configs looked at again in a row, after which a GPU that was throttled each time is taken to stay so."""
 _TICK_S = 0.2
 _RESAMPLE = "ssdprof.profiling.measure:resample"
 
@@ -41,6 +43,7 @@ class _Rounds:
     def run(self) -> None:
         for name in self._without_first_look():
             self._take_turn(name, 0)
+        self._look_again()
         rows = [self._first_look(row) for row in self._asked()]
         self.leading, self.others = rounds.finalists(rows, self.sweep.state.header.baseline_id)
         first_ms = {row.config_id: row.timing.latency_ms for row in rows if row.timing}
@@ -64,6 +67,20 @@ class _Rounds:
             for row in self._asked()
             if row.status in ("ok", "wrong") and row.check and row.check.harmless and not state.batches(row.config_id)
         ]
+
+    def _look_again(self) -> None:
+        """A second first look at right configs of which the first was throttled, unless the GPU stays throttled."""
+        throttled = 0
+        for row in self._asked():
+            if throttled == ALWAYS_THROTTLED or self._left_s() <= 0 or self.sweep.prepare_failure:
+                return
+            if row.status == "ok" and self._throttled_first_look(row.config_id):
+                self._take_turn(row.config_id, 0)
+                throttled = throttled + 1 if self._throttled_first_look(row.config_id) else 0
+
+    def _throttled_first_look(self, name: str) -> bool:
+        batches = [batch for batch in self.sweep.state.batches(name) if batch.round == 0]
+        return bool(batches) and all(batch.throttled for batch in batches)
 
     def _asked(self) -> list[Row]:
         """The rows of the configs asked for; a run that is gone on with may hold others, where a space file changed."""

@@ -17,7 +17,7 @@ from ssdprof.kernels.interface import Config
 from ssdprof.profiling import rounds
 from ssdprof.profiling.model import Batch, Row, Run, Timing
 from ssdprof.profiling.rank import timing_of
-from ssdprof.profiling.refine import COOL_DOWN_S
+from ssdprof.profiling.refine import ALWAYS_THROTTLED, COOL_DOWN_S
 from ssdprof.profiling.state import Record
 
 from .cpu_sweeps import Events, request, swept
@@ -244,3 +244,21 @@ def test_a_config_that_goes_wrong_in_a_later_turn_costs_its_own_row_alone(
     turns = found.rounds()
     right = sorted(row.config_id for row in found.run.ranked)
     assert [right] * rounds.MIN_ROUNDS == [sorted(turns[number]) for number in range(1, rounds.MIN_ROUNDS + 1)]
+
+
+def test_a_config_whose_first_look_was_throttled_gets_another_first_look() -> None:
+    """Of six first looks every third is throttled: by 1.2 times as long."""
+    found = with_timer("FakeTimer", *(fake("right", block_m) for block_m in (2, 16, 17, 18, 19, 20)))
+    looks: dict[str, list[bool]] = {}
+    for batch in found.batches:
+        if batch.round == 0:
+            looks.setdefault(batch.config_id, []).append(bool(batch.throttled))
+    assert 6 == len(looks)
+    assert {(False,), (True, False)} == {tuple(one) for one in looks.values()}
+
+
+def test_where_the_gpu_stays_throttled_no_more_than_a_few_are_looked_at_again() -> None:
+    right = [fake("right", block_m) for block_m in (16, 32, 48, 64, 80)]
+    found = with_timer("HotTimer", *right, budget_s=10 * COOL_DOWN_S)
+    looks = [batch for batch in found.batches if batch.round == 0]
+    assert 5 + ALWAYS_THROTTLED == len(looks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -61,6 +62,12 @@ def test_clearly_slower_configs_are_no_finalists_where_there_are_enough_others()
 def test_the_fastest_few_are_finalists_however_slow() -> None:
     names, _ = finalists(rows([float(number) for number in range(1, MIN_FINALISTS + 5)]), None)
     assert tuple(str(number) for number in range(MIN_FINALISTS)) == names
+
+
+def test_a_first_look_that_was_held_up_half_of_the_time_leaves_no_finalist_out() -> None:
+    held_up = replace(row("held up", None), timing=timed(1.5, share=0.8))
+    names, _ = finalists([*rows([1.0 + number / 100 for number in range(MAX_FINALISTS)]), held_up], None)
+    assert "held up" == names[0]
 
 
 def test_no_more_than_so_many_are_finalists_however_close() -> None:
