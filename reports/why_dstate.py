@@ -28,6 +28,9 @@ def why_dstate(explanation: Explanation) -> str:
     drop, whether a smaller tile is right, and where the operands lie if the figures agree with it.
     """
     group = next((one.rows for one in explanation.neighbours if one.parameter == "block_dstate"), ())
+    if not group:
+        variant = explanation.row.config.variant
+        return f"The variant {variant} takes the whole state in one DSTATE tile: there is no other to compare with."
     rows = sorted((row for row in group if row.compiled and row.occupancy), key=_tile)
     failed = [row for row in group if row not in rows]
     sentences = [f"Tile {_tile(row)} is missing here: {row.status} ({row.status_reason})." for row in failed]
