@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 COOL_DOWN_S = 0.1
 """A pause after a batch that was throttled, in which the GPU cools and its average power falls."""
-ALWAYS_THROTTLED = 3
-"""Configs looked at again in a row, after which a GPU that was throttled each time is taken to stay so."""
+LOOK_AGAIN_SHARE = 0.25
+"""Of the budget: what second looks may take."""
 _TICK_S = 0.2
 _RESAMPLE = "ssdprof.profiling.measure:resample"
 
@@ -69,18 +69,13 @@ class _Rounds:
         ]
 
     def _look_again(self) -> None:
-        """A second first look at right configs of which the first was throttled, unless the GPU stays throttled."""
-        throttled = 0
-        for row in self._asked():
-            if throttled == ALWAYS_THROTTLED or self._left_s() <= 0 or self.sweep.prepare_failure:
+        """A second look at right configs that the first may have wronged, for a part of the budget."""
+        until_s = (1 - LOOK_AGAIN_SHARE) * self.sweep.request.budget_s
+        for name in rounds.doubted([self._first_look(row) for row in self._asked()]):
+            if self._left_s() <= until_s or self.sweep.prepare_failure:
                 return
-            if row.status == "ok" and self._throttled_first_look(row.config_id):
-                self._take_turn(row.config_id, 0)
-                throttled = throttled + 1 if self._throttled_first_look(row.config_id) else 0
-
-    def _throttled_first_look(self, name: str) -> bool:
-        batches = [batch for batch in self.sweep.state.batches(name) if batch.round == 0]
-        return bool(batches) and all(batch.throttled for batch in batches)
+            if len([batch for batch in self.sweep.state.batches(name) if batch.round == 0]) == 1:
+                self._take_turn(name, 0)
 
     def _asked(self) -> list[Row]:
         """The rows of the configs asked for; a run that is gone on with may hold others, where a space file changed."""

@@ -17,6 +17,9 @@ TARGET_INTERVAL_SHARE = 0.01
 CLEARLY_SLOWER = 1.05
 """Right configs beyond this factor of the best keep their first few samples, but for the fastest MIN_FINALISTS."""
 MIN_FINALISTS, MAX_FINALISTS = 12, 24
+DOUBTED = 2.0
+"""Right configs within this factor of the best that are no finalists by one look alone get a second: for some
+milliseconds something may hold up the GPU that much."""
 MIN_ROUNDS = 4
 SLOWER_ROUNDS = 2
 """Of them, in which finalists that are clearly slower take part."""
@@ -43,6 +46,16 @@ def finalists(rows: Sequence[Row], baseline_id: str | None) -> tuple[tuple[str, 
     ]
     others = [name for name in right if name == baseline_id and name not in names]
     return tuple(names), (*others, *[name for _, name, status in timed if status == "wrong"][:1])
+
+
+def doubted(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The right configs that might be finalists by another look, likeliest first: within DOUBTED, or throttled."""
+    names, _ = finalists(rows, None)
+    least_ms = {row.config_id: row.timing.latency_ci95_low_ms for row in rows if row.timing and row.status == "ok"}
+    limit_ms = DOUBTED * min(least_ms.values(), default=math.inf)
+    throttled = {row.config_id for row in rows if row.timing and row.timing.only_throttled}
+    left = [name for name in least_ms if name not in names and (least_ms[name] <= limit_ms or name in throttled)]
+    return tuple(sorted(left, key=least_ms.__getitem__))
 
 
 def turn_samples(latency_ms: float) -> int:

@@ -78,6 +78,13 @@ class SteadyTimer(FakeTimer):
         return COOL
 
 
+class HeldUpTimer(SteadyTimer):
+    """1.9 times as slow in its first batch."""
+
+    def drift(self) -> float:
+        return 1.9 if self.batches == 1 else 1.0
+
+
 class NoisyTimer(SteadyTimer):
     noise = 0.05
 

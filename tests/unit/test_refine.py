@@ -17,7 +17,7 @@ from ssdprof.kernels.interface import Config
 from ssdprof.profiling import rounds
 from ssdprof.profiling.model import Batch, Row, Run, Timing
 from ssdprof.profiling.rank import timing_of
-from ssdprof.profiling.refine import ALWAYS_THROTTLED, COOL_DOWN_S
+from ssdprof.profiling.refine import COOL_DOWN_S, LOOK_AGAIN_SHARE
 from ssdprof.profiling.state import Record
 
 from .cpu_sweeps import Events, request, swept
@@ -246,19 +246,20 @@ def test_a_config_that_goes_wrong_in_a_later_turn_costs_its_own_row_alone(
     assert [right] * rounds.MIN_ROUNDS == [sorted(turns[number]) for number in range(1, rounds.MIN_ROUNDS + 1)]
 
 
-def test_a_config_whose_first_look_was_throttled_gets_another_first_look() -> None:
-    """Of six first looks every third is throttled: by 1.2 times as long."""
-    found = with_timer("FakeTimer", *(fake("right", block_m) for block_m in (2, 16, 17, 18, 19, 20)))
-    looks: dict[str, list[bool]] = {}
-    for batch in found.batches:
-        if batch.round == 0:
-            looks.setdefault(batch.config_id, []).append(bool(batch.throttled))
-    assert 6 == len(looks)
-    assert {(False,), (True, False)} == {tuple(one) for one in looks.values()}
+def test_a_config_that_was_held_up_while_it_was_first_timed_is_the_best_all_the_same() -> None:
+    """By 1.9 times, in all samples: slower than the slowest, of more than go into the rounds."""
+    right = [fake("right", block_m) for block_m in (16, *range(17, 17 + rounds.MIN_FINALISTS + 2))]
+    found = with_timer("HeldUpTimer", *right)
+    first, second = (batch for batch in found.batches if batch.round == 0 and batch.config_id == config_id(right[0]))
+    assert (1.9, 1.0) == (pytest.approx(first.samples_ms[0], rel=0.01), pytest.approx(second.samples_ms[0], rel=0.01))
+    assert 1 == found.row(right[0]).rank
+    assert 1.0 == pytest.approx(found.timing(right[0]).latency_ms, rel=0.01)
 
 
-def test_where_the_gpu_stays_throttled_no_more_than_a_few_are_looked_at_again() -> None:
-    right = [fake("right", block_m) for block_m in (16, 32, 48, 64, 80)]
-    found = with_timer("HotTimer", *right, budget_s=10 * COOL_DOWN_S)
-    looks = [batch for batch in found.batches if batch.round == 0]
-    assert 5 + ALWAYS_THROTTLED == len(looks)
+def test_second_looks_take_a_part_of_the_budget_at_most() -> None:
+    """Each ends with a pause here, for all is throttled."""
+    right = [fake("right", 16 + block_m) for block_m in range(rounds.MIN_FINALISTS + 6)]
+    found = with_timer("HotTimer", *right, budget_s=8 * COOL_DOWN_S)
+    looks = [batch.config_id for batch in found.batches if batch.round == 0]
+    assert len(right) < len(looks) <= len(right) + 1 + 8 * LOOK_AGAIN_SHARE
+    assert any(batch.round > 0 for batch in found.batches)

@@ -16,12 +16,14 @@ from ssdprof.profiling.model import Row, Status, Timing
 from ssdprof.profiling.rank import timing
 from ssdprof.profiling.rounds import (
     CLEARLY_SLOWER,
+    DOUBTED,
     MAX_FINALISTS,
     MIN_FINALISTS,
     MIN_ROUNDS,
     SLOWER_ROUNDS,
     TARGET_INTERVAL_SHARE,
     TURN_SAMPLES,
+    doubted,
     finalists,
     next_round,
     planned_turns,
@@ -68,6 +70,14 @@ def test_a_first_look_that_was_held_up_half_of_the_time_leaves_no_finalist_out()
     held_up = replace(row("held up", None), timing=timed(1.5, share=0.8))
     names, _ = finalists([*rows([1.0 + number / 100 for number in range(MAX_FINALISTS)]), held_up], None)
     assert "held up" == names[0]
+
+
+def test_who_is_near_and_no_finalist_is_doubted_and_so_is_who_was_throttled() -> None:
+    leading = [1.0 + number / 1e4 for number in range(MAX_FINALISTS)]
+    far = replace(row("throttled", None), timing=timed(9.0, only_throttled=True))
+    wrong = row("wrong", 1.1, "wrong")
+    assert ("24", "25", "throttled") == doubted([*rows([*leading, 1.2, 0.999 * DOUBTED, 1.001 * DOUBTED]), far, wrong])
+    assert () == doubted(rows(leading)) == doubted([])
 
 
 def test_no_more_than_so_many_are_finalists_however_close() -> None:
