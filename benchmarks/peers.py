@@ -216,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     compile_ahead([spec.launch(problems[name][0], one) for name, ones in configs.items() for one in ones], gpu.arch)
     passed = []
     for name, (problem, case) in problems.items():
-        roofline_ms = ChunkScan().work(problem).bytes_min / (1e6 * copy_gbps)
+        roofline_ms = spec.work(problem).bytes_min / (1e6 * copy_gbps)
         print(f"\n{name}: {problem}, roofline {roofline_ms:.4f} ms", flush=True)
         found = entries(name, run(Bench(problem, timer), configs[name], peers, options.rounds), roofline_ms)
         torch.cuda.empty_cache()

@@ -92,10 +92,10 @@ def swept(
     return Swept(load_run(path), finished.wall_s)
 
 
-def compile_ahead(plans: Sequence[LaunchPlan], arch: str, jobs: int | None = None) -> None:
+def compile_ahead(plans: Sequence[LaunchPlan], arch: str) -> None:
     """Compiles the launches into Triton's cache, several at once; one that fails will say so when it is launched."""
     named = {str(number): plan for number, plan in enumerate(plans)}
-    compile_plans(named, arch, jobs=jobs or os.cpu_count() or 1, timeout_s=TIMEOUT_S, on_step=lambda _: None)
+    compile_plans(named, arch, jobs=os.cpu_count() or 1, timeout_s=TIMEOUT_S, on_step=lambda _: None)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

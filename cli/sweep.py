@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -166,8 +166,8 @@ def sweep(
     from ssdprof.profiling.servers import start_measurer, start_server
 
     with ExitStack() as started:  # processes import all that takes long, while this one imports the rest
-        server = started.enter_context(start_server())
-        measurer = started.enter_context(start_measurer(server)) if target.may_measure() else None
+        server = started.enter_context(closing(start_server()))
+        measurer = started.enter_context(closing(start_measurer(server))) if target.may_measure() else None
         from ssdprof.cli.console import ProgressBar, note
         from ssdprof.cli.keeper import Keeper
         from ssdprof.profiling.preflight import preflight

@@ -17,7 +17,7 @@ from ssdprof.kernels import grouped
 from ssdprof.kernels.chunk_scan_spec import ChunkScan, whole_state_tile
 from ssdprof.kernels.config import config_id, parse_config, validate_config
 from ssdprof.kernels.errors import ConfigError, ProblemError, TensorError
-from ssdprof.kernels.interface import FIRST_WITH_TMA, Config, LaunchPlan, has_tma
+from ssdprof.kernels.interface import FIRST_WITH_TMA, Config, LaunchPlan, arch_of, has_tma
 from ssdprof.kernels.problem import STATES_DTYPES, X_DTYPES, ChunkScanProblem
 
 SPEC = ChunkScan()
@@ -40,8 +40,8 @@ _AXES = {
 _SPEC_NAMES = {"C": "c", "D": "d"}
 _SIZES_FROM = "batch, seqlen, nheads and headdim are x's, ngroups and dstate C's, chunk_size is dt's"
 
-_chosen: dict[tuple[tuple[int, int] | None, ChunkScanProblem], int] = {}
-"""By compute capability and problem, of which neither seqlen nor batch counts: the place of the candidate that fits."""
+_chosen: dict[tuple[str | None, ChunkScanProblem], int] = {}
+"""By architecture and problem, of which neither seqlen nor batch counts: the place of the candidate that fits."""
 
 
 def chunk_scan(
@@ -245,7 +245,8 @@ def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Ten
     Raises OutOfResources where not even the last fits.
     """
     device, configs, aligned = tensors["x"].device, candidates(problem), _aligned(tensors)
-    key = (_capability(device), _any_length(problem))
+    arch = arch_of(device)
+    key = (arch, _any_length(problem))
     known = _chosen.get(key)
     reason = f"a chunk_size of {problem.chunk_size} or dstate of {problem.dstate} is beyond its {WHOLE_MAX}"
     for place in range(known or 0, len(configs)):
@@ -264,7 +265,7 @@ def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Ten
                 "which reads C and CB once for each head, not once for each group. Pass config= to choose another",
                 stacklevel=3,
             )
-        elif known != place and key[0] and not has_tma(arch := f"sm_{key[0][0]}{key[0][1]}"):
+        elif known != place and arch and not has_tma(arch):
             warnings.warn(
                 f"chunk_scan runs on {arch}, which has no tensor memory accelerator ({FIRST_WITH_TMA} is the first "
                 "with one): its kernel loads and stores through pointers, not tensor descriptors, and its configs were "
@@ -272,11 +273,6 @@ def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Ten
                 stacklevel=3,
             )
         return
-
-
-def _capability(device: torch.device) -> tuple[int, int] | None:
-    """The compute capability of a GPU, None of the CPU."""
-    return torch.cuda.get_device_capability(device) if device.type == "cuda" else None
 
 
 def _any_length(problem: ChunkScanProblem) -> ChunkScanProblem:

@@ -138,7 +138,9 @@ class LaunchPlan:
     def bind(self, tensors: Mapping[str, torch.Tensor]) -> Callable[[], Any]:
         """The launch on these tensors as a call without arguments, which returns the compiled kernel."""
         function = getattr(importlib.import_module(self.module), self.function)[self.grid]
-        arguments = self.arguments(lambda ref: tensors[ref.name], tma=_have_tma(tensors))
+        arch = arch_of(next(iter(tensors.values())).device)
+        tma = arch is None or has_tma(arch)  # on the CPU, Triton's interpreter acts as if
+        arguments = self.arguments(lambda ref: tensors[ref.name], tma=tma)
         return lambda: function(**arguments, **self.options)
 
     def arguments(self, tensor_of: Callable[[TensorRef | DescriptorRef], Any], *, tma: bool) -> dict[str, Any]:
@@ -152,15 +154,14 @@ def _argument(value: Any, tensor_of: Callable[[TensorRef | DescriptorRef], Any],
     return tensor_of(value) if isinstance(value, TensorRef) else value
 
 
-def _have_tma(tensors: Mapping[str, torch.Tensor]) -> bool:
-    """Whether the tensors' GPU has TMA; on the CPU, Triton's interpreter acts as if."""
+def arch_of(device: torch.device) -> str | None:
+    """The architecture of a GPU, such as sm_90; None of the CPU."""
     import torch
 
-    device = next(iter(tensors.values())).device
     if device.type != "cuda":
-        return True
+        return None
     major, minor = torch.cuda.get_device_capability(device)
-    return has_tma(f"sm_{major}{minor}")
+    return f"sm_{major}{minor}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NoReturn
 
 _PR_SET_PDEATHSIG = 1
@@ -102,16 +101,6 @@ class ForkServer:
             self._process.wait()
             self._process = None
             self._has_forked = False
-
-    def __enter__(self) -> ForkServer:
-        """To be closed at the end."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Closes it."""
-        self.close()
 
     def _start(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 
 from ssdprof.kernels.interface import LaunchPlan
 from ssdprof.profiling.fork_server import ForkServer
@@ -47,7 +48,7 @@ def compile_plans(
     """Each plan compiled for `arch`, at most `jobs` at once, or why it could not be. `on_step` hears how many are."""
     waiting = list(plans)
     done: dict[str, Compiled | Failure] = {}
-    with start_server() as server:
+    with closing(start_server()) as server:
         workers = [Worker(WORKER_ENV, server) for _ in range(min(jobs, len(plans)))]
         while waiting or any(worker.task is not None for worker in workers):
             on_step(len(done))

@@ -15,7 +15,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from types import TracebackType
 from typing import Any, Literal
 
 from ssdprof.profiling.fork_server import ForkServer, function_named
@@ -82,16 +81,6 @@ class Worker:
         self._started = False
         self.task: Any = None
         """What the caller called the task that runs now; None when idle."""
-
-    def __enter__(self) -> Worker:
-        """To be closed at the end."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Closes it."""
-        self.close()
 
     def start(self) -> None:
         """Starts the process, where there is none, before there is a task."""

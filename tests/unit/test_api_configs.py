@@ -140,7 +140,7 @@ def test_leaving_the_variant_grouped_is_said_once(launches: Launches) -> None:
 
 
 def test_a_gpu_without_tma_is_said_once(launches: Launches, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "_capability", lambda _: (8, 0))
+    monkeypatch.setattr(api, "arch_of", lambda _: "sm_80")
 
     with pytest.warns(UserWarning, match="no tensor memory accelerator") as said:
         three_calls(arguments())
@@ -155,7 +155,7 @@ def test_a_gpu_without_tma_is_said_once(launches: Launches, monkeypatch: pytest.
 
 
 def test_a_gpu_with_tma_is_not_spoken_of(launches: Launches, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "_capability", lambda _: (9, 0))
+    monkeypatch.setattr(api, "arch_of", lambda _: "sm_90")
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ SMALL = ChunkScanProblem(seqlen=16, nheads=1, ngroups=1, headdim=16, dstate=16, 
 
 
 def test_it_loads_what_measuring_needs_and_ends_with_the_sweep() -> None:
-    with start_server() as server, start_measurer(server) as worker:
+    with closing(start_server()) as server, closing(start_measurer(server)) as worker:
         assert call(worker, "ssdprof.profiling.beginning:prepare", ChunkScan(), SMALL, "cpu", 0).copy_gbps is None
         assert {"torch", "ssdprof.profiling.measure"} <= set(call(worker, "worker_tasks:modules"))
         assert not call(worker, "torch.cuda:is_initialized")

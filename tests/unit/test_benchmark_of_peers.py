@@ -248,6 +248,6 @@ def test_launches_are_compiled_ahead_and_one_that_fails_keeps_no_other_from_it(t
     ]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-        sweeps.compile_ahead(plans, "sm_90", jobs=2)
+        sweeps.compile_ahead(plans, "sm_90")
 
     assert 2 == len(list(tmp_path.glob("*/chunk_scan_kernel.cubin")))

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def test_a_server_that_was_hung_up_starts_again_when_the_first_has_ended(server:
 
 
 def test_a_server_is_closed_at_the_end_of_its_block() -> None:
-    with ForkServer() as server:
+    with closing(ForkServer()) as server:
         pid = call(Worker(server=server), "os:getpid")
     assert server._process is None
     assert is_gone(pid)

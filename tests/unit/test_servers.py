@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from ssdprof.profiling.worker import Worker, wait_any
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ForkServer]:
-    with start_server() as server:
+    with closing(start_server()) as server:
         yield server
 
 

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 from collections.abc import Collection, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -182,7 +183,7 @@ def test_ctrl_c_while_compiling_without_a_gpu_calls_compiled_what_was() -> None:
 
 def test_a_sweep_hangs_up_on_the_server_that_it_is_given_and_does_not_wait_for_its_end() -> None:
     before = children()
-    with start_server() as server:
+    with closing(start_server()) as server:
         process = server._process
         server.preload("time:sleep", 0.5)
         sweep(request(fake("right"), gpu=False), lambda _: None, lambda _: None, server=server)
@@ -195,7 +196,7 @@ def test_a_sweep_hangs_up_on_the_server_that_it_is_given_and_does_not_wait_for_i
 def test_the_measuring_process_that_was_started_before_is_replaced_from_the_server_where_it_ends() -> None:
     asked = request(fake("crashes"), fake("right"), fake("launch_error"), fake("right", 8), fake("right", 4))
     before = children()
-    with start_server() as server, start_measurer(server) as measurer:
+    with closing(start_server()) as server, closing(start_measurer(server)) as measurer:
         run = Sweep(asked, lambda _: None, lambda _: None, None, "cpu", server, measurer).run()
         assert not measurer._owns_server
         assert server is measurer._server
@@ -226,7 +227,7 @@ def test_other_processes_on_the_gpu_are_those_that_are_there_when_ours_has_ended
     monkeypatch: pytest.MonkeyPatch, listed: list[tuple[str, ...]], expected: tuple[str, ...]
 ) -> None:
     """Until it has, NVML may list it, and under a number of which nobody here knows."""
-    with start_server() as server:
+    with closing(start_server()) as server:
         process, answers, ended = server._process, iter(listed), []
 
         def answer(visible: str, ours: Collection[int] = (), *, unseen: bool) -> tuple[str, ...]:

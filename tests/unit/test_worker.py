@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -273,7 +274,7 @@ def test_the_first_line_that_says_something_is_short(message: str, line: str) ->
 
 
 def test_processes_after_the_first_come_from_the_successor() -> None:
-    with ForkServer() as successor, Worker(successor=successor) as worker:
+    with closing(ForkServer()) as successor, closing(Worker(successor=successor)) as worker:
         successor.preload("importlib:import_module", "wave")
         worker.start()
         assert "wave" not in call(worker, "worker_tasks:modules")
@@ -284,6 +285,6 @@ def test_processes_after_the_first_come_from_the_successor() -> None:
 
 
 def test_a_worker_with_a_server_of_its_own_ends_with_it() -> None:
-    with Worker() as worker:
+    with closing(Worker()) as worker:
         pid = call(worker, "os:getpid")
     assert not is_alive(pid)
