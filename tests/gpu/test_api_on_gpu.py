@@ -3,10 +3,13 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from ssdprof.kernels import chunk_scan
+from ssdprof.kernels.api import candidates
 from ssdprof.kernels.chunk_scan_spec import ChunkScan
 from ssdprof.kernels.config import config_id
+from ssdprof.kernels.presets import problem_from
 from ssdprof.kernels.problem import ChunkScanProblem
 
 pytestmark = pytest.mark.gpu
@@ -26,13 +29,27 @@ OPTIONS = {
 }
 
 
+ROUNDS = 500
+"""Of four launches each: one alone, one beside copies, one beside matrix products, one beside both."""
+OF_MANY_LAUNCHES = {
+    "long": {},
+    "short": {"seqlen": 2048},
+    "chunk 256": {"chunk_size": 256},
+    "packed sequences, a gate, a short last chunk": {"seqlen": 49_993, "seq_idx": True, "z": True},
+    "float32 states": {"states_dtype": "float32"},
+}
+
+
+def relative_error(out: torch.Tensor, reference: torch.Tensor) -> float:
+    return float((out.float() - reference).norm() / reference.norm())
+
+
 def error(problem: ChunkScanProblem, config: str | None = None) -> float:
     inputs = SPEC.make_inputs(problem, "cuda:0", 0)
     names = ("cb", "x", "dt", "da_cumsum", "c", "states")
     options = {"D": inputs.get("d"), "z": inputs.get("z"), "seq_idx": inputs.get("seq_idx")}
     out = chunk_scan(*(inputs[name] for name in names), **options, config=config)
-    reference = SPEC.reference(problem, inputs)
-    return float((out.float() - reference).norm() / reference.norm())
+    return relative_error(out, SPEC.reference(problem, inputs))
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -43,9 +60,41 @@ def test_the_function_is_right_with_every_option(option: str) -> None:
 
 
 def test_every_config_that_it_would_choose_is_right() -> None:
-    from ssdprof.kernels.api import candidates
-
     limit = SPEC.tolerances(REAL).relative_error
     errors = {config_id(config): error(REAL, config_id(config)) for config in candidates(REAL)}
 
     assert all(found <= limit for found in errors.values()), errors
+
+
+@pytest.mark.parametrize("sizes", OF_MANY_LAUNCHES)
+def test_thousands_of_launches_alone_and_beside_other_work_give_the_same_bits(sizes: str) -> None:
+    problem = replace(problem_from("nemotron-3-super", seqlen=50_000), **OF_MANY_LAUNCHES[sizes])
+    inputs = SPEC.make_inputs(problem, "cuda:0", 0)
+    out = inputs["out"] = torch.empty_like(inputs["x"])
+    launch = SPEC.launch(problem, SPEC.resolve(candidates(problem)[0], problem)).bind(inputs)
+    factors = torch.randn(4096, 4096, dtype=torch.bfloat16, device="cuda:0")
+    copied = torch.randn(2**26, device="cuda:0")
+    copy = torch.empty_like(copied)
+
+    def copies() -> None:
+        copy.copy_(copied)
+
+    def products() -> None:
+        torch.mm(factors, factors)
+
+    launch()
+    first = out.clone()
+    differing = torch.zeros((), dtype=torch.int64, device="cuda:0")
+    side = torch.cuda.Stream()
+    for _ in range(ROUNDS):
+        for beside in ((), (copies,), (products,), (copies, products)):
+            out.fill_(float("nan"))
+            with torch.cuda.stream(side):
+                for other_work in beside:
+                    other_work()
+            launch()
+            differing += (out.view(torch.int16) != first.view(torch.int16)).any()
+        torch.cuda.synchronize()
+
+    assert int(differing) == 0
+    assert relative_error(first, SPEC.reference(problem, inputs)) <= SPEC.tolerances(problem).relative_error
