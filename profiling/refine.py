@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ssdprof.profiling import rounds
-from ssdprof.profiling.model import Row, Timing
+from ssdprof.profiling.model import Batch, Row, Timing
 from ssdprof.profiling.rank import timing_of
 from ssdprof.profiling.worker import Failure, wait_any
 
@@ -74,7 +74,7 @@ class _Rounds:
         for name in rounds.doubted([self._first_look(row) for row in self._asked()]):
             if self._left_s() <= until_s or self.sweep.prepare_failure:
                 return
-            if len([batch for batch in self.sweep.state.batches(name) if batch.round == 0]) == 1:
+            if len(self._first_batches(name)) == 1:
                 self._take_turn(name, 0)
 
     def _asked(self) -> list[Row]:
@@ -124,8 +124,11 @@ class _Rounds:
             self._tell(name)
         return worker.outcome()
 
+    def _first_batches(self, name: str) -> list[Batch]:
+        return [batch for batch in self.sweep.state.batches(name) if batch.round == 0]
+
     def _first_look(self, row: Row) -> Row:
-        batches = [batch for batch in self.sweep.state.batches(row.config_id) if batch.round == 0]
+        batches = self._first_batches(row.config_id)
         return replace(row, timing=timing_of(batches)) if row.check and batches else row
 
     def _timing(self, name: str) -> Timing | None:

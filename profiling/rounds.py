@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 
-from ssdprof.profiling.model import Row, Timing
+from ssdprof.profiling.model import Row, Status, Timing
 
 TARGET_INTERVAL_SHARE = 0.01
 """Rounds go on until the 95 % interval of each leading config is below this share of its median."""
@@ -34,10 +34,7 @@ def finalists(rows: Sequence[Row], baseline_id: str | None) -> tuple[tuple[str, 
     their first look, in which each was timed alone: the lower ends of their intervals decide, so that none is left out
     because something held up the GPU in those few milliseconds.
     """
-    timed = sorted(
-        (row.timing.latency_ci95_low_ms, row.config_id, row.status) for row in rows if row.timing is not None
-    )
-    right = {name: least_ms for least_ms, name, status in timed if status == "ok"}
+    right = _least_ms(rows, "ok")
     limit_ms = _slower_than_ms(right.values())
     names = [
         name
@@ -45,17 +42,18 @@ def finalists(rows: Sequence[Row], baseline_id: str | None) -> tuple[tuple[str, 
         if place < MIN_FINALISTS or (least_ms <= limit_ms and place < MAX_FINALISTS)
     ]
     others = [name for name in right if name == baseline_id and name not in names]
-    return tuple(names), (*others, *[name for _, name, status in timed if status == "wrong"][:1])
+    return tuple(names), (*others, *list(_least_ms(rows, "wrong"))[:1])
 
 
 def doubted(rows: Sequence[Row]) -> tuple[str, ...]:
     """The right configs that might be finalists by another look, likeliest first: within DOUBTED, or throttled."""
+    right = _least_ms(rows, "ok")
     names, _ = finalists(rows, None)
-    least_ms = {row.config_id: row.timing.latency_ci95_low_ms for row in rows if row.timing and row.status == "ok"}
-    limit_ms = DOUBTED * min(least_ms.values(), default=math.inf)
+    limit_ms = DOUBTED * min(right.values(), default=math.inf)
     throttled = {row.config_id for row in rows if row.timing and row.timing.only_throttled}
-    left = [name for name in least_ms if name not in names and (least_ms[name] <= limit_ms or name in throttled)]
-    return tuple(sorted(left, key=least_ms.__getitem__))
+    return tuple(
+        name for name, least_ms in right.items() if name not in names and (least_ms <= limit_ms or name in throttled)
+    )
 
 
 def turn_samples(latency_ms: float) -> int:
@@ -106,6 +104,12 @@ def next_round(number: int, leading: Mapping[str, Timing | None], others: Sequen
         names = [name for name in names if name in left]
     random.Random(f"{seed}/{number}").shuffle(names)  # noqa: S311  # an order, no secret
     return tuple(names)
+
+
+def _least_ms(rows: Sequence[Row], status: Status) -> dict[str, float]:
+    """The timed configs of a status with the lower end of their latency's interval, fastest first."""
+    timed = ((row.timing.latency_ci95_low_ms, row.config_id) for row in rows if row.timing and row.status == status)
+    return {name: least_ms for least_ms, name in sorted(timed)}
 
 
 def _slower_than_ms(latencies_ms: Iterable[float]) -> float:
