@@ -27,9 +27,9 @@ from sweeps import FAILED, PASSED, at_least, require_gpu, swept, verdict
 
 from ssdprof.kernels.config import config_id
 from ssdprof.kernels.interface import Config
-from ssdprof.kernels.presets import problem_from
-from ssdprof.kernels.spaces import space
-from ssdprof.profiling.model import Row
+from ssdprof.kernels.ssd.presets import problem_from
+from ssdprof.kernels.ssd.spaces import space
+from ssdprof.profiling.runs.model import Row
 
 SPACES = ("mamba", "vllm", "wide")
 PROBLEMS: Mapping[str, tuple[str, ...]] = {

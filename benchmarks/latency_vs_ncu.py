@@ -22,12 +22,12 @@ from statistics import median
 
 from sweeps import FAILED, PASSED, TIMEOUT_S, at_least, require_gpu, swept, table, verdict
 
-from ssdprof.kernels.chunk_scan_spec import ChunkScan
 from ssdprof.kernels.interface import LaunchPlan
-from ssdprof.kernels.presets import problem_from
-from ssdprof.profiling.launch_file import launches_text, read_launches
-from ssdprof.profiling.model import Row
-from ssdprof.profiling.ncu import REGISTERS, NcuRow, find_ncu, read_raw, run_program
+from ssdprof.kernels.ssd.presets import problem_from
+from ssdprof.kernels.ssd.subject import ChunkScan
+from ssdprof.profiling.ncu.launch_file import launches_text, read_launches
+from ssdprof.profiling.ncu.program import REGISTERS, NcuRow, find_ncu, read_raw, run_program
+from ssdprof.profiling.runs.model import Row
 
 DURATION = "gpu__time_duration.sum"
 MAX_DIFFERENCE_SHARE = 0.03

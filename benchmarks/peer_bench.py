@@ -9,16 +9,16 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ssdprof.kernels.chunk_scan_spec import ChunkScan
-from ssdprof.kernels.problem import ChunkScanProblem
-from ssdprof.profiling.check import Errors, judge, merge, output_errors, row_norm_rms, same_bits
-from ssdprof.profiling.guard import Fingerprints, GuardedOutput
-from ssdprof.profiling.model import Batch, Check, Status, Timing
-from ssdprof.profiling.rank import timing_of
-from ssdprof.profiling.request import GUARD_BYTES
-from ssdprof.profiling.rounds import turn_samples
-from ssdprof.profiling.timer import Launch, Timer
-from ssdprof.profiling.worker import first_line
+from ssdprof.kernels.ssd.problem import ChunkScanProblem
+from ssdprof.kernels.ssd.subject import ChunkScan
+from ssdprof.profiling.measuring.check import Errors, judge, merge, output_errors, row_norm_rms, same_bits
+from ssdprof.profiling.measuring.guard import Fingerprints, GuardedOutput
+from ssdprof.profiling.measuring.timer import Launch, Timer
+from ssdprof.profiling.runs.model import Batch, Check, Status, Timing
+from ssdprof.profiling.runs.rank import timing_of
+from ssdprof.profiling.sweep.request import GUARD_BYTES
+from ssdprof.profiling.sweep.rounds import turn_samples
+from ssdprof.profiling.workers.worker import first_line
 
 LAUNCHES = 5
 FINALISTS = 5

@@ -22,7 +22,7 @@ import torch
 import triton
 import triton.language as tl
 
-from ssdprof.profiling.worker import first_line
+from ssdprof.profiling.workers.worker import first_line
 
 MODULES: Mapping[str, str] = {
     "mamba_ssm": "mamba_ssm.ops.triton.ssd_chunk_scan",

@@ -17,7 +17,7 @@ from peer_files import ENTRY, KERNEL, PeerError, said
 
 from ssdprof.kernels.config import config_id, parse_config
 from ssdprof.kernels.errors import ConfigError
-from ssdprof.kernels.problem import ChunkScanProblem
+from ssdprof.kernels.ssd.problem import ChunkScanProblem
 
 ABSENT = ("D", "z", "seq_idx", "initial_states", "chunk_indices", "chunk_offsets")
 """Parameters for which None says that there is no such thing."""

@@ -32,14 +32,14 @@ from peer_files import MODULES, PeerError, load, source_file
 from peer_kernels import config_name, prepared
 from sweeps import FAILED, PASSED, at_least, compile_ahead, require_gpu, table, verdict
 
-from ssdprof.kernels.chunk_scan_spec import ChunkScan
 from ssdprof.kernels.config import config_id, parse_config
 from ssdprof.kernels.errors import ConfigError, ProblemError, SpaceError
 from ssdprof.kernels.interface import Config
-from ssdprof.kernels.presets import DEFAULT_PRESET, problem_from
-from ssdprof.kernels.problem import ChunkScanProblem
-from ssdprof.kernels.spaces import space
-from ssdprof.profiling.timer import CudaTimer
+from ssdprof.kernels.ssd.presets import DEFAULT_PRESET, problem_from
+from ssdprof.kernels.ssd.problem import ChunkScanProblem
+from ssdprof.kernels.ssd.spaces import space
+from ssdprof.kernels.ssd.subject import ChunkScan
+from ssdprof.profiling.measuring.timer import CudaTimer
 
 DEFAULT_CASE = "super-50k"
 SPLIT = (

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from sweeps import FAILED, PASSED, at_least, require_gpu, swept, table, verdict
 
-from ssdprof.profiling.model import Run
+from ssdprof.profiling.runs.model import Run
 
 SEQLENS = (50_000, 2_048)
 LONG_SEQLEN = 50_000

@@ -26,7 +26,7 @@ from typing import Any
 
 from sweeps import FAILED, PASSED, at_least, require_gpu, run_process, swept, table, verdict
 
-from ssdprof.profiling.model import Row, Run
+from ssdprof.profiling.runs.model import Row, Run
 
 MAX_COLD_RATIO = 0.30
 MAX_WARM_S = 10.0
@@ -57,11 +57,11 @@ def autotune(space_name: str, seqlen: int) -> Tuning:
     import torch
     import triton
 
-    from ssdprof.kernels.chunk_scan_spec import ChunkScan
     from ssdprof.kernels.config import config_id
-    from ssdprof.kernels.per_head import chunk_scan_kernel
-    from ssdprof.kernels.presets import problem_from
-    from ssdprof.kernels.spaces import space
+    from ssdprof.kernels.ssd.per_head import chunk_scan_kernel
+    from ssdprof.kernels.ssd.presets import problem_from
+    from ssdprof.kernels.ssd.spaces import space
+    from ssdprof.kernels.ssd.subject import ChunkScan
 
     spec, problem = ChunkScan(), problem_from(seqlen=seqlen)
     listed = space(space_name, dstate=problem.dstate).configs

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssdprof.kernels.interface import LaunchPlan
-from ssdprof.profiling.device import GpuInfo, gpus
-from ssdprof.profiling.model import Run
-from ssdprof.profiling.servers import compile_plans
-from ssdprof.profiling.store import load_run
+from ssdprof.profiling.gpu.devices import GpuInfo, gpus
+from ssdprof.profiling.runs.model import Run
+from ssdprof.profiling.runs.store import load_run
+from ssdprof.profiling.workers.pool import compile_plans
 
 TIMEOUT_S = 1200.0
 PASSED, FAILED = 0, 1

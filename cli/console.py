@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-    from ssdprof.profiling.request import Event
+    from ssdprof.profiling.sweep.request import Event
 
 DOING = {
     "compiling": "compiling",

@@ -10,9 +10,9 @@ from ssdprof.cli.options import Json
 def devices(json: Json = False) -> int:
     """What NVML says of each GPU, and what ssdprof assumes of its architecture."""
     from ssdprof.cli.console import stdout
-    from ssdprof.profiling.device import gpus
-    from ssdprof.profiling.limits import known_archs
-    from ssdprof.reports import devices as report
+    from ssdprof.profiling.gpu.devices import gpus
+    from ssdprof.profiling.hardware.limits import known_archs
+    from ssdprof.reports.text import devices as report
 
     found = gpus()
     if json:

@@ -13,9 +13,9 @@ from ssdprof.kernels.errors import UsageError
 
 if TYPE_CHECKING:
     from ssdprof.kernels.interface import Config
-    from ssdprof.kernels.problem import ChunkScanProblem
-    from ssdprof.profiling.explain import ExplainRequest
-    from ssdprof.profiling.model import Run
+    from ssdprof.kernels.ssd.problem import ChunkScanProblem
+    from ssdprof.profiling.runs.model import Run
+    from ssdprof.profiling.sweep.explain import ExplainRequest
 
 RECORDED = "recorded"
 CONFIG_HELP = "An id as m64n64k32d128w2s4, Triton's printed form, KEY=VALUE,…, or best, baseline, '#3' of a run."
@@ -41,9 +41,9 @@ def explain(
     Compiles it again with other DSTATE tiles, num_warps and num_stages. Measures nothing: latencies are the run's.
     """
     from ssdprof.cli.console import ProgressBar, stdout
-    from ssdprof.profiling.explain import explain as run_explain
-    from ssdprof.reports import explain as report
-    from ssdprof.reports.json_export import explanation_json
+    from ssdprof.profiling.sweep.explain import explain as run_explain
+    from ssdprof.reports.export.run_json import explanation_json
+    from ssdprof.reports.text import explain as report
 
     request = explain_request(config, problem, target, run)
     with ProgressBar(quiet=quiet) as progress:
@@ -59,9 +59,9 @@ def explain_request(
     config_text: str, problem_options: ProblemOptions, target: TargetOptions, run_text: str | None
 ) -> ExplainRequest:
     """What the options ask for: the run's own problem where they name none. Raises UsageError."""
-    from ssdprof.kernels.chunk_scan_spec import ChunkScan
-    from ssdprof.profiling.explain import ExplainRequest
-    from ssdprof.profiling.request import SweepRequest
+    from ssdprof.kernels.ssd.subject import ChunkScan
+    from ssdprof.profiling.sweep.explain import ExplainRequest
+    from ssdprof.profiling.sweep.request import SweepRequest
 
     spec, jobs = ChunkScan(), target.checked_jobs()
     named = problem_options.build() if problem_options.given else None
@@ -90,7 +90,7 @@ def explain_request(
 
 def run_of(text: str | None, problem: ChunkScanProblem, *, needed: bool) -> Run | None:
     """The run that `--run` names; without it the run kept last, or None where none is kept and none is `needed`."""
-    from ssdprof.profiling.store import RunError, latest_run, load_run, recorded_runs
+    from ssdprof.profiling.runs.store import RunError, latest_run, load_run, recorded_runs
 
     if text == RECORDED:
         runs = [one for one in recorded_runs() if one.header.problem == problem.as_dict()]
@@ -110,7 +110,7 @@ def run_of(text: str | None, problem: ChunkScanProblem, *, needed: bool) -> Run 
 def config_of(text: str, run: Run | None, variants: Sequence[str]) -> Config:
     """The config that `text` names, by itself or as one of the run's. Raises ConfigError or RunError."""
     from ssdprof.kernels.config import parse_config
-    from ssdprof.profiling.store import find_row
+    from ssdprof.profiling.runs.store import find_row
 
     if run is not None and _is_reference(text):
         return find_row(run, text.strip()).config
@@ -124,6 +124,6 @@ def _is_reference(text: str) -> bool:
 
 
 def _problem_of(run: Run) -> ChunkScanProblem:
-    from ssdprof.kernels.problem import ChunkScanProblem
+    from ssdprof.kernels.ssd.problem import ChunkScanProblem
 
     return ChunkScanProblem(**run.header.problem)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from ssdprof.cli.console import note
 
 if TYPE_CHECKING:
-    from ssdprof.profiling.model import Run
-    from ssdprof.profiling.run_file import RunFile
-    from ssdprof.profiling.state import Record
-    from ssdprof.profiling.store import Resumed
+    from ssdprof.profiling.runs.model import Run
+    from ssdprof.profiling.runs.run_file import RunFile
+    from ssdprof.profiling.runs.state import Record
+    from ssdprof.profiling.runs.store import Resumed
 
 
 class Keeper:
@@ -60,9 +60,9 @@ class Keeper:
             note(f"run kept in {self.path}; next: ssdprof explain {which}")
 
     def _opened(self) -> RunFile:
-        from ssdprof.profiling.model import RunHeader
-        from ssdprof.profiling.run_file import RunFile
-        from ssdprof.profiling.store import new_run_path
+        from ssdprof.profiling.runs.model import RunHeader
+        from ssdprof.profiling.runs.run_file import RunFile
+        from ssdprof.profiling.runs.store import new_run_path
 
         if self.path is None:
             self.path = new_run_path(next(one for one in self._unwritten if isinstance(one, RunHeader)))

@@ -13,8 +13,8 @@ from ssdprof.cli.options import DEFAULT_ARCH, Json, Quiet, check_writable, group
 from ssdprof.kernels.errors import UsageError
 
 if TYPE_CHECKING:
-    from ssdprof.profiling.limits import SmLimits
-    from ssdprof.profiling.occupancy import Launch
+    from ssdprof.profiling.hardware.limits import SmLimits
+    from ssdprof.profiling.hardware.occupancy import Launch
 
 
 _launch = partial(option, "Launch")
@@ -58,7 +58,7 @@ class LaunchOptions:
 
     def build(self) -> Launch:
         """The launch. Raises UsageError where threads or registers are missing."""
-        from ssdprof.profiling.occupancy import Launch
+        from ssdprof.profiling.hardware.occupancy import Launch
 
         if self.threads is None or self.regs is None:
             missing = "--threads" if self.threads is None else "--regs"
@@ -119,10 +119,10 @@ def occupancy(
 
 def _answer_launch(options: LaunchOptions, arch: str | None, sms: int | None, *, json: bool, quiet: bool) -> None:
     from ssdprof.cli.console import note, stdout
-    from ssdprof.profiling.occupancy import check_launch, check_shared_mem
-    from ssdprof.profiling.occupancy import occupancy as occupancy_of
-    from ssdprof.reports import occupancy as report
-    from ssdprof.reports.occupancy_export import launch_json
+    from ssdprof.profiling.hardware.occupancy import check_launch, check_shared_mem
+    from ssdprof.profiling.hardware.occupancy import occupancy as occupancy_of
+    from ssdprof.reports.export.occupancy_export import launch_json
+    from ssdprof.reports.text import occupancy as report
 
     launch = options.build()
     limits = _limits(arch)
@@ -146,8 +146,8 @@ def _answer_launch(options: LaunchOptions, arch: str | None, sms: int | None, *,
 
 def _limits(arch: str | None) -> SmLimits:
     """The limits of the architecture that is given, else of the GPU here, else of the default one."""
-    from ssdprof.profiling.device import select_gpu
-    from ssdprof.profiling.limits import limits_for
+    from ssdprof.profiling.gpu.devices import select_gpu
+    from ssdprof.profiling.hardware.limits import limits_for
 
     if arch is not None:
         return limits_for(arch)
@@ -159,7 +159,7 @@ def _answer_table(
     source: Path, target: Path | None, arch: str | None, sms: int | None, *, json: bool, quiet: bool
 ) -> None:
     from ssdprof.cli.console import note
-    from ssdprof.reports.occupancy_export import MAX_FILE_BYTES, answered, table_json
+    from ssdprof.reports.export.occupancy_export import MAX_FILE_BYTES, answered, table_json
 
     if target is not None:
         check_writable(target, "--csv")

@@ -17,10 +17,10 @@ import typer
 from ssdprof.kernels.errors import UsageError
 
 if TYPE_CHECKING:
-    from ssdprof.kernels.problem import ChunkScanProblem
-    from ssdprof.profiling.device import GpuInfo
+    from ssdprof.kernels.ssd.problem import ChunkScanProblem
+    from ssdprof.profiling.gpu.devices import GpuInfo
 
-DEFAULT_PRESET, DEFAULT_SEQLEN = "nemotron-3-super", 50_000  # said in the help; ssdprof.kernels.presets has them
+DEFAULT_PRESET, DEFAULT_SEQLEN = "nemotron-3-super", 50_000  # said in the help; ssdprof.kernels.ssd.presets has them
 DEFAULT_ARCH = "sm_90"
 OTHER_SPELLINGS = {
     "d-state": "dstate",
@@ -81,7 +81,7 @@ class ProblemOptions:
 
     def build(self) -> ChunkScanProblem:
         """The problem. Raises ProblemError or UsageError where there is none such."""
-        from ssdprof.kernels.presets import problem_from
+        from ssdprof.kernels.ssd.presets import problem_from
 
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         preset, tp = values.pop("preset") or DEFAULT_PRESET, values.pop("tp")
@@ -106,8 +106,8 @@ class TargetOptions:
 
     def choose(self) -> tuple[str, GpuInfo | None]:
         """(architecture, GPU or None to compile only). Raises UsageError where they cannot be or do not agree."""
-        from ssdprof.profiling.device import select_gpu
-        from ssdprof.profiling.limits import canonical_arch
+        from ssdprof.profiling.gpu.devices import select_gpu
+        from ssdprof.profiling.hardware.limits import canonical_arch
 
         arch = canonical_arch(self.arch) if self.arch is not None else None
         gpu = select_gpu(self.device)

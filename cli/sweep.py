@@ -25,13 +25,13 @@ from ssdprof.kernels.errors import UsageError
 
 if TYPE_CHECKING:
     from ssdprof.kernels.interface import Config, KernelSpec
-    from ssdprof.kernels.problem import ChunkScanProblem
-    from ssdprof.profiling.model import Run, TimedBy
-    from ssdprof.profiling.request import SweepRequest
-    from ssdprof.profiling.store import Resumed
+    from ssdprof.kernels.ssd.problem import ChunkScanProblem
+    from ssdprof.profiling.runs.model import Run, TimedBy
+    from ssdprof.profiling.runs.store import Resumed
+    from ssdprof.profiling.sweep.request import SweepRequest
 
 VARIANTS = ("tile", "split", "both")
-DEFAULT_BUDGET_S = 10.0  # said in the help; ssdprof.profiling.request has it
+DEFAULT_BUDGET_S = 10.0  # said in the help; ssdprof.profiling.sweep.request has it
 TIMINGS: dict[str, TimedBy | None] = {"auto": None, "events": "events", "graph": "graph"}
 SPACE_HELP = "compare, mamba, tensorrt-llm-pr, vllm, wide, ssdprof, all, or a JSON or YAML file."
 
@@ -56,7 +56,7 @@ class SpaceOptions:
 
     def configs(self, problem: ChunkScanProblem) -> tuple[Config, ...]:
         """The configs to sweep. Raises SpaceError or UsageError."""
-        from ssdprof.kernels.spaces import space
+        from ssdprof.kernels.ssd.spaces import space
 
         if self.variant is not None and self.variant not in VARIANTS:
             raise UsageError(f"unknown variant {self.variant!r}: one of {', '.join(VARIANTS)}")
@@ -72,7 +72,7 @@ class SpaceOptions:
     def baseline_config(self, spec: KernelSpec, problem: Any) -> Config:
         """The baseline that the user named, else the kernel's own. Raises ConfigError or RunError."""
         from ssdprof.kernels.config import is_run_reference, parse_config
-        from ssdprof.profiling.store import find_row, latest_run
+        from ssdprof.profiling.runs.store import find_row, latest_run
 
         if self.baseline is None:
             return spec.baseline(problem)
@@ -125,7 +125,7 @@ class ResultOptions:
 
     def check(self) -> None:
         """Raises UsageError for what could not be written after a long sweep."""
-        from ssdprof.reports.csv_export import sidecar_path
+        from ssdprof.reports.export.run_csv import sidecar_path
 
         if self.top is not None and self.top < 1:
             raise UsageError(f"--top must be at least 1, got {self.top}")
@@ -138,8 +138,8 @@ class ResultOptions:
     def resumed(self, request: SweepRequest, *, quiet: bool) -> Resumed | None:
         """What there is to go on with; None without --resume or where there is nothing. Raises RunError."""
         from ssdprof.cli.console import note
-        from ssdprof.profiling.header import run_header
-        from ssdprof.profiling.store import resumable
+        from ssdprof.profiling.runs.store import resumable
+        from ssdprof.profiling.sweep.header import run_header
 
         if not self.resume:
             return None
@@ -163,15 +163,15 @@ def sweep(
 
     Prints the ranked configs, below them the wrong and the failed ones with why, and a verdict in words.
     """
-    from ssdprof.profiling.servers import start_measurer, start_server
+    from ssdprof.profiling.workers.pool import start_measurer, start_server
 
     with ExitStack() as started:  # processes import all that takes long, while this one imports the rest
         server = started.enter_context(closing(start_server()))
         measurer = started.enter_context(closing(start_measurer(server))) if target.may_measure() else None
         from ssdprof.cli.console import ProgressBar, note
         from ssdprof.cli.keeper import Keeper
-        from ssdprof.profiling.preflight import preflight
-        from ssdprof.profiling.sweep import sweep as run_sweep
+        from ssdprof.profiling.sweep.preflight import preflight
+        from ssdprof.profiling.sweep.sweep import sweep as run_sweep
 
         results.check()
         request = sweep_request(problem, space, target, timing)
@@ -196,9 +196,9 @@ def sweep_request(
     timing: TimingOptions,
 ) -> SweepRequest:
     """The sweep that the options ask for. Raises UsageError of one kind or another where they ask the impossible."""
-    from ssdprof.kernels.chunk_scan_spec import ChunkScan
-    from ssdprof.profiling.device import check_memory
-    from ssdprof.profiling.request import SweepRequest
+    from ssdprof.kernels.ssd.subject import ChunkScan
+    from ssdprof.profiling.gpu.devices import check_memory
+    from ssdprof.profiling.sweep.request import SweepRequest
 
     spec, problem = ChunkScan(), problem_options.build()
     jobs, budget_s, timed_by = target.checked_jobs(), timing.checked_budget_s(), timing.timed_by()
@@ -229,8 +229,11 @@ def sweep_request(
 def show(run: Run, results: ResultOptions, *, json: bool, quiet: bool) -> None:
     """Prints the run, and writes its CSV where one is asked for."""
     from ssdprof.cli.console import note, stdout
-    from ssdprof.profiling.store import recorded_for
-    from ssdprof.reports import csv_export, json_export, tables, verdict
+    from ssdprof.profiling.runs.store import recorded_for
+    from ssdprof.reports.export import run_csv as csv_export
+    from ssdprof.reports.export import run_json as json_export
+    from ssdprof.reports.text import tables
+    from ssdprof.reports.words import verdict
 
     recorded = None if run.measured else recorded_for(run)
     found = verdict.verdicts(run, recorded=recorded)

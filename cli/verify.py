@@ -17,9 +17,9 @@ from ssdprof.kernels.errors import SsdprofError, UsageError
 
 if TYPE_CHECKING:
     from ssdprof.kernels.interface import Config
-    from ssdprof.kernels.problem import ChunkScanProblem
-    from ssdprof.profiling.verify import Verification
-    from ssdprof.profiling.verify_run import OnStep, VerifyRequest
+    from ssdprof.kernels.ssd.problem import ChunkScanProblem
+    from ssdprof.profiling.ncu.verify import Verification
+    from ssdprof.profiling.ncu.verify_run import OnStep, VerifyRequest
 
 EXIT_CODES = {"equal": 0, "differs": 3, "nothing": 1}
 DEFAULT_SPACE, SPREAD_SPACES = "tensorrt-llm-pr", ("wide", "all")
@@ -60,7 +60,7 @@ class VerifiedOptions:
 
     def configs(self, problem: ChunkScanProblem) -> tuple[Config, ...]:
         """The configs to verify. Raises SpaceError or UsageError."""
-        from ssdprof.profiling.verify_run import spread
+        from ssdprof.profiling.ncu.verify_run import spread
 
         configs = SpaceOptions(space=self.name, variant=self.variant).configs(problem)
         if self.limit is None:
@@ -94,7 +94,7 @@ class NcuOptions:
         """(ncu, what to tell where it is wanted and not there). Raises UsageError for a path that is no program."""
         import os
 
-        from ssdprof.profiling.ncu import FALLBACK_FOLDERS, find_ncu
+        from ssdprof.profiling.ncu.program import FALLBACK_FOLDERS, find_ncu
 
         if self.ncu_path is not None:
             if not self.ncu_path.is_file() or not os.access(self.ncu_path, os.X_OK):
@@ -121,7 +121,7 @@ def verify(
 
     Each config is compiled, then launched once. Exit code 3 where anything differs, 1 where nothing could be verified.
     """
-    from ssdprof.profiling.verify_run import verify as run_verification
+    from ssdprof.profiling.ncu.verify_run import verify as run_verification
 
     ncu.check(given=problem.given or configs.given)
     if csv is not None:
@@ -138,11 +138,11 @@ def verify(
 
 def against_report(path: Path, arch: str | None) -> Verification:
     """An exported report held against us. Raises UsageError where it cannot be read or is none."""
-    from ssdprof.profiling.limits import canonical_arch
-    from ssdprof.profiling.ncu import EXPORT_HINT, read_raw
-    from ssdprof.profiling.ncu_export import against_export
-    from ssdprof.reports.occupancy import rule_sentence
-    from ssdprof.reports.occupancy_export import MAX_FILE_BYTES
+    from ssdprof.profiling.hardware.limits import canonical_arch
+    from ssdprof.profiling.ncu.export import against_export
+    from ssdprof.profiling.ncu.program import EXPORT_HINT, read_raw
+    from ssdprof.reports.export.occupancy_export import MAX_FILE_BYTES
+    from ssdprof.reports.text.occupancy import rule_sentence
 
     arch = canonical_arch(arch) if arch is not None else None
     try:
@@ -165,10 +165,10 @@ def verify_request(
     problem_options: ProblemOptions, configs: VerifiedOptions, target: TargetOptions, ncu_options: NcuOptions
 ) -> VerifyRequest:
     """What the options ask for. Raises UsageError, and NothingToVerifyError without a GPU."""
-    from ssdprof.kernels.chunk_scan_spec import ChunkScan
-    from ssdprof.profiling.device import check_memory
-    from ssdprof.profiling.verify_run import VerifyRequest
-    from ssdprof.reports.occupancy import rule_sentence
+    from ssdprof.kernels.ssd.subject import ChunkScan
+    from ssdprof.profiling.gpu.devices import check_memory
+    from ssdprof.profiling.ncu.verify_run import VerifyRequest
+    from ssdprof.reports.text.occupancy import rule_sentence
 
     spec, problem = ChunkScan(), problem_options.build()
     chosen, jobs = configs.configs(problem), target.checked_jobs()
@@ -218,7 +218,7 @@ def steps(*, quiet: bool) -> Iterator[OnStep]:
 def show(found: Verification, csv: Path | None, *, json: bool, quiet: bool) -> None:
     """Prints the verification, and writes its CSV where one is asked for."""
     from ssdprof.cli.console import note, stdout
-    from ssdprof.reports import verify as report
+    from ssdprof.reports.text import verify as report
 
     if json:
         typer.echo(report.verify_json(found), nl=False)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 __all__ = ["chunk_scan"]
 
 if TYPE_CHECKING:
-    from ssdprof.kernels.api import chunk_scan
+    from ssdprof.kernels.ssd.function import chunk_scan
 else:
 
     def __getattr__(name: str) -> object:
         if name != "chunk_scan":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from ssdprof.kernels.api import chunk_scan
+        from ssdprof.kernels.ssd.function import chunk_scan
 
         return chunk_scan

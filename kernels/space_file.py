@@ -21,7 +21,6 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from ssdprof.kernels.chunk_scan_spec import whole_state_tile
 from ssdprof.kernels.config import (
     KEYS,
     VARIANTS,
@@ -33,6 +32,7 @@ from ssdprof.kernels.config import (
 )
 from ssdprof.kernels.errors import ConfigError, SpaceError
 from ssdprof.kernels.interface import Config
+from ssdprof.kernels.ssd.subject import whole_state_tile
 
 SUFFIXES = (".json", ".yaml", ".yml")
 PER_HEAD = ("tile", "split")

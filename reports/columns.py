@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, TypeAlias
 
-from ssdprof.profiling.model import Row
+from ssdprof.profiling.runs.model import Row
 
 Value: TypeAlias = str | int | float | bool | None
 NOT_KNOWN = "–"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent / "unit"))  # `fake_kernel`, which workers import: they get this path too
+sys.path.append(str(Path(__file__).parent / "helpers"))  # `fake_kernel`, which workers import: they get this path too
 
 
 @pytest.fixture(autouse=True)

@@ -5,13 +5,13 @@ from importlib.metadata import version
 
 import pytest
 
-from ssdprof.kernels.chunk_scan_spec import ChunkScan
 from ssdprof.kernels.config import config_id
-from ssdprof.kernels.problem import ChunkScanProblem
-from ssdprof.kernels.spaces import space
-from ssdprof.profiling.request import SweepRequest
-from ssdprof.profiling.store import recorded_runs
-from ssdprof.profiling.sweep import sweep
+from ssdprof.kernels.ssd.problem import ChunkScanProblem
+from ssdprof.kernels.ssd.spaces import space
+from ssdprof.kernels.ssd.subject import ChunkScan
+from ssdprof.profiling.runs.store import recorded_runs
+from ssdprof.profiling.sweep.request import SweepRequest
+from ssdprof.profiling.sweep.sweep import sweep
 
 RECORDED = next(run for run in recorded_runs() if run.header.problem["seqlen"] == 50_000)
 

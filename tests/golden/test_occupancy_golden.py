@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ssdprof.cli.main import run as run_command
-from ssdprof.profiling.limits import limits_for
-from ssdprof.profiling.occupancy import Launch, Occupancy, occupancy
-from ssdprof.reports.occupancy import rule_sentence
+from ssdprof.profiling.hardware.limits import limits_for
+from ssdprof.profiling.hardware.occupancy import Launch, Occupancy, occupancy
+from ssdprof.reports.text.occupancy import rule_sentence
 
 HERE = Path(__file__).parent
 H100 = limits_for("sm_90")

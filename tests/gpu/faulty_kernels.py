@@ -15,11 +15,11 @@ import torch
 import triton
 import triton.language as tl
 
-from ssdprof.kernels.chunk_scan_spec import ChunkScan
 from ssdprof.kernels.interface import Config, LaunchPlan
-from ssdprof.kernels.per_head import chunk_scan_kernel
-from ssdprof.kernels.problem import ChunkScanProblem
-from ssdprof.profiling.model import Status
+from ssdprof.kernels.ssd.per_head import chunk_scan_kernel
+from ssdprof.kernels.ssd.problem import ChunkScanProblem
+from ssdprof.kernels.ssd.subject import ChunkScan
+from ssdprof.profiling.runs.model import Status
 
 MORE_THAN_ANY_GPU_BYTES = 1 << 50
 TIMEOUT_S = 20.0

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from ssdprof.kernels import chunk_scan
-from ssdprof.kernels.api import candidates
-from ssdprof.kernels.chunk_scan_spec import ChunkScan
 from ssdprof.kernels.config import config_id
-from ssdprof.kernels.presets import problem_from
-from ssdprof.kernels.problem import ChunkScanProblem
+from ssdprof.kernels.ssd.function import candidates
+from ssdprof.kernels.ssd.presets import problem_from
+from ssdprof.kernels.ssd.problem import ChunkScanProblem
+from ssdprof.kernels.ssd.subject import ChunkScan
 
 pytestmark = pytest.mark.gpu
 

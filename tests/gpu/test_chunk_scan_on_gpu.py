@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from ssdprof.cli.main import run as run_command
-from ssdprof.kernels.chunk_scan_spec import ChunkScan
 from ssdprof.kernels.config import config_id
 from ssdprof.kernels.interface import Config
-from ssdprof.kernels.problem import ChunkScanProblem
-from ssdprof.profiling.check import judge
-from ssdprof.profiling.device import check_memory, gpus
-from ssdprof.profiling.model import Measurement
-from ssdprof.profiling.store import load_run
-from ssdprof.profiling.worker import Failure, Worker, wait_any
+from ssdprof.kernels.ssd.problem import ChunkScanProblem
+from ssdprof.kernels.ssd.subject import ChunkScan
+from ssdprof.profiling.gpu.devices import check_memory, gpus
+from ssdprof.profiling.measuring.check import judge
+from ssdprof.profiling.runs.model import Measurement
+from ssdprof.profiling.runs.store import load_run
+from ssdprof.profiling.workers.worker import Failure, Worker, wait_any
 
 pytestmark = pytest.mark.gpu
 
@@ -65,7 +65,7 @@ def gpu() -> Iterator[Worker]:
 
 
 def call(worker: Worker, function: str, *args: object) -> object:
-    worker.submit("call", f"ssdprof.profiling.measure:{function}", *args, timeout_s=300.0)
+    worker.submit("call", f"ssdprof.profiling.measuring.measure:{function}", *args, timeout_s=300.0)
     while not wait_any([worker], 1.0):
         pass
     outcome = worker.outcome()

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ssdprof.kernels.config import config_id
-from ssdprof.profiling.device import gpus
-from ssdprof.profiling.request import SweepRequest
-from ssdprof.profiling.sweep import sweep
+from ssdprof.profiling.gpu.devices import gpus
+from ssdprof.profiling.sweep.request import SweepRequest
+from ssdprof.profiling.sweep.sweep import sweep
 
 pytestmark = pytest.mark.gpu
 

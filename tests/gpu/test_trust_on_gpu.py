@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from ssdprof.profiling.model import Run
-from ssdprof.profiling.store import load_run
+from ssdprof.profiling.runs.model import Run
+from ssdprof.profiling.runs.store import load_run
 
 pytestmark = pytest.mark.gpu
 

@@ -1,0 +1,298 @@
+"""The chunk scan as a function: tensors in, tensor out, its launch configuration chosen where none is given."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from triton import knobs
+from triton.runtime.errors import OutOfResources
+
+from ssdprof.kernels.config import config_id, parse_config, validate_config
+from ssdprof.kernels.errors import ConfigError, ProblemError, TensorError
+from ssdprof.kernels.interface import FIRST_WITH_TMA, Config, LaunchPlan, arch_of, has_tma
+from ssdprof.kernels.ssd import grouped
+from ssdprof.kernels.ssd.problem import STATES_DTYPES, X_DTYPES, ChunkScanProblem
+from ssdprof.kernels.ssd.subject import ChunkScan, whole_state_tile
+
+SPEC = ChunkScan()
+WHOLE_MAX = 256
+"""Longest chunk and largest state, in elements, for which `grouped` is chosen; see `candidates`."""
+HEADS_MAX = 16
+"""Heads that one program of `grouped` takes, at most; see `candidates`."""
+
+_AXES = {
+    "cb": "batch, nchunks, ngroups, chunk_size, chunk_size",
+    "x": "batch, seqlen, nheads, headdim",
+    "dt": "batch, nheads, nchunks, chunk_size",
+    "da_cumsum": "batch, nheads, nchunks, chunk_size",
+    "C": "batch, seqlen, ngroups, dstate",
+    "states": "batch, nchunks, nheads, headdim, dstate",
+    "z": "batch, seqlen, nheads, headdim",
+    "seq_idx": "batch, seqlen",
+    "out": "batch, seqlen, nheads, headdim",
+}
+_SPEC_NAMES = {"C": "c", "D": "d"}
+_SIZES_FROM = "batch, seqlen, nheads and headdim are x's, ngroups and dstate C's, chunk_size is dt's"
+
+_chosen: dict[tuple[str | None, ChunkScanProblem], int] = {}
+"""By architecture and problem, of which neither seqlen nor batch counts: the place of the candidate that fits."""
+
+
+def chunk_scan(
+    cb: Tensor,
+    x: Tensor,
+    dt: Tensor,
+    da_cumsum: Tensor,
+    C: Tensor,
+    states: Tensor,
+    *,
+    D: Tensor | None = None,
+    z: Tensor | None = None,
+    seq_idx: Tensor | None = None,
+    out: Tensor | None = None,
+    config: Config | str | None = None,
+) -> Tensor:
+    """The last stage of Mamba-2's SSD, forward only, on an NVIDIA GPU:
+
+        out[m] = exp(da_m)·C_m·state + Σ_{k≤m} cb_mk·exp(da_m − da_k)·dt_k·x_k + D·x_m, times z·sigmoid(z)
+
+    of every token m and head (Dao and Gu, "Transformers are SSMs", 2024, section 6), sums in float32.
+
+    Tensors, all on one GPU and contiguous (row major, last dimension fastest):
+
+    - x (batch, seqlen, nheads, headdim), bfloat16, float16 or float32;
+    - cb (batch, nchunks, ngroups, chunk_size, chunk_size) float32: C·B inside each chunk. chunk_size is a power of two,
+      nchunks is seqlen / chunk_size rounded up, heads are a multiple of groups;
+    - dt, da_cumsum (batch, nheads, nchunks, chunk_size) float32: step sizes, and the cumulative sum of dt·A in a chunk;
+    - C (batch, seqlen, ngroups, dstate) of x's dtype;
+    - states (batch, nchunks, nheads, headdim, dstate), bfloat16 or float32: the state before each chunk;
+    - D (nheads,) or (nheads, headdim) float32, the skip connection; z like x, the gate;
+    - seq_idx (batch, seqlen) int32, which sequence a token is of where several are packed; cb must then be 0 between
+      tokens of different sequences;
+    - out like x, which is written and returned; a new tensor where it is None. No input may share its memory.
+
+    Float32 products run in TF32, Triton's default.
+
+    `config`: a `Config`, or a text that names one in any form of `parse_config`; it is used as it is. None: variant
+    `grouped` with the first of `candidates` that fits the GPU, found at the first call of each problem and GPU, or
+    variant `split`, with a warning, where none fits.
+
+    Raises, before anything is launched, TensorError where a tensor is not as above or requires grad while grad is
+    enabled, since there is no backward; ConfigError for a config that cannot be read, that the kernel does not take or
+    whose output would be wrong, as that of `tile` with a tile smaller than the state. Of a config that is given,
+    Triton's own errors are raised, such as OutOfResources.
+    """
+    tensors = {"cb": cb, "x": x, "dt": dt, "da_cumsum": da_cumsum, "C": C, "states": states}
+    optional = {"D": D, "z": z, "seq_idx": seq_idx, "out": out}
+    tensors |= {name: tensor for name, tensor in optional.items() if tensor is not None}
+    _check_kind(tensors)
+    problem = _problem(tensors)
+    _check_layout(tensors, problem)
+    if out is None:
+        out = tensors["out"] = torch.empty_like(x, memory_format=torch.contiguous_format)
+    if config is None:
+        _launch_first_that_fits(problem, tensors)
+    else:
+        _launch(_plan(problem, _user_config(config, problem), _aligned(tensors)), tensors)
+    return out
+
+
+@lru_cache(maxsize=64)
+def candidates(problem: ChunkScanProblem) -> tuple[Config, ...]:
+    """The configs that are tried one after the other, none needing more shared memory than the one before.
+
+    First those of `grouped`. On an H100, the best of them at 50 000 tokens were (docs/kernel.md):
+    - tiles of 64 tokens, four warps, three stages, in pairs on an SM; with float32 states, whose tiles are twice as
+      large, 128 tokens and eight warps;
+    - all 16 heads of a group together, and 16 of a group of 80: with more there is too little to balance.
+    Fewer stages are for GPUs with less shared memory. A chunk or a state beyond 256 leaves no registers for the rest.
+    The last is of `split`, 64 KiB at most, which every GPU has.
+    """
+    dim_tile = min(64, whole_state_tile(problem.headdim))
+    split = Config(64, 64, 32, min(64, whole_state_tile(problem.dstate)), num_warps=4, num_stages=2, variant="split")
+    if max(problem.chunk_size, problem.dstate) > WHOLE_MAX:
+        return (split,)
+    rows = max(16, min(64, problem.chunk_size))
+    in_group = problem.nheads // problem.ngroups
+    heads = max(count for count in range(1, HEADS_MAX + 1) if in_group % count == 0)
+    tiles = [(rows, 4, 3), (rows, 4, 2), (rows, 4, 1)]
+    if problem.states_dtype == "float32" and problem.chunk_size >= 128:
+        tiles.insert(0, (128, 8, 3))
+    of_grouped = (
+        Config(tile, dim_tile, tile, None, num_warps, stages, variant="grouped", heads=heads)
+        for tile, num_warps, stages in tiles
+    )
+    return (*of_grouped, split)
+
+
+def _check_kind(tensors: Mapping[str, Tensor]) -> None:
+    """Raises TensorError for what is no tensor, on the wrong device or part of a graph that is recorded."""
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, Tensor):
+            raise TensorError(f"{name} must be a torch.Tensor, got {type(tensor).__name__}")
+    device = tensors["x"].device
+    if device.type == "cpu" and not _interpreted():
+        raise TensorError("x is on the CPU, the kernel runs on an NVIDIA GPU: pass x.cuda(), and the others likewise")
+    if device.type not in ("cpu", "cuda"):
+        raise TensorError(f"x is on {device}, the kernel runs on an NVIDIA GPU: pass x.cuda(), and the others likewise")
+    for name, tensor in tensors.items():
+        if tensor.device != device:
+            raise TensorError(f"{name} is on {tensor.device} and x on {device}: all must be on one device")
+        if tensor.requires_grad and torch.is_grad_enabled():
+            raise TensorError(
+                f"{name} requires grad, but the kernel has no backward: call it under torch.no_grad(), or pass "
+                f"{name}.detach()"
+            )
+
+
+def _problem(tensors: Mapping[str, Tensor]) -> ChunkScanProblem:
+    """The problem whose sizes and dtypes the tensors have. Raises TensorError where they make none."""
+    for name, dtypes in (("x", X_DTYPES), ("states", STATES_DTYPES)):
+        if _dtype(tensors[name]) not in dtypes:
+            raise TensorError(f"{name} must be one of {', '.join(dtypes)}, got {_dtype(tensors[name])}")
+    for name in ("x", "C", "dt"):
+        if tensors[name].ndim != 4:
+            raise TensorError(f"{name} must have 4 dimensions, ({_AXES[name]}), got shape {tuple(tensors[name].shape)}")
+    d_form = "none"
+    if "D" in tensors:
+        if tensors["D"].ndim not in (1, 2):
+            raise TensorError(f"D must be (nheads,) or (nheads, headdim), got shape {tuple(tensors['D'].shape)}")
+        d_form = "head" if tensors["D"].ndim == 1 else "head-dim"
+    batch, seqlen, nheads, headdim = tensors["x"].shape
+    ngroups, dstate = tensors["C"].shape[2:]
+    try:
+        return ChunkScanProblem(
+            seqlen=seqlen,
+            batch=batch,
+            nheads=nheads,
+            headdim=headdim,
+            ngroups=ngroups,
+            dstate=dstate,
+            chunk_size=tensors["dt"].shape[3],
+            dtype=_dtype(tensors["x"]),
+            states_dtype=_dtype(tensors["states"]),
+            d_form=d_form,
+            z="z" in tensors,
+            seq_idx="seq_idx" in tensors,
+        )
+    except ProblemError as error:
+        shapes = ", ".join(f"{name} {tuple(tensors[name].shape)}" for name in ("x", "C", "dt"))
+        raise TensorError(f"{error}; {_SIZES_FROM}: {shapes}") from None
+
+
+def _check_layout(tensors: Mapping[str, Tensor], problem: ChunkScanProblem) -> None:
+    """Raises TensorError for a shape, dtype or stride that is not the problem's, and for an out on top of an input."""
+    metas = SPEC.tensors(problem)
+    for name, tensor in tensors.items():
+        meta, dtype = metas[_SPEC_NAMES.get(name, name)], _dtype(tensor)
+        if tensor.shape != meta.shape:
+            axes = _AXES.get(name, "nheads" if problem.d_form == "head" else "nheads, headdim")
+            raise TensorError(f"{name} must be ({axes}) = {meta.shape}, got {tuple(tensor.shape)}; {_SIZES_FROM}")
+        if dtype != meta.dtype:
+            like_x = ", x's dtype" if name in ("C", "z", "out") else ""
+            raise TensorError(f"{name} must be {meta.dtype}{like_x}, got {dtype}")
+        if not tensor.is_contiguous():
+            remedy = "write to a contiguous one and copy it" if name == "out" else f"pass {name}.contiguous()"
+            raise TensorError(f"{name} must be contiguous, got strides {tensor.stride()}: {remedy}")
+    for name, tensor in tensors.items():
+        if name != "out" and "out" in tensors and _overlap(tensor, tensors["out"]):
+            raise TensorError(f"out shares memory with {name}, which is read while out is written: pass another out")
+
+
+def _overlap(one: Tensor, other: Tensor) -> bool:
+    """Whether two contiguous tensors of one device have a byte in common."""
+    first, second = sorted((one, other), key=Tensor.data_ptr)
+    return first.data_ptr() + first.nbytes > second.data_ptr()
+
+
+def _user_config(config: Config | str, problem: ChunkScanProblem) -> Config:
+    """The config that is given. Raises ConfigError where it is none, or would leave out part of the state."""
+    config = parse_config(config, SPEC.variants) if isinstance(config, str) else validate_config(config)
+    whole = whole_state_tile(problem.dstate)
+    if config.variant == "tile" and config.block_dstate is not None and config.block_dstate < whole:
+        raise ConfigError(
+            f"{config_id(config)} sums only the first {config.block_dstate} of {problem.dstate} state elements: take a "
+            f"DSTATE tile of {whole}, or {config_id(replace(config, variant='split'))}"
+        )
+    return config
+
+
+def _aligned(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether tensor descriptors can be made."""
+    described = (tensors[name] for name in grouped.DESCRIBED if name in tensors)
+    return all(tensor.data_ptr() % grouped.DESCRIPTOR_ALIGNMENT == 0 for tensor in described)
+
+
+@lru_cache(maxsize=256)
+def _plan(problem: ChunkScanProblem, config: Config, descriptors: bool) -> LaunchPlan:
+    """The launch of a config. Raises ConfigError where the kernel does not take it."""
+    config = SPEC.resolve(config, problem)
+    if config.variant == "grouped" and not descriptors:
+        return grouped.launch(problem, config, descriptors=False)
+    return SPEC.launch(problem, config)
+
+
+def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Tensor]) -> None:
+    """Launches the candidate that is known to fit, else the first that does; warns where it is not of `grouped`, or
+    `grouped` has to do without TMA.
+
+    Raises OutOfResources where not even the last fits.
+    """
+    device, configs, aligned = tensors["x"].device, candidates(problem), _aligned(tensors)
+    arch = arch_of(device)
+    key = (arch, _any_length(problem))
+    known = _chosen.get(key)
+    reason = f"a chunk_size of {problem.chunk_size} or dstate of {problem.dstate} is beyond its {WHOLE_MAX}"
+    for place in range(known or 0, len(configs)):
+        try:
+            _launch(_plan(problem, configs[place], aligned), tensors)
+        except OutOfResources as error:  # raised before the launch: out is as it was
+            if place == len(configs) - 1:
+                raise
+            unit = "bytes of " if error.name == "shared memory" else ""
+            reason = f"its smallest tiles need {error.required} {unit}{error.name}, the GPU has {error.limit}"
+            continue
+        _chosen[key] = place
+        if known != place and configs[place].variant != "grouped":
+            warnings.warn(
+                f"chunk_scan cannot take the variant grouped here, {reason}: it takes {config_id(configs[place])}, "
+                "which reads C and CB once for each head, not once for each group. Pass config= to choose another",
+                stacklevel=3,
+            )
+        elif known != place and arch and not has_tma(arch):
+            warnings.warn(
+                f"chunk_scan runs on {arch}, which has no tensor memory accelerator ({FIRST_WITH_TMA} is the first "
+                "with one): its kernel loads and stores through pointers, not tensor descriptors, and its configs were "
+                "chosen on an H100. Pass config= to choose another",
+                stacklevel=3,
+            )
+        return
+
+
+def _any_length(problem: ChunkScanProblem) -> ChunkScanProblem:
+    """The problem without what does not decide whether a config fits."""
+    return replace(problem, seqlen=1, batch=1)
+
+
+def _launch(plan: LaunchPlan, tensors: Mapping[str, Tensor]) -> None:
+    """Launches on the tensors' own device, which need not be the current one."""
+    launch = plan.bind({_SPEC_NAMES.get(name, name): tensor for name, tensor in tensors.items()})
+    device = tensors["x"].device
+    on_device: AbstractContextManager[object] = torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+    with on_device:
+        launch()
+
+
+def _interpreted() -> bool:
+    """Whether Triton interprets kernels on the CPU (TRITON_INTERPRET=1)."""
+    return bool(knobs.runtime.interpret)
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")

@@ -1,0 +1,310 @@
+"""The chunk scan with the heads of a group handled together, so that C and CB are read once for all of them.
+
+The published grid order has the heads outermost: by the time the next head of a group comes to a chunk, the C and CB
+that it shares with the one before have left L2. Here one program takes a tile of a chunk's tokens for several heads of
+one group, one after the other, and holds the tile's rows of C and CB while the heads' states and x stream by. What it
+computes is what `chunk_scan_kernel` computes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import triton
+import triton.language as tl
+
+from ssdprof.kernels.interface import DTYPE_BYTES, Config, DescriptorRef, LaunchPlan
+from ssdprof.kernels.ssd import per_head
+from ssdprof.kernels.ssd.problem import ChunkScanProblem
+
+LOG2E = tl.constexpr(1.4426950408889634)
+INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
+DESCRIBED = ("x", "states", "z", "out")
+"""The tensors that the kernel may be given descriptors of."""
+LAST_UNITS = tl.constexpr(64)
+"""How many chunks of a group at the grid's end are done longest tiles first; their states and x fit an H100's L2."""
+DESCRIPTOR_ALIGNMENT = 16
+"""Bytes: what their addresses and the lengths of their rows must be multiples of."""
+
+
+@triton.jit
+def grouped_chunk_scan_kernel(
+    # pointers
+    cb_ptr, x_ptr, dt_ptr, da_cumsum_ptr, c_ptr, states_ptr, out_ptr, d_ptr, z_ptr, seq_idx_ptr,
+    # tensor descriptors, or None
+    x_desc, states_desc, z_desc, out_desc,
+    # sizes
+    seqlen, nchunks, ngroups, heads_per_group: tl.constexpr,
+    headdim: tl.constexpr, dstate: tl.constexpr, chunk_size: tl.constexpr,
+    # strides, in elements; the last dimension of every tensor is contiguous
+    stride_cb_batch, stride_cb_chunk, stride_cb_group,
+    stride_x_batch, stride_x_seqlen,
+    stride_dt_batch, stride_dt_head,
+    stride_c_batch, stride_c_seqlen,
+    stride_states_batch, stride_states_chunk, stride_states_head,
+    # meta-parameters
+    D_PER_DIM: tl.constexpr, HEADS: tl.constexpr, NUM_STAGES: tl.constexpr,
+    BLOCK_SIZE_M: tl.constexpr, BLOCK_SIZE_N: tl.constexpr, BLOCK_SIZE_K: tl.constexpr, BLOCK_SIZE_DSTATE: tl.constexpr,
+):  # fmt: skip
+    """Output (batch, seqlen, nheads, headdim) from the tensors that `chunk_scan_kernel` documents, as it takes them.
+
+    BLOCK_SIZE_DSTATE holds the whole state; HEADS divides heads_per_group. Grid: one dimension, tiles of headdim
+    fastest, then heads of a group, tiles of a chunk (the last first, it has most to do), groups, chunks, batches
+    slowest, so that programs that share C and CB are neighbours. In the last LAST_UNITS chunks of a group (all groups
+    and batches counted) the tiles of a chunk are slowest: the shortest come last, and the GPU falls idle at once.
+    Offsets of batch, chunk and head are 64-bit, those inside a chunk 32-bit.
+    Where there are descriptors, they take the place of pointers: x_desc of x as (batch, nheads, seqlen, headdim) in
+    tiles of BLOCK_SIZE_K tokens, out_desc of the output likewise in tiles of BLOCK_SIZE_M, states_desc of the states as
+    (batch, nchunks, nheads, headdim, dstate).
+    """
+    n_tiles_n: tl.constexpr = (headdim + BLOCK_SIZE_N - 1) // BLOCK_SIZE_N
+    n_tiles_m: tl.constexpr = (chunk_size + BLOCK_SIZE_M - 1) // BLOCK_SIZE_M
+    n_tiles_h: tl.constexpr = heads_per_group // HEADS
+    pid = tl.program_id(0)
+    i_n = pid % n_tiles_n
+    i_h = pid // n_tiles_n % n_tiles_h
+    i_tile = pid // (n_tiles_n * n_tiles_h)
+    n_units = tl.num_programs(0) // (n_tiles_n * n_tiles_h * n_tiles_m)
+    n_last = tl.minimum(LAST_UNITS, n_units)
+    i_tile_of_last = i_tile - (n_units - n_last) * n_tiles_m
+    if i_tile_of_last < 0:
+        i_unit = i_tile // n_tiles_m
+        i_m = n_tiles_m - 1 - i_tile % n_tiles_m
+    else:
+        i_unit = n_units - n_last + i_tile_of_last % n_last
+        i_m = n_tiles_m - 1 - i_tile_of_last // n_last
+    i_g = i_unit % ngroups
+    i_c = (i_unit // ngroups % nchunks).to(tl.int64)
+    i_b = (i_unit // (ngroups * nchunks)).to(tl.int64)
+    first_head = i_g * heads_per_group + i_h * HEADS
+    limit = tl.minimum(chunk_size, seqlen - i_c * chunk_size).to(tl.int32)
+
+    # How many tiles of x a tile of tokens needs is a constant of the code that handles it: no loop, nothing skipped.
+    n_tiles_k = (tl.minimum((i_m + 1) * BLOCK_SIZE_M, chunk_size) + BLOCK_SIZE_K - 1) // BLOCK_SIZE_K
+    for i in tl.static_range((chunk_size + BLOCK_SIZE_K - 1) // BLOCK_SIZE_K):
+        if n_tiles_k == i + 1 and i_m * BLOCK_SIZE_M < limit:
+            _scan_heads(
+                cb_ptr, x_ptr, dt_ptr, da_cumsum_ptr, c_ptr, states_ptr, out_ptr, d_ptr, z_ptr, seq_idx_ptr,
+                x_desc, states_desc, z_desc, out_desc,
+                i_b, i_c, i_g, first_head, i_m * BLOCK_SIZE_M, i_n * BLOCK_SIZE_N, limit,
+                seqlen, headdim, dstate, chunk_size,
+                stride_cb_batch, stride_cb_chunk, stride_cb_group,
+                stride_x_batch, stride_x_seqlen,
+                stride_dt_batch, stride_dt_head,
+                stride_c_batch, stride_c_seqlen,
+                stride_states_batch, stride_states_chunk, stride_states_head,
+                D_PER_DIM, HEADS, NUM_STAGES, i + 1, BLOCK_SIZE_M, BLOCK_SIZE_N, BLOCK_SIZE_K, BLOCK_SIZE_DSTATE,
+            )  # fmt: skip
+
+
+@triton.jit
+def _scan_heads(
+    cb_ptr, x_ptr, dt_ptr, da_cumsum_ptr, c_ptr, states_ptr, out_ptr, d_ptr, z_ptr, seq_idx_ptr,
+    x_desc, states_desc, z_desc, out_desc,
+    i_b, i_c, i_g, first_head, first_m, first_n, limit,
+    seqlen, headdim: tl.constexpr, dstate: tl.constexpr, chunk_size: tl.constexpr,
+    stride_cb_batch, stride_cb_chunk, stride_cb_group,
+    stride_x_batch, stride_x_seqlen,
+    stride_dt_batch, stride_dt_head,
+    stride_c_batch, stride_c_seqlen,
+    stride_states_batch, stride_states_chunk, stride_states_head,
+    D_PER_DIM: tl.constexpr, HEADS: tl.constexpr, NUM_STAGES: tl.constexpr, N_TILES_K: tl.constexpr,
+    BLOCK_SIZE_M: tl.constexpr, BLOCK_SIZE_N: tl.constexpr, BLOCK_SIZE_K: tl.constexpr, BLOCK_SIZE_DSTATE: tl.constexpr,
+):  # fmt: skip
+    """HEADS heads of one tile of tokens and of headdim, which needs the first N_TILES_K tiles of the chunk's x."""
+    n_diagonal: tl.constexpr = (BLOCK_SIZE_M + BLOCK_SIZE_K - 1) // BLOCK_SIZE_K
+    o_m = first_m + tl.arange(0, BLOCK_SIZE_M)
+    o_n = first_n + tl.arange(0, BLOCK_SIZE_N)
+    o_k = tl.arange(0, BLOCK_SIZE_K)
+    o_d = tl.arange(0, BLOCK_SIZE_DSTATE)
+    o_both = tl.arange(0, 2)
+    first_token = i_c * chunk_size
+    k_end = tl.minimum(first_m + BLOCK_SIZE_M, limit)
+
+    # What all heads share: loaded at once, then spread, so that one load does not wait for the one before.
+    p_c = c_ptr + i_b * stride_c_batch + first_token * stride_c_seqlen + i_g * dstate
+    m_c = (o_m[:, None] < limit) & (o_d[None, :] < dstate)
+    b_c = tl.load(p_c + o_m[:, None] * stride_c_seqlen + o_d[None, :], mask=m_c, other=0.0)
+    p_cb = cb_ptr + i_b * stride_cb_batch + i_c * stride_cb_chunk + i_g * stride_cb_group
+    loaded = ()
+    for i_k in tl.static_range(N_TILES_K):
+        o_i = i_k * BLOCK_SIZE_K + o_k
+        m_cb = (o_m[:, None] >= o_i[None, :]) & (o_m[:, None] < limit)
+        b_cb = tl.load(p_cb + o_m[:, None] * chunk_size + o_i[None, :], mask=m_cb, other=0.0)
+        loaded += (b_cb,)  # type: ignore[assignment]
+    if seq_idx_ptr is not None:
+        p_seq_idx = seq_idx_ptr + i_b * seqlen + first_token
+        before = tl.load(p_seq_idx - 1, mask=i_c > 0, other=0)
+        m_same = tl.load(p_seq_idx + o_m, mask=o_m < limit, other=-1) == before
+    b_c = _in_layout_of_dot(b_c)
+    cb_tiles = ()
+    for i_k in tl.static_range(N_TILES_K):
+        cb_tiles += (_in_layout_of_dot(loaded[i_k]),)  # type: ignore[assignment]
+
+    o_head_dt = i_b * stride_dt_batch + first_head.to(tl.int64) * stride_dt_head + first_token
+    o_head_x = i_b * stride_x_batch + first_token * stride_x_seqlen + first_head * headdim
+    o_head_state = i_b * stride_states_batch + i_c * stride_states_chunk + first_head.to(tl.int64) * stride_states_head
+    o_out = o_m[:, None] * stride_x_seqlen + o_n[None, :]
+    m_out = (o_m[:, None] < limit) & (o_n[None, :] < headdim)
+    i_token = first_token.to(tl.int32)
+    for i in tl.range(HEADS, num_stages=NUM_STAGES):
+        i_head = first_head + i
+        if states_desc is not None:
+            b_state = states_desc.load([i_b.to(tl.int32), i_c.to(tl.int32), i_head, first_n, 0])
+            b_state = tl.reshape(b_state, (BLOCK_SIZE_N, BLOCK_SIZE_DSTATE))
+            _use_outside_dot(b_state)
+            b_state = b_state.T
+        else:
+            b_state = tl.load(
+                states_ptr + o_head_state + o_d[:, None] + o_n[None, :] * dstate,
+                mask=(o_d[:, None] < dstate) & (o_n[None, :] < headdim), other=0.0,
+            )  # fmt: skip
+        p_da = da_cumsum_ptr + o_head_dt
+        b_da_m = tl.load(p_da + o_m, mask=o_m < limit, other=0.0) * LOG2E
+        b_acc = tl.dot(_kept_apart(b_c, i + limit), b_state.to(b_c.dtype)) * tl.math.exp2(b_da_m)[:, None]
+        if seq_idx_ptr is not None:
+            b_acc = tl.where(m_same[:, None], b_acc, 0.0)
+
+        for i_k in tl.static_range(N_TILES_K):
+            o_i = i_k * BLOCK_SIZE_K + o_k
+            if x_desc is not None:
+                b_x = x_desc.load([i_b.to(tl.int32), i_head, i_token + i_k * BLOCK_SIZE_K, first_n])
+                b_x = tl.reshape(b_x, (BLOCK_SIZE_K, BLOCK_SIZE_N))
+                _use_outside_dot(b_x)
+            else:
+                b_x = tl.load(
+                    x_ptr + o_head_x + o_i[:, None] * stride_x_seqlen + o_n[None, :],
+                    mask=(o_i[:, None] < k_end) & (o_n[None, :] < headdim), other=0.0,
+                )  # fmt: skip
+            # One load of both: of a tile with fewer elements than threads, Triton has 32 threads load each.
+            p_both = tl.where(o_both[None, :] == 0, p_da + o_i[:, None], dt_ptr + o_head_dt + o_i[:, None])
+            b_da_k, b_dt_k = tl.split(tl.load(p_both, mask=o_i[:, None] < k_end, other=0.0))
+            b_power = b_da_m[:, None] - b_da_k[None, :] * LOG2E
+            if i_k >= N_TILES_K - n_diagonal:
+                # Above the diagonal CB is 0, but the power may overflow, and 0 times infinity is not 0.
+                b_power = tl.minimum(b_power, 127.0)
+            b_weight = cb_tiles[i_k] * tl.math.exp2(b_power) * b_dt_k[None, :]
+            b_acc = tl.dot(b_weight.to(b_x.dtype), b_x, b_acc)
+
+        if d_ptr is not None:
+            if D_PER_DIM:
+                b_d = tl.load(d_ptr + i_head * headdim + o_n, mask=o_n < headdim, other=0.0)[None, :]
+            else:
+                b_d = tl.load(d_ptr + i_head)
+            if BLOCK_SIZE_M == BLOCK_SIZE_K:  # the last tile of x holds the tokens of the output
+                b_acc += b_d * _to_float32(b_x)
+            else:
+                b_acc += b_d * tl.load(x_ptr + o_head_x + o_out, mask=m_out, other=0.0).to(tl.float32)
+        if z_ptr is not None:
+            if z_desc is not None:
+                b_z = z_desc.load([i_b.to(tl.int32), i_head, i_token + first_m, first_n])
+                b_z = _to_float32(tl.reshape(b_z, (BLOCK_SIZE_M, BLOCK_SIZE_N)))
+            else:
+                b_z = _to_float32(tl.load(z_ptr + o_head_x + o_out, mask=m_out, other=0.0))
+            b_acc = b_acc * b_z / (1.0 + tl.math.exp2(b_z * -LOG2E))
+        b_out = b_acc.to(out_ptr.dtype.element_ty)
+        if out_desc is not None:
+            b_out = tl.reshape(b_out, (1, 1, BLOCK_SIZE_M, BLOCK_SIZE_N))
+            out_desc.store([i_b.to(tl.int32), i_head, i_token + first_m, first_n], b_out)
+        else:
+            tl.store(out_ptr + o_head_x + o_out, b_out, mask=m_out)
+        o_head_dt += stride_dt_head
+        o_head_x += headdim
+        o_head_state += stride_states_head
+
+
+@triton.jit
+def _in_layout_of_dot(b):
+    """`b` itself, bit for bit, spread over the threads as a dot spreads its result.
+
+    What is then computed of it goes into the next dot without a detour through shared memory.
+    """
+    zeros_m = tl.zeros((b.shape[0], 16), dtype=tl.bfloat16)
+    zeros_n = tl.zeros((16, b.shape[1]), dtype=tl.bfloat16)
+    return tl.dot(zeros_m, zeros_n, b.to(tl.float32)).to(b.dtype)
+
+
+@triton.jit
+def _kept_apart(b, positive):
+    """`b` itself, in registers of its own.
+
+    ptxas 12.8 overwrites registers that a wgmma reads in every turn of a loop where they are the same in all turns.
+    What it cannot tell to be the same, as `positive` is not known to be positive, it does not.
+    """
+    if INTERPRETED:  # which knows no assembly
+        return b
+    bits: tl.constexpr = b.dtype.primitive_bitwidth
+    zero = (positive < 0).to(tl.int16 if bits == 16 else tl.int32)
+    return tl.inline_asm_elementwise("xor.b32 $0, $1, $2;", "=r,r,r", [b, zero], b.dtype, is_pure=True, pack=32 // bits)
+
+
+@triton.jit
+def _to_float32(b):
+    """`b` in float32: of two bfloat16 in a register one shift and one mask, for which Triton takes three steps."""
+    if INTERPRETED or b.dtype != tl.bfloat16:
+        return b.to(tl.float32)
+    asm: tl.constexpr = "shl.b32 $0, $2, 16; and.b32 $1, $2, 0xffff0000;"
+    return tl.inline_asm_elementwise(asm, "=r,=r,r", [b], tl.float32, is_pure=True, pack=2)
+
+
+@triton.jit
+def _use_outside_dot(b):
+    """Makes `b` a tile that not dots alone use, at no cost: what reads it is empty, and ptxas drops it.
+
+    Of a pipelined tile that wgmma alone reads, Triton keeps one buffer more than of others, for a wgmma that is not
+    waited for before the next turn. Here each is, and the shared memory is better spent on a second block.
+    """
+    if not INTERPRETED:  # which knows no assembly
+        per_register: tl.constexpr = 32 // b.dtype.primitive_bitwidth
+        tl.inline_asm_elementwise("", "=r,r", [b], b.dtype, is_pure=False, pack=per_register)
+
+
+def launch(problem: ChunkScanProblem, config: Config, *, descriptors: bool = True) -> LaunchPlan:
+    """The launch of a resolved config of variant `grouped`: that of `chunk_scan_kernel`, but for what differs.
+
+    Without `descriptors`, or where a tensor or tile is none that a descriptor can describe, pointers alone are used.
+    """
+    assert config.heads is not None, "the config must be resolved"
+    plan = per_head.launch(problem, config)
+    others = {name: value for name, value in plan.args.items() if name not in ("batch", "SPLIT_DSTATE")}
+    pointers = {name: value for name, value in others.items() if name.endswith("_ptr")}
+    described = _descriptors(problem, config) if descriptors else {}
+    return replace(
+        plan,
+        module=__name__,
+        function="grouped_chunk_scan_kernel",
+        grid=(plan.grid_blocks // config.heads,),
+        args={
+            **pointers,
+            **{f"{name}_desc": described.get(name) for name in DESCRIBED},
+            **others,
+            "ngroups": problem.ngroups,
+            "HEADS": config.heads,
+            "NUM_STAGES": config.num_stages,
+        },
+    )
+
+
+def _descriptors(problem: ChunkScanProblem, config: Config) -> dict[str, DescriptorRef]:
+    """Descriptors of x, the states and the output; empty where TMA cannot take one of them.
+
+    Its strides are multiples of 16 bytes and its tiles at most 256 long; a tile of the output must end where its chunk
+    does.
+    """
+    p, metas = problem, per_head.tensors(problem)
+    assert config.block_dstate is not None, "the config must be resolved"
+    row_bytes = p.headdim * DTYPE_BYTES[p.dtype], p.dstate * DTYPE_BYTES[p.states_dtype]
+    longest = max(config.block_m, config.block_n, config.block_k, config.block_dstate)
+    if any(size % DESCRIPTOR_ALIGNMENT for size in row_bytes) or longest > 256 or p.chunk_size % config.block_m:
+        return {}
+    by_head = (p.batch, p.nheads, p.seqlen, p.headdim)
+    strides = metas["x"].stride
+    by_head_strides = (strides[0], strides[2], strides[1], strides[3])
+    tile = (1, 1, 1, config.block_n, config.block_dstate)
+    out = DescriptorRef("out", p.dtype, by_head, by_head_strides, (1, 1, config.block_m, config.block_n))
+    return {
+        **({"z": replace(out, name="z")} if p.z else {}),
+        "x": DescriptorRef("x", p.dtype, by_head, by_head_strides, (1, 1, config.block_k, config.block_n)),
+        "states": DescriptorRef("states", p.states_dtype, metas["states"].shape, metas["states"].stride, tile),
+        "out": out,
+    }

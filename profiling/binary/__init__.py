@@ -1,0 +1,1 @@
+"""Compiles launches without a GPU and reads what came out."""

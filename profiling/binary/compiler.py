@@ -1,0 +1,146 @@
+"""Compiles a launch without a GPU, specialised as the launch itself would be, and reads what came out.
+
+Triton specialises a kernel on its arguments: integers equal to 1, divisibility by 16, pointer alignment, 64-bit values.
+So the launch's own arguments go through the JIT's own binder, with a driver that only names the target; tensors stand
+in by dtype with an aligned address, which is what torch's allocator gives. The result lands in Triton's cache, where a
+process with a GPU finds it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from ssdprof.kernels.errors import SsdprofError
+from ssdprof.kernels.interface import DescriptorRef, LaunchPlan, TensorRef, capability, has_tma
+from ssdprof.profiling.binary.cubin import read_cubin
+from ssdprof.profiling.runs.model import Compiled
+from ssdprof.profiling.workers.worker import first_line
+
+TENSOR_MEMORY_COLUMNS = 512
+"""Tensor memory of one SM on sm_100 and later, in columns (PTX ISA, tcgen05)."""
+
+
+class OutOfResourcesError(SsdprofError):
+    """A binary that needs more than the architecture has."""
+
+
+class CompileError(SsdprofError):
+    """A launch that Triton's front end or ptxas refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class _TensorStandIn:
+    """A tensor as Triton's specialisation sees it: a dtype and an address divisible by 16."""
+
+    dtype: str
+
+    @staticmethod
+    def data_ptr() -> int:
+        return 0
+
+
+class _TargetOnlyDriver:
+    """A driver that names its target and nothing else."""
+
+    def __init__(self, capability: int) -> None:
+        from triton.backends.compiler import GPUTarget
+
+        self._target = GPUTarget("cuda", capability, 32)
+
+    def get_current_target(self) -> Any:
+        return self._target
+
+    def get_current_device(self) -> int:
+        return int(self._target.arch)  # the JIT keeps one cache per device: one per target here
+
+    def get_current_stream(self, _device: int | None = None) -> int:
+        return 0
+
+
+@lru_cache(maxsize=1)
+def _set_target(arch: str) -> None:
+    from triton.runtime.driver import driver
+
+    driver.set_active(_TargetOnlyDriver(capability(arch)))
+
+
+def warm_up() -> None:
+    """Loads what every compilation needs: Triton, its back end, and what its first specialisation of an argument
+    imports, which in Triton 3.6 is torch. A thread goes on to hash Triton's own files, which takes half a second.
+
+    A process forked when both are done has it all. Nothing here chooses a target or touches a GPU.
+    """
+    from triton.backends.nvidia.compiler import get_ptxas  # noqa: F401  # the back end is loaded with it
+    from triton.runtime.cache import triton_key
+    from triton.runtime.jit import mangle_type
+
+    threading.Thread(target=triton_key).start()  # hashing lets other threads run
+    mangle_type(1)
+
+
+def compile_launch(plan: LaunchPlan, arch: str) -> Compiled:
+    """Compiles `plan` for `arch` such as sm_90, in this process.
+
+    Raises CompileError or another of Triton's errors where it does not compile, OutOfResourcesError where tensor memory
+    does not suffice.
+    Shared memory is not judged here: limits are the caller's.
+    """
+    _set_target(arch)
+    function = getattr(importlib.import_module(plan.module), plan.function)
+    arguments = plan.arguments(_stand_in, tma=has_tma(arch))
+    start_s = time.perf_counter()
+    try:
+        kernel = function.warmup(grid=plan.grid, **arguments, **plan.options)
+    except Exception as error:
+        reason = _reason(error)
+        if reason is None:
+            raise
+        raise CompileError(reason) from error
+    compile_s = time.perf_counter() - start_s
+    metadata = kernel.metadata
+    columns = getattr(metadata, "tmem_size", None) or 0
+    if columns > TENSOR_MEMORY_COLUMNS:
+        raise OutOfResourcesError(f"tensor memory: needs {columns} columns, an SM has {TENSOR_MEMORY_COLUMNS}")
+    resources = read_cubin(kernel.asm["cubin"], metadata.name)
+    return Compiled(
+        registers_per_thread=resources.registers_per_thread,
+        spill_bytes=resources.local_bytes,
+        dynamic_shared_mem_bytes=metadata.shared,
+        static_shared_mem_bytes=0,
+        num_warps=metadata.num_warps,
+        num_barriers=resources.num_barriers,
+        num_ctas=metadata.num_ctas,
+        grid_blocks=plan.grid_blocks * metadata.num_ctas,
+        compile_s=compile_s,
+    )
+
+
+def _stand_in(ref: TensorRef | DescriptorRef) -> Any:
+    """What stands for a tensor: a stand-in, or for a descriptor, which wants a torch dtype, an empty tensor."""
+    if isinstance(ref, TensorRef):
+        return _TensorStandIn(ref.dtype)
+    import torch
+
+    return torch.empty(0, dtype=getattr(torch, ref.dtype))
+
+
+def _reason(error: BaseException) -> str | None:
+    """What Triton's front end says below its excerpt of the source, or ptxas below a heading; None for other errors."""
+    from triton.compiler.errors import CompilationError
+    from triton.runtime.errors import PTXASError
+
+    if isinstance(error, PTXASError):
+        return next((line.strip() for line in str(error).splitlines() if "fatal" in line), None)
+    if not isinstance(error, CompilationError):
+        return None
+    line = getattr(error.node, "lineno", None)
+    cause: BaseException | None = error
+    while isinstance(cause, CompilationError) and not cause.error_message:  # raised in a function that is called
+        cause = cause.__cause__
+    said = cause.error_message if isinstance(cause, CompilationError) else cause
+    return f"{first_line(str(said))} (line {line} of the kernel)" if said else None

@@ -1,0 +1,1 @@
+"""The GPUs of this machine, as NVML and the driver describe them."""

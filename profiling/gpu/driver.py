@@ -1,0 +1,62 @@
+"""What the CUDA driver itself says: device attributes, blocks per SM of a loaded kernel. Through ctypes, no torch."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from ssdprof.profiling.hardware.limits import DRIVER_ATTRIBUTES
+
+SM_COUNT = "CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT"
+ATTRIBUTE_NUMBERS: Mapping[str, int] = {
+    "CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK": 1,
+    "CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK": 8,
+    "CU_DEVICE_ATTRIBUTE_WARP_SIZE": 10,
+    "CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK": 12,
+    SM_COUNT: 16,
+    "CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR": 39,
+    "CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR": 81,
+    "CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR": 82,
+    "CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN": 97,
+    "CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR": 106,
+    "CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK": 111,
+}
+"""The enumeration CUdevice_attribute of the CUDA driver API, as far as it is asked here."""
+
+
+def cuda_driver() -> Any:
+    """The driver's library. Raises OSError where there is none."""
+    return ctypes.CDLL("libcuda.so.1")
+
+
+def open_context() -> None:
+    """Opens the first visible device's primary context, which torch then finds open. What fails fails again there."""
+    with suppress(OSError):
+        cuda, device, context = cuda_driver(), ctypes.c_int(), ctypes.c_void_p()
+        if cuda.cuInit(0) == 0 and cuda.cuDeviceGet(ctypes.byref(device), 0) == 0:
+            cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
+
+
+def driver_attributes(cuda: Any) -> dict[str, int]:
+    """The attributes of device 0 that are held against limits.json, and its SMs; what the driver lacks is left out."""
+    cuda.cuInit(0)
+    found = {}
+    for name in (*DRIVER_ATTRIBUTES, SM_COUNT):
+        value = ctypes.c_int()
+        if cuda.cuDeviceGetAttribute(ctypes.byref(value), ATTRIBUTE_NUMBERS[name], 0) == 0:
+            found[name] = value.value
+    return found
+
+
+def driver_blocks_per_sm(cuda: Any, function: int, threads: int, dynamic_shared_mem_bytes: int) -> int | None:
+    """CuOccupancyMaxActiveBlocksPerMultiprocessor of a loaded function; None where the driver refuses."""
+    blocks = ctypes.c_int()
+    status = cuda.cuOccupancyMaxActiveBlocksPerMultiprocessor(
+        ctypes.byref(blocks),
+        ctypes.c_void_p(function),
+        ctypes.c_int(threads),
+        ctypes.c_size_t(dynamic_shared_mem_bytes),
+    )
+    return blocks.value if status == 0 else None

@@ -1,0 +1,192 @@
+"""How far a launch is from one more block per SM, and what each number of blocks allows it, exactly.
+
+The same formulas as `occupancy`, solved for registers and shared memory. A launch that changes makes the
+driver choose its carve-out anew, so the largest configuration counts here, whatever size the present launch
+was given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ssdprof.profiling.hardware.limits import THREADS_PER_WARP, SmLimits
+from ssdprof.profiling.hardware.occupancy import Launch, Occupancy, occupancy
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """The most that a launch may use while `blocks_per_sm` blocks of its size still fit.
+
+    Registers are per thread (what to give as `maxnreg`), shared memory is the dynamic bytes of a block.
+    """
+
+    blocks_per_sm: int
+    theoretical_occupancy_pct: float
+    max_registers_per_thread: int
+    max_dynamic_shared_mem_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to give up for more blocks per SM: the fewest registers per thread and the fewest dynamic bytes.
+
+    All that is listed is needed together; 0 where that resource is no obstacle. `blocks_per_sm` is what then
+    fits, at times more than the one block more that was asked for.
+    """
+
+    blocks_per_sm: int
+    theoretical_occupancy_pct: float
+    registers_per_thread: int
+    registers_fewer: int
+    dynamic_shared_mem_bytes: int
+    dynamic_shared_mem_fewer_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Headroom:
+    """What the SM still has for a launch.
+
+    `blocks_per_sm` fit at the largest shared-memory configuration. `step` leads to more; None where registers
+    and shared memory cannot bring one, and `blocked_by` then names what stands in the way. `allowances` has
+    every number of blocks that the launch's size allows, ascending from 1.
+    """
+
+    blocks_per_sm: int
+    step: Step | None
+    blocked_by: tuple[str, ...]
+    allowances: tuple[Allowance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Theoretical occupancy in percent over one property of a launch, the rest unchanged.
+
+    `points` are the property's values, ascending; `present` is the index of the launch's own.
+    """
+
+    of: str
+    points: tuple[int, ...]
+    occupancies_pct: tuple[float, ...]
+    present: int
+
+
+def headroom(launch: Launch, limits: SmLimits) -> Headroom:
+    """The headroom of `launch`. Raises LaunchError as `occupancy` does."""
+    present = _occupancy_at_most(launch, limits)
+    wanted = present.blocks_per_sm + 1
+    fixed = {
+        "warps": present.limit_warps_blocks,
+        "blocks": present.limit_blocks_blocks,
+        "barriers": present.limit_barriers_blocks,
+        "clusters": 0 if launch.num_ctas > limits.max_blocks_per_cluster else wanted,
+        "static shared memory": wanted if _max_dynamic_bytes(launch, limits, wanted) is not None else 0,
+    }
+    blocked_by = tuple(name for name, limit in fixed.items() if limit < wanted)
+    allowances = []
+    for blocks in range(1, min(fixed["warps"], fixed["blocks"], fixed["barriers"]) + 1):
+        allowance = _allowance(launch, limits, blocks)
+        if allowance is not None:
+            allowances.append(allowance)
+    return Headroom(
+        blocks_per_sm=present.blocks_per_sm,
+        step=None if blocked_by else _step(launch, limits, wanted),
+        blocked_by=blocked_by,
+        allowances=tuple(allowances),
+    )
+
+
+CURVE_POINTS = 32
+
+
+def occupancy_curves(launch: Launch, occ: Occupancy, limits: SmLimits) -> tuple[Curve, Curve, Curve]:
+    """The three curves that ncu shows: over registers, dynamic shared memory in bytes, and threads.
+
+    Each has 32 points; the launch's own takes the place of the nearest above it. `occ` is the launch's
+    occupancy: where its configured size is too small for the blocks that would fit otherwise, the curves keep
+    to that size.
+    """
+    config_bytes = limits.max_config_bytes
+    if _occupancy_at_most(launch, limits).blocks_per_sm > occ.blocks_per_sm:
+        config_bytes = occ.shared_mem_config_bytes
+
+    def curve(of: str, value: int, highest: int, changed: Callable[[int], Launch]) -> Curve:
+        points = [-(-highest * step // CURVE_POINTS) for step in range(1, CURVE_POINTS + 1)]
+        present = next((index for index, point in enumerate(points) if point >= value), CURVE_POINTS - 1)
+        points[present] = value
+        occupancies = [occupancy(changed(point), limits, shared_mem_config_bytes=config_bytes) for point in points]
+        return Curve(of, tuple(points), tuple(each.theoretical_occupancy_pct for each in occupancies), present)
+
+    highest_bytes = limits.shared_mem_opt_in_bytes - launch.static_shared_mem_bytes
+    return (
+        curve(
+            "registers per thread",
+            launch.registers_per_thread,
+            limits.max_registers_per_thread,
+            lambda count: replace(launch, registers_per_thread=count),
+        ),
+        curve(
+            "bytes of dynamic shared memory per block",
+            launch.dynamic_shared_mem_bytes,
+            highest_bytes,
+            lambda size_bytes: replace(launch, dynamic_shared_mem_bytes=size_bytes),
+        ),
+        curve(
+            "threads per block",
+            launch.threads_per_block,
+            limits.max_threads_per_block,
+            lambda count: replace(launch, threads_per_block=count),
+        ),
+    )
+
+
+def _occupancy_at_most(launch: Launch, limits: SmLimits) -> Occupancy:
+    return occupancy(launch, limits, shared_mem_config_bytes=limits.max_config_bytes)
+
+
+def _step(launch: Launch, limits: SmLimits, blocks: int) -> Step | None:
+    allowance = _allowance(launch, limits, blocks)
+    if allowance is None:
+        return None
+    changed = replace(
+        launch,
+        registers_per_thread=min(launch.registers_per_thread, allowance.max_registers_per_thread),
+        dynamic_shared_mem_bytes=min(launch.dynamic_shared_mem_bytes, allowance.max_dynamic_shared_mem_bytes),
+    )
+    reached = _occupancy_at_most(changed, limits)
+    return Step(
+        blocks_per_sm=reached.blocks_per_sm,
+        theoretical_occupancy_pct=reached.theoretical_occupancy_pct,
+        registers_per_thread=changed.registers_per_thread,
+        registers_fewer=launch.registers_per_thread - changed.registers_per_thread,
+        dynamic_shared_mem_bytes=changed.dynamic_shared_mem_bytes,
+        dynamic_shared_mem_fewer_bytes=launch.dynamic_shared_mem_bytes - changed.dynamic_shared_mem_bytes,
+    )
+
+
+def _allowance(launch: Launch, limits: SmLimits, blocks: int) -> Allowance | None:
+    dynamic_bytes = _max_dynamic_bytes(launch, limits, blocks)
+    if dynamic_bytes is None:
+        return None
+    return Allowance(
+        blocks_per_sm=blocks,
+        theoretical_occupancy_pct=100 * blocks * launch.warps_per_block / limits.max_warps_per_sm,
+        max_registers_per_thread=_max_registers(launch, limits, blocks),
+        max_dynamic_shared_mem_bytes=dynamic_bytes,
+    )
+
+
+def _max_registers(launch: Launch, limits: SmLimits, blocks: int) -> int:
+    warps_per_sub_partition = -(-blocks * launch.warps_per_block // limits.sub_partitions)
+    per_warp = limits.registers_per_sm // limits.sub_partitions // warps_per_sub_partition
+    per_warp -= per_warp % limits.register_allocation_unit
+    return min(limits.max_registers_per_thread, per_warp // THREADS_PER_WARP)
+
+
+def _max_dynamic_bytes(launch: Launch, limits: SmLimits, blocks: int) -> int | None:
+    """None where the static and reserved bytes alone are too many for `blocks` blocks."""
+    allocated_bytes = limits.max_config_bytes // blocks
+    allocated_bytes -= allocated_bytes % limits.shared_mem_allocation_unit_bytes
+    own_bytes = min(limits.shared_mem_opt_in_bytes, allocated_bytes - limits.shared_mem_reserved_bytes)
+    dynamic_bytes = own_bytes - launch.static_shared_mem_bytes
+    return dynamic_bytes if dynamic_bytes >= 0 else None

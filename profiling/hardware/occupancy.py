@@ -1,0 +1,230 @@
+"""Theoretical occupancy of a launch as Nsight Compute prints it, every field, from the launch and the limits.
+
+The formulas follow the CUDA programming guide's chapter on hardware multithreading; 1 822 launches measured
+with Nsight Compute on an H100 and 3 963 answers of NVIDIA's occupancy calculator confirm them
+(docs/occupancy.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ssdprof.kernels.errors import UsageError
+from ssdprof.profiling.hardware.carveout import TRITON_PREFERS_SHARED_ABOVE_BYTES, ConfigSource, config_size
+from ssdprof.profiling.hardware.limits import THREADS_PER_WARP, SmLimits
+
+
+class LaunchError(UsageError):
+    """A launch that cannot exist on any GPU of the architecture, such as one of 0 threads; says the rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What a launch asks of an SM. Shared memory is in bytes per block, registers are per thread.
+
+    `threads_per_block` is the compiled count (warp specialisation raises it). `num_barriers` is what the
+    binary declares. `num_ctas` is the blocks of a cluster, which ncu's theoretical occupancy does not count.
+    `grid_blocks` counts the grid's blocks as ncu's Grid Size does: Triton's programs times `num_ctas`.
+    """
+
+    threads_per_block: int
+    registers_per_thread: int
+    dynamic_shared_mem_bytes: int = 0
+    static_shared_mem_bytes: int = 0
+    num_barriers: int = 1
+    grid_blocks: int | None = None
+    num_ctas: int = 1
+
+    @property
+    def warps_per_block(self) -> int:
+        """Warps of one block, the last perhaps partly filled."""
+        return -(-self.threads_per_block // THREADS_PER_WARP)
+
+    @property
+    def shared_mem_bytes(self) -> int:
+        """Static and dynamic shared memory of one block in bytes."""
+        return self.static_shared_mem_bytes + self.dynamic_shared_mem_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Occupancy:
+    """Every field of ncu's Occupancy section for one launch; limits are in blocks per SM, sizes in bytes.
+
+    `limiters` are the limits equal to the smallest, in ncu's order and words: blocks, registers, shared
+    memory, warps. It is empty where barriers alone limit, which ncu never names. `warps_per_scheduler` is at
+    least 1 where a block is resident, as ncu prints it for fewer warps than the SM has schedulers.
+    `shared_mem_config_source` says where the configured size comes from. `waves_per_sm` exists where the grid
+    and the number of SMs are known. `cannot_launch` is the reason, empty where the block can launch. Values
+    are plain, so that a run file can hold them.
+    """
+
+    blocks_per_sm: int
+    warps_per_block: int
+    warps_per_sm: int
+    warps_per_scheduler: float
+    theoretical_occupancy_pct: float
+    limit_registers_blocks: int
+    limit_shared_mem_blocks: int
+    limit_warps_blocks: int
+    limit_blocks_blocks: int
+    limit_barriers_blocks: int
+    limiters: tuple[str, ...]
+    registers_allocated_per_thread: int
+    shared_mem_allocated_bytes: int
+    shared_mem_config_bytes: int
+    shared_mem_config_source: ConfigSource
+    waves_per_sm: float | None
+    cannot_launch: str
+    max_warps_per_sm: int
+    max_warps_per_scheduler: int
+
+
+def occupancy(
+    launch: Launch,
+    limits: SmLimits,
+    *,
+    shared_mem_config_bytes: int | None = None,
+    prefers_shared: bool | None = None,
+    num_sms: int | None = None,
+) -> Occupancy:
+    """The occupancy of `launch` on an SM with `limits`.
+
+    `shared_mem_config_bytes` is the configured size where it is known; otherwise it is the largest where the
+    kernel prefers shared memory, and assumed where it does not. `prefers_shared` None: as Triton asks, above
+    48 KiB of dynamic shared memory. Raises LaunchError for numbers that no launch can have, CarveoutError for
+    a configuration that the architecture lacks. A block that needs more registers or shared memory than the
+    SM can give is no error: 0 blocks, and the reason in `cannot_launch`.
+    """
+    check_launch(launch, limits)
+    warps = launch.warps_per_block
+    limit_warps = limits.max_warps_per_sm // warps
+    limit_registers = _limit_registers(launch.registers_per_thread, warps, limits)
+    limit_blocks = limits.max_blocks_per_sm
+    limit_barriers = _limit_barriers(launch.num_barriers, limits)
+    allocated_bytes = shared_mem_allocated_bytes(launch.shared_mem_bytes, limits)
+    if prefers_shared is None:
+        prefers_shared = launch.dynamic_shared_mem_bytes > TRITON_PREFERS_SHARED_ABOVE_BYTES
+    config_bytes, config_source = config_size(
+        limits,
+        threads_per_block=launch.threads_per_block,
+        own_bytes=launch.shared_mem_bytes,
+        allocated_bytes=allocated_bytes,
+        blocks_without_shared_mem=min(limit_warps, limit_registers, limit_blocks),
+        given_bytes=shared_mem_config_bytes,
+        prefers_shared=prefers_shared,
+    )
+    limit_shared_mem = config_bytes // allocated_bytes if allocated_bytes else limits.max_blocks_per_sm
+    named = {
+        "blocks": limit_blocks,
+        "registers": limit_registers,
+        "shared memory": limit_shared_mem,
+        "warps": limit_warps,
+    }
+    cannot_launch = _cannot_launch(launch, limits, limit_registers)
+    smallest = min(limit_barriers, *named.values())
+    blocks = 0 if cannot_launch else smallest
+    warps_per_sm = blocks * warps
+    waves = None
+    if launch.grid_blocks is not None and num_sms and blocks:
+        waves = launch.grid_blocks / (num_sms * blocks)
+    return Occupancy(
+        blocks_per_sm=blocks,
+        warps_per_block=warps,
+        warps_per_sm=warps_per_sm,
+        warps_per_scheduler=max(1.0, warps_per_sm / limits.sub_partitions) if blocks else 0.0,
+        theoretical_occupancy_pct=100 * warps_per_sm / limits.max_warps_per_sm,
+        limit_registers_blocks=limit_registers,
+        limit_shared_mem_blocks=limit_shared_mem,
+        limit_warps_blocks=limit_warps,
+        limit_blocks_blocks=limit_blocks,
+        limit_barriers_blocks=limit_barriers,
+        limiters=tuple(name for name, limit in named.items() if limit == smallest),
+        registers_allocated_per_thread=registers_allocated_per_warp(launch.registers_per_thread, limits)
+        // THREADS_PER_WARP,
+        shared_mem_allocated_bytes=allocated_bytes,
+        shared_mem_config_bytes=config_bytes,
+        shared_mem_config_source=config_source,
+        waves_per_sm=waves,
+        cannot_launch=cannot_launch,
+        max_warps_per_sm=limits.max_warps_per_sm,
+        max_warps_per_scheduler=limits.max_warps_per_scheduler,
+    )
+
+
+def check_launch(launch: Launch, limits: SmLimits) -> None:
+    """Raises LaunchError where a number of `launch` is one that no launch on the architecture can have."""
+    ranges = (
+        ("threads per block", launch.threads_per_block, 1, limits.max_threads_per_block),
+        ("registers per thread", launch.registers_per_thread, 1, limits.max_registers_per_thread),
+        ("bytes of dynamic shared memory", launch.dynamic_shared_mem_bytes, 0, None),
+        ("bytes of static shared memory", launch.static_shared_mem_bytes, 0, limits.shared_mem_static_bytes),
+        ("barriers", launch.num_barriers, 0, 16),
+        ("blocks of the grid", launch.grid_blocks, 1, None),
+        ("blocks of a cluster", launch.num_ctas, 1, None),
+    )
+    for what, value, lowest, highest in ranges:
+        if value is None or (lowest <= value and (highest is None or value <= highest)):
+            continue
+        rule = f"at least {lowest}" if highest is None else f"{lowest} to {highest}"
+        raise LaunchError(f"{value} {what}: {limits.arch} takes {rule}")
+
+
+def check_shared_mem(launch: Launch, limits: SmLimits) -> None:
+    """Raises LaunchError where a block asks for more shared memory than one may have, opt-in included."""
+    if launch.shared_mem_bytes > limits.shared_mem_opt_in_bytes:
+        raise LaunchError(
+            f"{launch.shared_mem_bytes} bytes of shared memory per block: "
+            f"{limits.arch} allows {limits.shared_mem_opt_in_bytes}"
+        )
+
+
+def registers_allocated_per_warp(registers_per_thread: int, limits: SmLimits) -> int:
+    """Registers that a warp is given: what its threads need, rounded up to the allocation unit."""
+    return _round_up(registers_per_thread * THREADS_PER_WARP, limits.register_allocation_unit)
+
+
+def shared_mem_allocated_bytes(own_bytes: int, limits: SmLimits) -> int:
+    """Bytes that a block is given: its own and the reserved ones, rounded up to the allocation unit."""
+    return _round_up(own_bytes + limits.shared_mem_reserved_bytes, limits.shared_mem_allocation_unit_bytes)
+
+
+def _limit_registers(registers_per_thread: int, warps: int, limits: SmLimits) -> int:
+    per_warp = registers_allocated_per_warp(registers_per_thread, limits)
+    if per_warp * _round_up(warps, limits.sub_partitions) > limits.max_registers_per_block:
+        return 0
+    # a sub-partition has its own register file: what one warp too few leaves over helps no other
+    warps_per_sub_partition = limits.registers_per_sm // limits.sub_partitions // per_warp
+    return warps_per_sub_partition * limits.sub_partitions // warps
+
+
+def _limit_barriers(num_barriers: int, limits: SmLimits) -> int:
+    if not limits.barriers_limit_blocks:
+        return limits.max_blocks_per_sm
+    return min(limits.max_blocks_per_sm, limits.barriers_per_sm // max(1, num_barriers))
+
+
+def _cannot_launch(launch: Launch, limits: SmLimits, limit_registers: int) -> str:
+    reasons = []
+    if launch.shared_mem_bytes > limits.shared_mem_opt_in_bytes:
+        reasons.append(
+            f"needs {launch.shared_mem_bytes} bytes of shared memory per block, "
+            f"{limits.arch} allows {limits.shared_mem_opt_in_bytes}"
+        )
+    if limit_registers == 0:
+        warps = _round_up(launch.warps_per_block, limits.sub_partitions)
+        per_warp = registers_allocated_per_warp(launch.registers_per_thread, limits)
+        reasons.append(
+            f"needs {warps * per_warp} registers per block ({warps} warps of {per_warp}), "
+            f"{limits.arch} allows {limits.max_registers_per_block}"
+        )
+    if launch.num_ctas > limits.max_blocks_per_cluster:
+        allowed = limits.max_blocks_per_cluster
+        reasons.append(
+            f"needs a cluster of {launch.num_ctas} blocks, {limits.arch} "
+            + (f"allows {allowed}" if allowed > 1 else "has no clusters")
+        )
+    return "; ".join(reasons)
+
+
+def _round_up(value: int, unit: int) -> int:
+    return -(-value // unit) * unit

@@ -1,0 +1,183 @@
+"""Times launches: on a GPU with its L2 flushed and NVML watching, elsewhere by the host's clock."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+
+from ssdprof.profiling.gpu.telemetry import Telemetry
+from ssdprof.profiling.runs.model import Conditions, TimedBy
+from ssdprof.profiling.sweep.request import COPY_BYTES, FLUSH_L2_FACTOR, LOAD_BYTES
+from ssdprof.profiling.workers.fork_server import function_named
+
+GRAPH_BELOW_MS = 0.2
+"""Launches shorter than this are timed inside a CUDA graph, where the host's launch overhead cannot reach them."""
+WARM_UP_MS = 2.0
+"""Launches that are not counted go on for at least this long before each batch."""
+MAX_WARM_UP_LAUNCHES = 50
+SLEEP_CYCLES_PER_SAMPLE = 200_000
+"""GPU clocks slept before a batch, some 0.1 ms a sample, so that the host has queued it before the GPU begins."""
+SLEEP_CYCLES_ONCE = 1_000_000
+"""The same before a single launch, some 0.5 ms: what a slow host takes to launch must not pass for its latency."""
+LOAD_FACTOR = 1.25
+"""How long copies go on beside a launch, in what it takes alone."""
+MAX_LOAD_COPIES = 200
+"""Beside one launch: some 10 ms on an H100."""
+
+Launch = Callable[[], Any]
+
+
+class Timer(Protocol):
+    """What measures launches on one device; `device` is torch's name of where tensors belong."""
+
+    device: str
+    on_gpu: bool
+
+    def synchronize(self) -> None:
+        """Waits until all launches are done. Raises where one failed."""
+        ...
+
+    def under_load(self, duration_ms: float) -> Any:
+        """A context in which the device is busy with other work for at least some such time."""
+        ...
+
+    def once_ms(self, launch: Launch) -> float:
+        """The latency of one launch, roughly, after it has run before."""
+        ...
+
+    def batch(self, launch: Launch, samples: int, latency_ms: float, timed_by: TimedBy | None) -> Timed:
+        """Latencies of `samples` launches after a warm-up; `latency_ms` is what one is expected to take."""
+        ...
+
+
+Timed = tuple[tuple[float, ...], TimedBy, Conditions]
+
+
+def timer_for(device: str, visible: str | None) -> Timer:
+    """`cuda:N`, `cpu`, or `module:class` of another timer. `visible`: the GPU's entry in CUDA_VISIBLE_DEVICES."""
+    if device.startswith("cuda"):
+        return CudaTimer(device, visible or "0")
+    return function_named(device)() if ":" in device else HostTimer()
+
+
+class HostTimer:
+    """Times launches by the host's clock: for kernels that run on the CPU."""
+
+    device = "cpu"
+    on_gpu = False
+
+    def synchronize(self) -> None:
+        """Launches on the CPU are done when they return."""
+
+    @contextmanager
+    def under_load(self, duration_ms: float) -> Iterator[None]:  # noqa: ARG002  # the protocol's
+        """No load: launches on the CPU run one by one."""
+        yield
+
+    def once_ms(self, launch: Launch) -> float:
+        """The time of one call."""
+        start_s = time.perf_counter()
+        launch()
+        return 1e3 * (time.perf_counter() - start_s)
+
+    def batch(self, launch: Launch, samples: int, latency_ms: float, timed_by: TimedBy | None) -> Timed:  # noqa: ARG002
+        """The times of `samples` calls; nothing is warmed up or flushed."""
+        return tuple(self.once_ms(launch) for _ in range(samples)), "host", Conditions()
+
+
+class CudaTimer:
+    """Times launches by CUDA events on the current stream, between two reads of NVML.
+
+    L2 is flushed by reading a buffer of FLUSH_L2_FACTOR times its size: a flush that writes leaves dirty lines behind,
+    whose way to DRAM the timed launch would pay for.
+    """
+
+    on_gpu = True
+
+    def __init__(self, device: str, visible: str) -> None:
+        self.device = device
+        flush_bytes = FLUSH_L2_FACTOR * torch.cuda.get_device_properties(device).L2_cache_size
+        self._flushed = torch.zeros(max(1, flush_bytes // 4), dtype=torch.float32, device=device)
+        self._sink = torch.empty((), dtype=torch.float32, device=device)
+        self._load = [torch.zeros(LOAD_BYTES, dtype=torch.int8, device=device) for _ in range(2)]
+        self._side = torch.cuda.Stream(device)
+        self._telemetry = Telemetry(visible)
+        self._flush()  # the first one loads it, which is not to happen between timed launches or inside a graph
+        self._add_load()
+        self._load_ms = self.once_ms(self._add_load)
+
+    def synchronize(self) -> None:
+        """Waits until all launches are done. Raises where one failed."""
+        torch.cuda.synchronize()
+
+    @contextmanager
+    def under_load(self, duration_ms: float) -> Iterator[None]:
+        """Copies on a second stream compete for DRAM, L2, SMs: LOAD_FACTOR times `duration_ms`, or MAX_LOAD_COPIES."""
+        with torch.cuda.stream(self._side):
+            for _ in range(min(MAX_LOAD_COPIES, 1 + math.ceil(LOAD_FACTOR * duration_ms / self._load_ms))):
+                self._add_load()
+        yield
+
+    def once_ms(self, launch: Launch) -> float:
+        """The latency of one launch with L2 as it is."""
+        start, end = _event_pairs(1)[0]
+        torch.cuda._sleep(SLEEP_CYCLES_ONCE)
+        start.record()
+        launch()
+        end.record()
+        end.synchronize()
+        return max(1e-3, float(start.elapsed_time(end)))
+
+    def batch(self, launch: Launch, samples: int, latency_ms: float, timed_by: TimedBy | None) -> Timed:
+        """Latencies of `samples` launches, L2 flushed before each; by a CUDA graph where they are short."""
+        timed_by = timed_by or ("graph" if latency_ms < GRAPH_BELOW_MS else "events")
+        self._telemetry.begin()
+        for _ in range(max(1, min(MAX_WARM_UP_LAUNCHES, math.ceil(WARM_UP_MS / latency_ms)))):
+            launch()
+        pairs = _event_pairs(samples, inside_graph=timed_by == "graph")
+        if timed_by == "graph":
+            torch.cuda.synchronize()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                self._queue(launch, pairs)
+            graph.replay()
+        else:
+            torch.cuda._sleep(SLEEP_CYCLES_PER_SAMPLE * samples)
+            self._queue(launch, pairs)
+        torch.cuda.synchronize()
+        times_ms = tuple(float(start.elapsed_time(end)) for start, end in pairs)
+        return times_ms, timed_by, self._telemetry.end()
+
+    def copy_gbps(self) -> float:
+        """Median bandwidth of a device-to-device copy, counting bytes read and written, in GB/s."""
+        source = torch.empty(COPY_BYTES, dtype=torch.int8, device=self.device).random_()
+        target = torch.empty_like(source)
+        times_ms = sorted(self.once_ms(lambda: target.copy_(source)) for _ in range(12))
+        return 2 * COPY_BYTES / (1e6 * times_ms[len(times_ms) // 2])
+
+    def _queue(self, launch: Launch, pairs: list[tuple[torch.cuda.Event, torch.cuda.Event]]) -> None:
+        for start, end in pairs:
+            self._flush()
+            start.record()
+            launch()
+            end.record()
+
+    def _flush(self) -> None:
+        torch.amax(self._flushed, dim=0, out=self._sink)
+
+    def _add_load(self) -> None:
+        self._load[0].copy_(self._load[1])
+
+
+def _event_pairs(count: int, *, inside_graph: bool = False) -> list[tuple[torch.cuda.Event, torch.cuda.Event]]:
+    """(start, end) of each sample. Inside a graph they are external ones: nodes that can be asked after a replay."""
+
+    def event() -> torch.cuda.Event:
+        return torch.cuda.Event(enable_timing=True, external=inside_graph)
+
+    return [(event(), event()) for _ in range(count)]

@@ -1,0 +1,141 @@
+"""An exported ncu report held against us: each launch's needs are taken from it, and what follows from them is ours."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from ssdprof.profiling.hardware.limits import ArchError, limits_for
+from ssdprof.profiling.hardware.occupancy import Launch, LaunchError, occupancy
+from ssdprof.profiling.ncu.program import DYNAMIC, EXPORT_HINT, REGISTERS, STATIC, NcuCsvError, NcuNumber, NcuRow
+from ssdprof.profiling.ncu.verify import (
+    FIGURES,
+    Comparison,
+    Ours,
+    Sentence,
+    Unchecked,
+    Verification,
+    against_ncu,
+    missing_metrics,
+)
+
+_CC_COLUMNS = ("device__attribute_compute_capability_major", "device__attribute_compute_capability_minor")
+_SM_COUNTS = ("device__attribute_multiprocessor_count", "launch__sm_count")
+_INPUT_METRICS = {figure.metric for figure in FIGURES if figure.is_input}
+
+
+def against_export(rows: Sequence[NcuRow], of: str, arch: str | None, sentence: Sentence) -> Verification:
+    """The launches of an exported report: registers, shared memory and block size from it, the rest ours.
+
+    `arch` is for a file that does not say it. Raises NcuCsvError where needed columns are missing.
+    """
+    _check_columns(rows[0], of, arch)
+    comparisons: list[Comparison] = []
+    unchecked = []
+    archs = []
+    restored = 0
+    for row in rows:
+        try:
+            ours, was_restored = _ours_of(row, arch, sentence)
+        except (ArchError, LaunchError) as error:
+            unchecked.append(Unchecked(_label(row), str(error)))
+            continue
+        found = against_ncu(ours, row, inputs=False)
+        if not found:
+            unchecked.append(Unchecked(ours.name, "has no figure that could be compared"))
+        comparisons += found
+        archs.append(ours.limits.arch)
+        restored += was_restored
+    absent = [name for name in missing_metrics(rows) if name not in _INPUT_METRICS]
+    notes = [f"Not compared, since the export lacks them: {', '.join(absent)}"] if absent else []
+    if restored:
+        notes.append(
+            f"{restored} of {len(rows)} launches have their shared memory in rounded units; it was taken as the "
+            f"roundest number that prints so: {EXPORT_HINT} exports bytes"
+        )
+    return Verification(
+        of=of,
+        arch=", ".join(dict.fromkeys(archs)) or arch or "",
+        gpu=None,
+        ncu="as exported",
+        launches=len(rows),
+        comparisons=tuple(comparisons),
+        unchecked=tuple(unchecked),
+        notes=tuple(notes),
+    )
+
+
+def _check_columns(row: NcuRow, of: str, arch: str | None) -> None:
+    missing = [] if DYNAMIC in row.cells else [DYNAMIC]
+    if not {"launch__block_size", "Block Size", "num_warps"} & row.cells.keys():
+        missing.append("launch__block_size")
+    if arch is None and "CC" not in row.cells and not set(_CC_COLUMNS) <= row.cells.keys():
+        missing.append(f"{_CC_COLUMNS[0]} and …_minor (or give --arch)")
+    if missing:
+        raise NcuCsvError(f"{of} lacks {', '.join(missing)}: export the report with {EXPORT_HINT}")
+
+
+def _ours_of(row: NcuRow, arch: str | None, sentence: Sentence) -> tuple[Ours, bool]:
+    """Our figures for the launch that ncu describes, and whether its bytes had to be restored from rounded ones."""
+    limits = limits_for(_arch_of(row) or arch or "")
+    if arch not in (None, limits.arch):
+        raise NcuCsvError(f"--arch {arch} is not that of line {row.line} ({limits.arch}): leave --arch out")
+    dynamic, static = row.number(DYNAMIC), row.number(STATIC)
+    grid, barriers = _count(row, "launch__grid_size", "Grid Size"), _whole(row, "launch__barrier_count")
+    launch = Launch(
+        threads_per_block=_threads_of(row),
+        registers_per_thread=_whole(row, REGISTERS) or 0,
+        dynamic_shared_mem_bytes=_bytes_of(dynamic),
+        static_shared_mem_bytes=_bytes_of(static),
+        num_barriers=1 if barriers is None else barriers,
+        grid_blocks=grid or None,
+    )
+    cache = row.cells.get("launch__func_cache_config", "")
+    sms = [count for name in _SM_COUNTS if (count := _whole(row, name))]
+    occ = occupancy(
+        launch,
+        limits,
+        prefers_shared="prefershared" in cache.lower() if re.search("prefer", cache, re.IGNORECASE) else None,
+        num_sms=sms[0] if sms else None,
+    )
+    rounded = any(number is not None and number.half_step >= 1 for number in (dynamic, static))
+    return Ours(_label(row), launch, limits, occ, sentence(occ)), rounded
+
+
+def _label(row: NcuRow) -> str:
+    number = f"#{row.cells['ID']}" if row.cells.get("ID") else f"line {row.line}"
+    return f"{number} {row.cells.get('Kernel Name', '')[:40]}".strip()
+
+
+def _arch_of(row: NcuRow) -> str:
+    major, minor = (_whole(row, name) for name in _CC_COLUMNS)
+    return f"{major}.{minor}" if major is not None else row.cells.get("CC", "")
+
+
+def _threads_of(row: NcuRow) -> int:
+    size, warps = _count(row, "launch__block_size", "Block Size"), _whole(row, "num_warps")
+    return size or 32 * (warps or 0)
+
+
+def _count(row: NcuRow, column: str, sides: str) -> int | None:
+    """The number in `column`; without it the product of the three that ncu prints as (1, 2, 3) in `sides`."""
+    count, factors = _whole(row, column), re.findall(r"[0-9]+", row.cells.get(sides, ""))
+    return math.prod(map(int, factors)) if count is None and factors else count
+
+
+def _whole(row: NcuRow, column: str) -> int | None:
+    number = row.number(column)
+    return None if number is None else round(number.value)
+
+
+def _bytes_of(number: NcuNumber | None) -> int:
+    """The bytes of a figure; where ncu rounded it, the number with most factors of two that prints so."""
+    if number is None:
+        return 0
+    low, high = number.value - number.half_step, number.value + number.half_step
+    for unit in (1 << shift for shift in range(20, 0, -1)):
+        nearest = round(number.value / unit) * unit
+        if low <= nearest <= high:
+            return nearest
+    return round(number.value)

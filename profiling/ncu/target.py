@@ -1,0 +1,57 @@
+"""Launches kernels once each on zeros, for the driver and Nsight Compute to be asked about. Runs on a GPU.
+
+What a launch occupies does not depend on what its tensors hold, so no inputs, no reference and no check are needed. A
+worker calls `prepare` and `launch_once`; Nsight Compute starts a process that calls `main`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from ssdprof.kernels.interface import LaunchPlan, TensorMeta
+from ssdprof.profiling.gpu.driver import cuda_driver, driver_attributes
+from ssdprof.profiling.measuring.measure import loaded
+from ssdprof.profiling.ncu.launch_file import read_launches
+from ssdprof.profiling.runs.model import Loaded
+
+_tensors: dict[str, torch.Tensor] = {}
+
+
+def prepare(tensors: Mapping[str, TensorMeta], device: str) -> dict[str, int]:
+    """Makes the tensors on `device`, filled with zeros; the driver's attributes of device 0 by their names."""
+    _tensors.clear()
+    for name, meta in tensors.items():
+        _tensors[name] = torch.zeros(meta.shape, dtype=getattr(torch, meta.dtype), device=device)
+    return driver_attributes(cuda_driver()) if device.startswith("cuda") else {}
+
+
+def launch_once(plan: LaunchPlan) -> Loaded:
+    """Launches `plan` and waits for it; what the driver says of the kernel. Raises what the launch raises."""
+    compiled = plan.bind(_tensors)()
+    if any(tensor.is_cuda for tensor in _tensors.values()):
+        torch.cuda.synchronize()
+    return loaded(compiled)
+
+
+def main(launches: str, launched: str, device: str = "cuda:0") -> None:
+    """Launches all of the file `launches` in order; writes the ids of those that ran to the file `launched`."""
+    tensors, plans = read_launches(Path(launches).read_text(encoding="utf-8"))
+    prepare(tensors, device)
+    with Path(launched).open("w", encoding="utf-8") as file:
+        for name, plan in plans.items():
+            if _launches(name, plan):
+                print(name, file=file, flush=True)
+
+
+def _launches(name: str, plan: LaunchPlan) -> bool:
+    """Whether it ran. One that fails is missing in the file, and the caller sees it."""
+    try:
+        launch_once(plan)
+    except Exception as error:
+        print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
+        return False
+    return True

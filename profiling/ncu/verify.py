@@ -1,0 +1,237 @@
+"""Our occupancy figures held against the driver's and ncu's: which agree, which do not. Values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ssdprof.profiling.hardware.limits import SmLimits
+from ssdprof.profiling.hardware.occupancy import Launch, Occupancy
+from ssdprof.profiling.ncu.program import DYNAMIC, METRICS, REGISTERS, STATIC, NcuRow
+from ssdprof.profiling.runs.model import Loaded
+
+Source = Literal["driver", "ncu"]
+Outcome = Literal["equal", "differs", "known"]
+Status = Literal["equal", "differs", "nothing"]
+Sentence = Callable[[Occupancy], "str | None"]
+"""The rule's sentence of an occupancy, None where the rule is silent."""
+
+BLOCKS, CAN_LAUNCH, RULE_SENTENCE = "blocks_per_sm", "can_launch", "rule_sentence"
+DRIVER_CALLS: Mapping[str, str] = {
+    BLOCKS: "cuOccupancyMaxActiveBlocksPerMultiprocessor",
+    CAN_LAUNCH: "(the launch itself)",
+}
+_SILENT = "(no sentence)"
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """One launch as we see it: what it needs, and every figure that follows."""
+
+    name: str
+    launch: Launch
+    limits: SmLimits
+    occupancy: Occupancy
+    sentence: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One figure of one launch, ours and theirs as text. `known`: a difference that is deliberate and documented."""
+
+    launch: str
+    source: Source
+    figure: str
+    ours: str
+    theirs: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Unchecked:
+    """A launch of which nothing, or not everything, could be asked, and why."""
+
+    launch: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How often a figure was equal, and how often it differed as it is known to."""
+
+    source: Source
+    figure: str
+    equal: int
+    known: int
+    compared: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Everything that was compared. `ncu` is its version, None where it was not asked.
+
+    `limits_compared` device attributes were held against limits.json, with `limits_differences`. `notes` say what
+    could not be asked and why.
+    """
+
+    of: str
+    arch: str
+    gpu: str | None
+    ncu: str | None
+    launches: int
+    comparisons: tuple[Comparison, ...]
+    unchecked: tuple[Unchecked, ...] = ()
+    limits_compared: int = 0
+    limits_differences: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def differences(self) -> tuple[Comparison, ...]:
+        """The comparisons that differ, the known ones too."""
+        return tuple(one for one in self.comparisons if one.outcome != "equal")
+
+    @property
+    def agreements(self) -> tuple[Agreement, ...]:
+        """The comparisons counted, by source and figure in the order in which they were made first."""
+        counted: dict[tuple[Source, str], list[Outcome]] = {}
+        for one in self.comparisons:
+            counted.setdefault((one.source, one.figure), []).append(one.outcome)
+        return tuple(
+            Agreement(source, figure, outcomes.count("equal"), outcomes.count("known"), len(outcomes))
+            for (source, figure), outcomes in counted.items()
+        )
+
+    @property
+    def status(self) -> Status:
+        """Whether anything differs that should not; `nothing` where nothing was compared."""
+        if self.limits_differences or any(one.outcome == "differs" for one in self.comparisons):
+            return "differs"
+        return "equal" if self.comparisons else "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure: our name, ncu's metric, and ours of a launch. `is_input`: what a launch needs, not what follows."""
+
+    name: str
+    metric: str
+    ours: Callable[[Ours], float | None]
+    is_input: bool = False
+
+
+FIGURES = (
+    Figure("threads_per_block", "launch__block_size", lambda one: one.launch.threads_per_block, True),
+    Figure("grid_blocks", "launch__grid_size", lambda one: one.launch.grid_blocks, True),
+    Figure("registers_per_thread", REGISTERS, lambda one: one.launch.registers_per_thread, True),
+    Figure("dynamic_shared_mem_bytes", DYNAMIC, lambda one: one.launch.dynamic_shared_mem_bytes, True),
+    Figure("static_shared_mem_bytes", STATIC, lambda one: one.launch.static_shared_mem_bytes, True),
+    Figure(
+        "shared_mem_reserved_bytes",
+        "launch__shared_mem_per_block_driver",
+        lambda one: one.limits.shared_mem_reserved_bytes,
+    ),
+    Figure(
+        "shared_mem_allocated_bytes",
+        "launch__shared_mem_per_block_allocated",
+        lambda one: one.occupancy.shared_mem_allocated_bytes,
+    ),
+    Figure(
+        "registers_allocated_per_thread",
+        "launch__registers_per_thread_allocated",
+        lambda one: one.occupancy.registers_allocated_per_thread,
+    ),
+    Figure(
+        "shared_mem_config_bytes",
+        "launch__shared_mem_config_size",
+        lambda one: one.occupancy.shared_mem_config_bytes,
+    ),
+    Figure(
+        "limit_registers_blocks",
+        "launch__occupancy_limit_registers",
+        lambda one: one.occupancy.limit_registers_blocks,
+    ),
+    Figure(
+        "limit_shared_mem_blocks",
+        "launch__occupancy_limit_shared_mem",
+        lambda one: one.occupancy.limit_shared_mem_blocks,
+    ),
+    Figure("limit_warps_blocks", "launch__occupancy_limit_warps", lambda one: one.occupancy.limit_warps_blocks),
+    Figure("limit_blocks_blocks", "launch__occupancy_limit_blocks", lambda one: one.occupancy.limit_blocks_blocks),
+    Figure(
+        "limit_barriers_blocks", "launch__occupancy_limit_barriers", lambda one: one.occupancy.limit_barriers_blocks
+    ),
+    Figure(
+        "theoretical_occupancy_pct",
+        "sm__maximum_warps_per_active_cycle_pct",
+        lambda one: one.occupancy.theoretical_occupancy_pct,
+    ),
+    Figure("warps_per_sm", "sm__maximum_warps_avg_per_active_cycle", lambda one: one.occupancy.warps_per_sm),
+    Figure(
+        "warps_per_scheduler",
+        "smsp__maximum_warps_avg_per_active_cycle",
+        lambda one: one.occupancy.warps_per_scheduler,
+    ),
+    Figure("waves_per_sm", "launch__waves_per_multiprocessor", lambda one: one.occupancy.waves_per_sm),
+)
+
+
+def against_driver(ours: Ours, loaded: Loaded) -> list[Comparison]:
+    """Registers as compiled against those of the loaded kernel, and our blocks per SM against the driver's."""
+    pairs = [
+        (CAN_LAUNCH, "no" if ours.occupancy.cannot_launch else "yes", "yes"),
+        ("registers_per_thread", str(ours.launch.registers_per_thread), str(loaded.registers_per_thread)),
+    ]
+    if loaded.blocks_per_sm is not None:
+        pairs.append((BLOCKS, str(ours.occupancy.blocks_per_sm), str(loaded.blocks_per_sm)))
+    return [_texts(ours.name, "driver", figure, mine, theirs) for figure, mine, theirs in pairs]
+
+
+def against_refusal(ours: Ours, reason: str) -> Comparison:
+    """Our saying that a launch can or cannot be against its being refused."""
+    mine = f"no: {ours.occupancy.cannot_launch}" if ours.occupancy.cannot_launch else "yes"
+    outcome: Outcome = "equal" if ours.occupancy.cannot_launch else "differs"
+    return Comparison(ours.name, "driver", CAN_LAUNCH, mine, f"no: {reason}", outcome)
+
+
+def against_ncu(ours: Ours, row: NcuRow, *, inputs: bool = True) -> list[Comparison]:
+    """Every figure that ncu gives, and its rule's sentence where the rule was applied.
+
+    `inputs` False leaves out what the launch needs: where that is taken from ncu, comparing it says nothing.
+    """
+    found = []
+    for figure in FIGURES:
+        mine, theirs = figure.ours(ours), row.number(figure.metric)
+        if mine is not None and theirs is not None and (inputs or not figure.is_input):
+            outcome: Outcome = "equal" if theirs.agrees(mine) else "differs"
+            found.append(Comparison(ours.name, "ncu", figure.name, _text(mine), theirs.text, outcome))
+    if row.sentence is not None:
+        one = _texts(ours.name, "ncu", RULE_SENTENCE, ours.sentence or _SILENT, row.sentence or _SILENT)
+        found.append(_known(one) if _named_on_purpose(ours) else one)
+    return found
+
+
+def missing_metrics(rows: Sequence[NcuRow]) -> tuple[str, ...]:
+    """The metrics of ours that none of the rows has."""
+    return tuple(name for name in METRICS if not any(row.cells.get(name, "").strip() for row in rows))
+
+
+def _texts(name: str, source: Source, figure: str, mine: str, theirs: str) -> Comparison:
+    return Comparison(name, source, figure, mine, theirs, "equal" if mine == theirs else "differs")
+
+
+def _known(one: Comparison) -> Comparison:
+    """A sentence that names other limiters, but says the same up to there, differs on purpose."""
+    same_figures = one.ours.partition(" limited by ")[0] == one.theirs.partition(" limited by ")[0]
+    if one.outcome == "equal" or not same_figures:
+        return one
+    return Comparison(one.launch, one.source, one.figure, one.ours, one.theirs, "known")
+
+
+def _named_on_purpose(ours: Ours) -> bool:
+    """Where we name what ncu drops in joining three or more, or the barriers, for which it has no name."""
+    return len(ours.occupancy.limiters) >= 3 or not ours.occupancy.limiters
+
+
+def _text(value: float) -> str:
+    return str(value) if isinstance(value, int) else f"{value:.2f}"

@@ -1,0 +1,235 @@
+"""Compiles configs, launches each once and asks the driver and ncu about it: what `ssdprof verify` compares.
+
+Figures that are ours come from compiling alone, as they do without a GPU.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ssdprof.kernels.config import config_id
+from ssdprof.kernels.errors import ConfigError, SsdprofError
+from ssdprof.kernels.interface import Config, KernelSpec, LaunchPlan
+from ssdprof.profiling.gpu.devices import GpuInfo
+from ssdprof.profiling.gpu.driver import SM_COUNT
+from ssdprof.profiling.hardware.limits import DRIVER_ATTRIBUTES, differences, limits_for
+from ssdprof.profiling.hardware.occupancy import occupancy
+from ssdprof.profiling.ncu.launch_file import launches_text
+from ssdprof.profiling.ncu.program import NcuError, Profile, Runner, profile, run_program
+from ssdprof.profiling.ncu.verify import (
+    Comparison,
+    Ours,
+    Sentence,
+    Unchecked,
+    Verification,
+    against_driver,
+    against_ncu,
+    against_refusal,
+    missing_metrics,
+)
+from ssdprof.profiling.runs.model import Compiled, Loaded
+from ssdprof.profiling.workers.fork_server import child_env, python_command
+from ssdprof.profiling.workers.pool import compile_plans
+from ssdprof.profiling.workers.worker import Failure, Worker, wait_any
+
+PREPARE_TIMEOUT_S = 600.0
+NCU_START_S, NCU_LAUNCH_S = 300.0, 10.0
+"""What ncu may take to start a process and make its tensors, and for each launch."""
+_TICK_S = 0.2
+_PREPARE = "ssdprof.profiling.ncu.target:prepare"
+_LAUNCH = "ssdprof.profiling.ncu.target:launch_once"
+_TARGET = "from ssdprof.profiling.ncu.target import main; main(*sys.argv[1:])"
+
+OnStep = Callable[[str, int, int], None]
+"""Hears what is being done, and how many of how many are."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyRequest:
+    """What to verify on `gpu`. `ncu` None: the driver alone is asked. `sentence` is our form of ncu's rule."""
+
+    spec: KernelSpec
+    problem: Any
+    of: str
+    configs: tuple[Config, ...]
+    gpu: GpuInfo
+    jobs: int
+    timeout_s: float
+    ncu: Path | None
+    sentence: Sentence
+    notes: tuple[str, ...] = ()
+
+
+def spread(configs: Sequence[Config], count: int) -> tuple[Config, ...]:
+    """`count` of the configs, evenly over the whole list; all where there are no more."""
+    if count >= len(configs):
+        return tuple(configs)
+    return tuple(configs[index * len(configs) // count] for index in range(count))
+
+
+def verify(
+    request: VerifyRequest, on_step: OnStep, *, device: str = "cuda:0", runner: Runner = run_program
+) -> Verification:
+    """Runs it all. Ctrl-C ends what was started and passes on."""
+    limits = limits_for(request.gpu.arch)  # an unknown architecture is told before any work
+    plans, unchecked = _plans(request)
+    launches = len(plans) + len(unchecked)
+    compiled = compile_plans(
+        plans,
+        request.gpu.arch,
+        jobs=request.jobs,
+        timeout_s=request.timeout_s,
+        on_step=lambda done: on_step("compiling", done, len(plans)),
+    )
+    unchecked += [Unchecked(name, one.line) for name, one in compiled.items() if isinstance(one, Failure)]
+    good = {name: one for name, one in compiled.items() if isinstance(one, Compiled)}
+    attributes, loaded = _launch(request, {name: plans[name] for name in good}, device, on_step)
+    notes = list(request.notes)
+    ours = {name: _ours(request, name, one, attributes) for name, one in good.items()}
+    comparisons: list[Comparison] = []
+    for name, found in loaded.items():
+        if isinstance(found, Loaded):
+            comparisons += against_driver(ours[name], found)
+        elif _is_refusal(ours[name], found):
+            comparisons.append(against_refusal(ours[name], found.line))
+        else:
+            unchecked.append(Unchecked(name, found.line))
+    launched = {name: plans[name] for name, found in loaded.items() if isinstance(found, Loaded)}
+    version = None
+    if request.ncu is not None and launched:
+        on_step("profiling with ncu", 0, len(launched))
+        try:
+            version, more = _ncu(request, request.ncu, launched, ours, device, runner, notes)
+            comparisons += more
+        except SsdprofError as error:
+            notes.append(f"Only the driver was asked, since ncu was refused or failed: {error}")
+    return Verification(
+        of=request.of,
+        arch=request.gpu.arch,
+        gpu=f"{request.gpu.name}, driver {request.gpu.driver}",
+        ncu=version,
+        launches=launches,
+        comparisons=tuple(comparisons),
+        unchecked=tuple(unchecked),
+        limits_compared=sum(name in attributes for name in DRIVER_ATTRIBUTES),
+        limits_differences=differences(limits, attributes),
+        notes=tuple(notes),
+    )
+
+
+def _plans(request: VerifyRequest) -> tuple[dict[str, LaunchPlan], list[Unchecked]]:
+    """Each config's launch by its id, and the configs that the kernel does not take."""
+    plans: dict[str, LaunchPlan] = {}
+    unchecked = []
+    for config in dict.fromkeys(request.configs):
+        taken = _resolved(request, config)
+        if isinstance(taken, Unchecked):
+            unchecked.append(taken)
+        else:
+            plans.setdefault(config_id(taken), request.spec.launch(request.problem, taken))
+    return plans, unchecked
+
+
+def _resolved(request: VerifyRequest, config: Config) -> Config | Unchecked:
+    try:
+        return request.spec.resolve(config, request.problem)
+    except ConfigError as error:
+        return Unchecked(config_id(config), str(error))
+
+
+def _launch(
+    request: VerifyRequest, plans: Mapping[str, LaunchPlan], device: str, on_step: OnStep
+) -> tuple[dict[str, int], dict[str, Loaded | Failure]]:
+    """The driver's attributes, and what it says of each kernel once launched, or why it was not."""
+    worker = Worker(_gpu_env(request.gpu))
+    tensors = dict(request.spec.tensors(request.problem))
+    attributes: dict[str, int] = {}
+    found: dict[str, Loaded | Failure] = {}
+    ready = False
+    try:
+        for name, plan in plans.items():
+            on_step("launching", len(found), len(plans))
+            if not ready:
+                prepared = _run(worker, _PREPARE, tensors, device, timeout_s=PREPARE_TIMEOUT_S)
+                if isinstance(prepared, Failure):
+                    why = replace(prepared, kind="crashed", message=f"the GPU could not be prepared: {prepared.line}")
+                    return attributes, {name: found.get(name, why) for name in plans}
+                attributes, ready = prepared, True
+            outcome = _run(worker, _LAUNCH, plan, timeout_s=request.timeout_s)
+            if isinstance(outcome, Failure) and not outcome.out_of_resources:
+                worker.kill()  # a fault poisons the CUDA context: the next launch gets a new process
+                ready = False
+            found[name] = outcome
+    finally:
+        worker.kill()
+    return attributes, found
+
+
+def _run(worker: Worker, function: str, *args: Any, timeout_s: float) -> Any:
+    worker.submit(function, function, *args, timeout_s=timeout_s)
+    while not wait_any([worker], _TICK_S):
+        pass
+    return worker.outcome()
+
+
+def _ours(request: VerifyRequest, name: str, compiled: Compiled, attributes: Mapping[str, int]) -> Ours:
+    limits = limits_for(request.gpu.arch)
+    occ = occupancy(compiled.launch, limits, num_sms=attributes.get(SM_COUNT))
+    return Ours(name, compiled.launch, limits, occ, request.sentence(occ))
+
+
+def _is_refusal(ours: Ours, failure: Failure) -> bool:
+    """Whether a failed launch says that a block does not fit; a fault or a timeout says nothing of that."""
+    if failure.kind != "error":
+        return False
+    return failure.out_of_resources or bool(ours.occupancy.cannot_launch)
+
+
+def _ncu(
+    request: VerifyRequest,
+    ncu: Path,
+    launched: Mapping[str, LaunchPlan],
+    ours: Mapping[str, Ours],
+    device: str,
+    runner: Runner,
+    notes: list[str],
+) -> tuple[str, list[Comparison]]:
+    """Ncu's version and the comparisons with it. Raises NcuError where it gives nothing that can be assigned."""
+    with tempfile.TemporaryDirectory(prefix="ssdprof-ncu-") as name:
+        folder = Path(name)
+        todo, done = folder / "launches.json", folder / "launched.txt"
+        todo.write_text(launches_text(request.spec.tensors(request.problem), launched), encoding="utf-8")
+        found = profile(
+            ncu,
+            [*python_command(_TARGET), str(todo), str(done), device],
+            kernels={plan.function for plan in launched.values()},
+            folder=folder,
+            env=child_env(_gpu_env(request.gpu)),
+            timeout_s=max(request.timeout_s, NCU_START_S + NCU_LAUNCH_S * len(launched)),
+            runner=runner,
+        )
+        names = done.read_text(encoding="utf-8").splitlines() if done.exists() else []
+    if len(names) != len(found.rows):
+        raise NcuError(f"ncu reports {len(found.rows)} launches of {len(names)}: which is which is not known")
+    notes += _ncu_notes(found, set(launched) - set(names))
+    pairs: Iterable[tuple[str, Any]] = zip(names, found.rows, strict=True)
+    return found.version, [one for name, row in pairs for one in against_ncu(ours[name], row)]
+
+
+def _ncu_notes(found: Profile, lost: set[str]) -> list[str]:
+    absent = missing_metrics(found.rows)
+    notes = [f"Not compared, since ncu gave none: {', '.join(absent)}"] if absent else []
+    if not found.has_sentences:
+        notes.append("Sentences were not compared, since ncu applied no Theoretical Occupancy rule to these launches")
+    if lost:
+        notes.append(f"Failed under ncu alone: {', '.join(sorted(lost))}")
+    return notes
+
+
+def _gpu_env(gpu: GpuInfo) -> dict[str, str | None]:
+    """What a process that launches on `gpu` has otherwise than this one."""
+    return {"TRITON_INTERPRET": None, "CUDA_VISIBLE_DEVICES": gpu.visible}

@@ -1,0 +1,1 @@
+"""Results as values, ranked, in files and found again."""

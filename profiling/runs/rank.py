@@ -1,0 +1,130 @@
+"""Statistics of samples and the ranking of rows: pure functions of measured values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from ssdprof.profiling.runs.model import Batch, Row, Timing
+
+_Number = TypeVar("_Number", int, float)
+
+
+def timing_of(batches: Sequence[Batch]) -> Timing:
+    """The timing of a config from its batches, of which at least one has samples.
+
+    Where there are rounds, the first look does not count: it was taken at another time than those of other configs.
+    Batches taken while clocks were lowered for heat or power are dropped and counted; where there are no others they
+    stand. Clocks, power and temperature are the medians of what the batches tell.
+    """
+    batches = [batch for batch in batches if batch.round > 0] or batches
+    clean = [batch for batch in batches if not batch.throttled and batch.samples_ms]
+    dropped = [batch for batch in batches if batch.throttled and batch.samples_ms]
+    kept = clean or dropped
+    conditions = [batch.conditions for batch in kept]
+    told = [batch.conditions.throttled for batch in batches if batch.conditions.throttled is not None]
+    return replace(
+        timing([sample for batch in kept for sample in batch.samples_ms]),
+        sm_clock_mhz=_median([one.sm_clock_mhz for one in conditions]),
+        memory_clock_mhz=_median([one.memory_clock_mhz for one in conditions]),
+        power_w=_median([one.power_w for one in conditions]),
+        temperature_c=_median([one.temperature_c for one in conditions]),
+        timed_by=kept[-1].timed_by,
+        dropped_samples=sum(len(batch.samples_ms) for batch in dropped) if clean else 0,
+        throttled=tuple(dict.fromkeys(reason for reasons in told for reason in reasons)) if told else None,
+        only_throttled=not clean,
+    )
+
+
+def timing(samples_ms: Sequence[float]) -> Timing:
+    """Median, 20th and 80th percentile and the 95 % confidence interval of the median, from at least one sample.
+
+    The interval is the distribution-free one from order statistics: ranks n/2 ∓ 1.96·√n/2 (Conover, "Practical
+    Nonparametric Statistics", section 3.2), the whole range up to 10 samples.
+    """
+    ordered = sorted(samples_ms)
+    n = len(ordered)
+    half_width = 1.96 * math.sqrt(n) / 2
+    low = max(0, math.floor(n / 2 - half_width) - 1)
+    high = min(n - 1, math.ceil(n / 2 + half_width))
+    return Timing(
+        latency_ms=quantile(ordered, 0.5),
+        latency_p20_ms=quantile(ordered, 0.2),
+        latency_p80_ms=quantile(ordered, 0.8),
+        latency_ci95_low_ms=ordered[low],
+        latency_ci95_high_ms=ordered[high],
+        samples=n,
+    )
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The quantile of ascending values, interpolated linearly."""
+    position = share * (len(ordered) - 1)
+    below = math.floor(position)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
+
+
+def rank(rows: Sequence[Row], baseline_id: str | None) -> tuple[Row, ...]:
+    """The rows in their order, each with rank, speed-up and tie filled in.
+
+    Only ok rows with a latency are ranked: by median latency, then by occupancy. A row is tied with the best where the
+    confidence intervals of the two medians overlap. Speed-ups are latencies of the baseline over the row's own, and
+    exist only where the baseline is ok.
+    """
+    ranked = sorted((row for row in rows if row.status == "ok" and row.timing), key=_key)
+    places = {row.config_id: place for place, row in enumerate(ranked, start=1)}
+    best = ranked[0].timing if ranked else None
+    baseline = next((row.timing for row in ranked if row.config_id == baseline_id), None)
+
+    def filled(row: Row) -> Row:
+        place = places.get(row.config_id)
+        if place is None or row.timing is None or best is None:
+            return replace(row, rank=None, speedup_vs_baseline=None, tied_with_best=None)
+        return replace(
+            row,
+            rank=place,
+            speedup_vs_baseline=baseline.latency_ms / row.timing.latency_ms if baseline else None,
+            tied_with_best=row.timing.latency_ci95_low_ms <= best.latency_ci95_high_ms,
+        )
+
+    return tuple(filled(row) for row in rows)
+
+
+def spearman(xs: Sequence[float], ys: Sequence[float]) -> float | None:
+    """Spearman's rank correlation, ties at their mean rank; None below 3 pairs or where one side does not vary."""
+    n = len(xs)
+    if n < 3 or len(ys) != n:
+        return None
+    ranks_x, ranks_y = _mean_ranks(xs), _mean_ranks(ys)
+    mean = (n + 1) / 2
+    covariance = sum((x - mean) * (y - mean) for x, y in zip(ranks_x, ranks_y, strict=True))
+    spread = math.sqrt(sum((x - mean) ** 2 for x in ranks_x) * sum((y - mean) ** 2 for y in ranks_y))
+    return covariance / spread if spread else None
+
+
+def _median(values: Sequence[_Number | None]) -> _Number | None:
+    """The lower median of what is known, so that a clock that was read stays one that was read."""
+    known = sorted(value for value in values if value is not None)
+    return known[(len(known) - 1) // 2] if known else None
+
+
+def _key(row: Row) -> tuple[float, float]:
+    assert row.timing is not None
+    return row.timing.latency_ms, -(row.occupancy.theoretical_occupancy_pct if row.occupancy else 0.0)
+
+
+def _mean_ranks(values: Sequence[float]) -> list[float]:
+    order = sorted(range(len(values)), key=values.__getitem__)
+    ranks = [0.0] * len(values)
+    start = 0
+    while start < len(order):
+        end = start
+        while end + 1 < len(order) and values[order[end + 1]] == values[order[start]]:
+            end += 1
+        for position in range(start, end + 1):
+            ranks[order[position]] = (start + end) / 2 + 1
+        start = end + 1
+    return ranks

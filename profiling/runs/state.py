@@ -1,0 +1,62 @@
+"""What is known of a run so far, put together from records in the order in which they came.
+
+A sweep keeps each record as it comes; put together again they give the run as it was, so that a sweep that was killed
+goes on from its file as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from ssdprof.profiling.runs.model import Batch, Row, Run, RunHeader, Timing
+from ssdprof.profiling.runs.rank import rank, timing_of
+
+Record = RunHeader | Row | Batch
+"""A header or a row replaces the one before it; a batch is added to its config's."""
+
+
+class RunState:
+    """The rows and the latencies of a run, by config id. Its header says interrupted until the run is finished."""
+
+    def __init__(self, header: RunHeader) -> None:
+        self.header = header
+        self._rows: dict[str, Row] = {}
+        self._batches: dict[str, list[Batch]] = {}
+        self._timings: dict[str, Timing] = {}  # of the batches so far, made when asked for
+
+    @property
+    def rows(self) -> Mapping[str, Row]:
+        """The rows as they were added, without timing, rank, speed-up and tie, which are derived."""
+        return MappingProxyType(self._rows)
+
+    def batches(self, config_id: str) -> tuple[Batch, ...]:
+        """The config's batches in the order taken."""
+        return tuple(self._batches.get(config_id, ()))
+
+    def add(self, record: Record) -> None:
+        """Takes in one record."""
+        if isinstance(record, RunHeader):
+            self.header = record
+        elif isinstance(record, Row):
+            self._rows[record.config_id] = record
+        else:
+            self._batches.setdefault(record.config_id, []).append(record)
+            self._timings.pop(record.config_id, None)
+
+    def row(self, config_id: str) -> Row:
+        """The row with its timing, not ranked: that of its batches, or its own where no samples were kept.
+
+        Latencies count where the output was checked: a config that failed later has none.
+        """
+        row, batches = self._rows[config_id], self._batches.get(config_id, ())
+        if row.check is None or not any(batch.samples_ms for batch in batches):
+            return row
+        if config_id not in self._timings:
+            self._timings[config_id] = timing_of(batches)
+        return replace(row, timing=self._timings[config_id])
+
+    def run(self) -> Run:
+        """The run so far, ranked."""
+        return Run(header=self.header, rows=rank([self.row(name) for name in self._rows], self.header.baseline_id))

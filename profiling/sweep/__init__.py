@@ -1,0 +1,1 @@
+"""A sweep from request to run, and the explanation of one config."""

@@ -1,0 +1,97 @@
+"""The header of a run: what must be equal before two latencies may be compared."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timezone
+from importlib.metadata import version
+
+from ssdprof.kernels.config import config_id
+from ssdprof.kernels.errors import ConfigError
+from ssdprof.profiling.gpu.devices import GpuInfo
+from ssdprof.profiling.runs.model import Device, Prepared, RunHeader
+from ssdprof.profiling.sweep.request import SweepRequest
+
+
+def run_header(request: SweepRequest) -> RunHeader:
+    """The header of a sweep that begins now; what only the measuring worker knows is added by `with_prepared`.
+
+    It says interrupted until the run is finished. Raises ConfigError where the kernel cannot take the baseline.
+    """
+    work = request.spec.work(request.problem)
+    return RunHeader(
+        kernel=request.spec.name,
+        kernel_hashes=dict(request.spec.source_hashes()),
+        problem=request.problem.as_dict(),
+        space=request.space,
+        device=_device(request.arch, request.gpu) if request.gpu else Device(arch=request.arch),
+        triton=version("triton"),
+        torch=version("torch"),
+        python=platform.python_version(),
+        ssdprof=version("ssdprof"),
+        seed=request.seed,
+        date=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+        command=request.command,
+        baseline_id=_baseline_id(request),
+        bytes_min=work.bytes_min,
+        flops=work.flops,
+        budget_s=request.budget_s,
+        tolerances=request.spec.tolerances(request.problem),
+        interrupted=True,
+    )
+
+
+def with_prepared(header: RunHeader, prepared: Prepared) -> RunHeader:
+    """The header with what the device said when it was made ready."""
+    device = replace(
+        header.device,
+        num_sms=prepared.num_sms,
+        memory_bytes=prepared.memory_bytes,
+        l2_bytes=prepared.l2_bytes,
+        copy_gbps=prepared.copy_gbps,
+        limits_differ=prepared.limits_differ,
+    )
+    return replace(header, device=device)
+
+
+def with_others(header: RunHeader, others: Iterable[str]) -> RunHeader:
+    """The header with other processes on the GPU as `other_processes` tells them, those it has already left as told."""
+    device = header.device
+    known = {_pid(line) for line in device.others}
+    new = tuple(line for line in others if _pid(line) not in known)
+    return replace(header, device=replace(device, others=(*device.others, *new)))
+
+
+def _pid(line: str) -> tuple[str, ...]:
+    """`pid 1234`, of a line that goes on with what changes."""
+    return tuple(line.replace(",", " ").split()[:2])
+
+
+def _baseline_id(request: SweepRequest) -> str | None:
+    """The baseline's id where it is one of the configs."""
+    if request.baseline is None:
+        return None
+    name = config_id(request.spec.resolve(request.baseline, request.problem))
+    for config in request.configs:
+        with suppress(ConfigError):  # a row that says so
+            if config_id(request.spec.resolve(config, request.problem)) == name:
+                return name
+    return None
+
+
+def _device(arch: str, gpu: GpuInfo) -> Device:
+    return Device(
+        arch=arch,
+        name=gpu.name,
+        uuid=gpu.uuid,
+        driver=gpu.driver,
+        cuda=gpu.cuda,
+        sm_clock_max_mhz=gpu.sm_clock_max_mhz,
+        memory_clock_max_mhz=gpu.memory_clock_max_mhz,
+        power_limit_w=gpu.power_limit_w,
+        conditions=gpu.conditions,
+        others=gpu.others,
+    )

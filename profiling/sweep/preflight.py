@@ -1,0 +1,144 @@
+"""What a sweep will take before it starts: device memory and time. Pure, but for reading the shipped recorded runs."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+from ssdprof.kernels.config import config_id
+from ssdprof.kernels.errors import ConfigError
+from ssdprof.kernels.interface import DTYPE_BYTES, Config, KernelSpec
+from ssdprof.profiling.runs import store
+from ssdprof.profiling.runs.state import RunState
+from ssdprof.profiling.sweep.request import COPY_BYTES, GUARD_BYTES, LOAD_BYTES, SEEDS, SweepRequest
+
+GIB = 1 << 30
+MEMORY_COUNTED = (
+    f"{SEEDS} sets of inputs with their float32 references, 2 outputs, buffers, workspace and the CUDA context"
+)
+FLUSH_BYTES = 256 << 20
+"""What flushes L2, at most: FLUSH_L2_FACTOR times the 126 MiB of the largest L2 known (B200)."""
+CONTEXT_BYTES = 512 << 20
+"""A CUDA context with its loaded modules (assumed)."""
+START_S = 4.0
+"""Python, Triton, torch and a CUDA context in new processes (measured)."""
+UNKNOWN_COMPILE_S = 2.0
+"""One config of a kernel of which no run was recorded (assumed)."""
+LAUNCHES_PER_CONFIG = 20
+"""Launches that one config's check and first timing take as long as; with CONFIG_S some 0.1 s at 50 000 tokens, as
+measured on an H100."""
+CONFIG_S = 0.03
+COPY_BYTES_PER_S = 2.5e12
+BYTES_OVER_MIN = 3
+"""A launch is assumed to move this many times the least bytes, at the bandwidth above (an H100's)."""
+ROUNDS_S = 2.5
+"""After which the best are known well enough in most sweeps."""
+MINUTES_ABOVE_S = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """What is ahead of a sweep: configs that the kernel takes, those left to compile and to measure, and estimates.
+
+    Memory is None where nothing is measured. `resumed`: part of the run is there already.
+    """
+
+    configs: int
+    to_compile: int
+    to_measure: int
+    memory_bytes: int | None
+    memory_free_bytes: int | None
+    duration_s: float
+    arch: str
+    resumed: bool = False
+
+    @property
+    def line(self) -> str:
+        """The same in words: `33 configs, about 9.1 of 78.6 GiB of GPU memory, about 15 s (…)`."""
+        if self.memory_bytes is None or self.memory_free_bytes is None:
+            if self.resumed and not self.to_compile:
+                return f"nothing left to compile of {_configs(self.configs)}"
+            return f"{self._left(self.to_compile)} to compile for {self.arch}, {about(self.duration_s)}"
+        memory = f"about {self.memory_bytes / GIB:.1f} of {self.memory_free_bytes / GIB:.1f} GiB of GPU memory"
+        cached = " (less where Triton has them cached)" if self.to_compile else ""
+        return f"{self._left(self.to_measure)}, {memory}, {about(self.duration_s)}{cached}"
+
+    def _left(self, number: int) -> str:
+        return f"{number} of {_configs(self.configs)} left" if self.resumed else _configs(number)
+
+
+def preflight(request: SweepRequest, state: RunState | None = None) -> Preflight:
+    """What the sweep will take; `state` is what a run that is resumed holds already.
+
+    The time is that of starting, of compiling and measuring side by side, and of the rounds. Assumed: each config
+    compiles as long as in a recorded run of the same kernel (or the median one), spread over `jobs`; measuring takes
+    the longer the more bytes the problem moves, at an H100's bandwidth; nothing hangs.
+    """
+    rows = state.rows if state else {}
+    names = {name: None for config in request.configs if (name := _id(request, config))}
+    to_measure = [name for name in names if name not in rows or rows[name].status == "not-run"]
+    to_compile = [name for name in to_measure if name not in rows or rows[name].compiled is None]
+    if request.gpu is None:
+        to_measure = []
+    compile_s = _compile_s(request, to_compile)
+    launch_s = BYTES_OVER_MIN * request.spec.work(request.problem).bytes_min / COPY_BYTES_PER_S
+    measure_s = len(to_measure) * (CONFIG_S + LAUNCHES_PER_CONFIG * launch_s)
+    rounds_s = min(request.budget_s, ROUNDS_S) if request.gpu else 0.0
+    return Preflight(
+        configs=len(names),
+        to_compile=len(to_compile),
+        to_measure=len(to_measure),
+        memory_bytes=needed_memory_bytes(request.spec, request.problem) if request.gpu else None,
+        memory_free_bytes=request.gpu.memory_free_bytes if request.gpu else None,
+        duration_s=START_S + max(compile_s, measure_s) + rounds_s,
+        arch=request.arch,
+        resumed=state is not None,
+    )
+
+
+def needed_memory_bytes(spec: KernelSpec, problem: Any) -> int:
+    """The peak of the measuring process on the device, estimated from above.
+
+    Either the last set of inputs is made, with its reference, beside the other sets, two outputs (one between guards)
+    and the buffers; or bandwidth is measured before, whose buffers are freed.
+    """
+    tensors = spec.tensors(problem)
+    out = tensors[spec.output_name()]
+    one_set = sum(meta.size_bytes for meta in tensors.values()) - out.size_bytes + out.numel * DTYPE_BYTES["float32"]
+    sets = spec.memory_bytes(problem) + (SEEDS - 1) * one_set
+    return (
+        FLUSH_BYTES + 2 * LOAD_BYTES + max(sets + 2 * out.size_bytes + 2 * GUARD_BYTES, 2 * COPY_BYTES + CONTEXT_BYTES)
+    )
+
+
+def about(duration_s: float) -> str:
+    """A rough time in words: seconds, by fives from ten on, and minutes above 90 s."""
+    if duration_s > MINUTES_ABOVE_S:
+        return f"about {duration_s / 60:.0f} minutes"
+    return f"about {duration_s:.0f} s" if duration_s < 10 else f"about {5 * round(duration_s / 5)} s"
+
+
+def _configs(number: int) -> str:
+    return "1 config" if number == 1 else f"{number} configs"
+
+
+def _id(request: SweepRequest, config: Config) -> str | None:
+    """The id of a config that the kernel takes, None for another."""
+    try:
+        return config_id(request.spec.resolve(config, request.problem))
+    except ConfigError:
+        return None
+
+
+def _compile_s(request: SweepRequest, names: list[str]) -> float:
+    """Time to compile them all, `jobs` at once, by what the first recorded run of the same kernel took.
+
+    One run is enough: reading it takes some 40 ms, and a config compiles as long for one problem as for another.
+    """
+    recorded = store.recorded_runs() if names else iter(())
+    run = next((run for run in recorded if run.header.kernel == request.spec.name), None)
+    known = {row.config_id: row.compiled.compile_s for row in run.rows if row.compiled} if run else {}
+    typical_s = statistics.median(known.values()) if known else UNKNOWN_COMPILE_S
+    each_s = [known.get(name, typical_s) for name in names]
+    return max(sum(each_s) / max(1, min(request.jobs, len(names))), max(each_s, default=0.0))

@@ -1,0 +1,148 @@
+"""Times the best configs again, in rounds of random order, until their latencies are known well enough."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ssdprof.profiling.runs.model import Batch, Row, Timing
+from ssdprof.profiling.runs.rank import timing_of
+from ssdprof.profiling.sweep import rounds
+from ssdprof.profiling.workers.worker import Failure, wait_any
+
+if TYPE_CHECKING:
+    from ssdprof.profiling.sweep.sweep import Sweep
+
+COOL_DOWN_S = 0.1
+"""A pause after a batch that was throttled, in which the GPU cools and its average power falls."""
+LOOK_AGAIN_SHARE = 0.25
+"""Of the budget: what second looks may take."""
+_TICK_S = 0.2
+_RESAMPLE = "ssdprof.profiling.measuring.measure:resample"
+
+
+def refine(sweep: Sweep) -> None:
+    """Times the finalists of the sweep in rounds, until the leading ones are settled or the budget is spent.
+
+    Turns that an earlier sweep of this run has taken are not taken again.
+    """
+    _Rounds(sweep).run()
+
+
+class _Rounds:
+    """The rounds of one sweep: who takes part, and how far they are."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+        self.turns = self.planned = 0
+        self.leading: tuple[str, ...] = ()
+        self.others: tuple[str, ...] = ()
+        self.start_s = time.monotonic()
+
+    def run(self) -> None:
+        for name in self._without_first_look():
+            self._take_turn(name, 0)
+        self._look_again()
+        rows = [self._first_look(row) for row in self._asked()]
+        self.leading, self.others = rounds.finalists(rows, self.sweep.state.header.baseline_id)
+        first_ms = {row.config_id: row.timing.latency_ms for row in rows if row.timing}
+        self.planned = rounds.planned_turns([first_ms[name] for name in self.leading], len(self.others))
+        number = 1
+        while names := self._round(number):
+            for name in names:
+                if self._left_s() <= 0 or self.sweep.prepare_failure:
+                    return
+                if self._is_due(name, number):
+                    self._take_turn(name, number)
+                self.turns += 1
+                self._tell(name)
+            number += 1
+
+    def _without_first_look(self) -> list[str]:
+        """Configs that were checked when the sweep was cut off, and not timed yet."""
+        state = self.sweep.state
+        return [
+            row.config_id
+            for row in self._asked()
+            if row.status in ("ok", "wrong") and row.check and row.check.harmless and not state.batches(row.config_id)
+        ]
+
+    def _look_again(self) -> None:
+        """A second look at right configs that the first may have wronged, for a part of the budget."""
+        until_s = (1 - LOOK_AGAIN_SHARE) * self.sweep.request.budget_s
+        for name in rounds.doubted([self._first_look(row) for row in self._asked()]):
+            if self._left_s() <= until_s or self.sweep.prepare_failure:
+                return
+            if len(self._first_batches(name)) == 1:
+                self._take_turn(name, 0)
+
+    def _asked(self) -> list[Row]:
+        """The rows of the configs asked for; a run that is gone on with may hold others, where a space file changed."""
+        return [row for name, row in self.sweep.state.rows.items() if name in self.sweep.plans]
+
+    def _round(self, number: int) -> tuple[str, ...]:
+        timings = {name: self._timing(name) for name in self.leading if self.sweep.state.rows[name].status == "ok"}
+        return rounds.next_round(number, timings, self.others, self.sweep.request.seed)
+
+    def _is_due(self, name: str, number: int) -> bool:
+        """Not where it failed in an earlier turn, nor where this turn was taken before the sweep was cut off."""
+        state = self.sweep.state
+        return state.rows[name].check is not None and all(batch.round != number for batch in state.batches(name))
+
+    def _take_turn(self, name: str, number: int) -> None:
+        sweep, worker = self.sweep, self.sweep.measurer
+        assert worker is not None
+        if not sweep.ready:
+            sweep.submit_prepare()
+            sweep.set_prepared(self._outcome(name))
+            if sweep.prepare_failure:
+                return  # what was timed before stands
+        row = sweep.state.row(name)
+        latency_ms = row.timing.latency_ms if row.timing else None
+        samples = None if latency_ms is None else rounds.turn_samples(latency_ms)
+        arguments = (sweep.plans[name], name, samples, latency_ms, sweep.request.timed_by, row.status == "ok")
+        worker.submit(name, _RESAMPLE, *arguments, timeout_s=sweep.request.timeout_s)
+        outcome = self._outcome(name)
+        if isinstance(outcome, Failure):
+            sweep.fail_measured(name, outcome)
+            return
+        batch, trouble = outcome
+        if trouble:
+            assert row.check is not None
+            check = replace(row.check, repeatable=False)
+            sweep.record(replace(sweep.state.rows[name], status="unstable", status_reason=trouble, check=check))
+            return
+        sweep.record(replace(batch, round=number))
+        if batch.throttled:
+            time.sleep(COOL_DOWN_S)
+
+    def _outcome(self, name: str) -> Any:
+        worker = self.sweep.measurer
+        assert worker is not None
+        while not wait_any([worker], _TICK_S):
+            self._tell(name)
+        return worker.outcome()
+
+    def _first_batches(self, name: str) -> list[Batch]:
+        return [batch for batch in self.sweep.state.batches(name) if batch.round == 0]
+
+    def _first_look(self, row: Row) -> Row:
+        batches = self._first_batches(row.config_id)
+        return replace(row, timing=timing_of(batches)) if row.check and batches else row
+
+    def _timing(self, name: str) -> Timing | None:
+        """The timing by the rounds alone; None before the first."""
+        batches = [batch for batch in self.sweep.state.batches(name) if batch.round > 0]
+        return timing_of(batches) if batches else None
+
+    def _left_s(self) -> float:
+        return self.sweep.request.budget_s - (time.monotonic() - self.start_s)
+
+    def _tell(self, name: str) -> None:
+        total = max(self.planned, self.turns)
+        eta_s = None
+        if self.turns:
+            by_turns_s = (time.monotonic() - self.start_s) / self.turns * (total - self.turns)
+            eta_s = max(0.0, min(self._left_s(), by_turns_s))
+        self.sweep.tell("refining", self.turns, total, name, eta_s)

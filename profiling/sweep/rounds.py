@@ -1,0 +1,117 @@
+"""Which configs are timed again, in which order, how often, and when that is enough: pure functions.
+
+The best configs are timed in rounds: each round takes every one of them in a random order of its own, a few launches
+each, so that drift of clocks and temperature favours none.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Mapping, Sequence
+
+from ssdprof.profiling.runs.model import Row, Status, Timing
+
+TARGET_INTERVAL_SHARE = 0.01
+"""Rounds go on until the 95 % interval of each leading config is below this share of its median."""
+CLEARLY_SLOWER = 1.05
+"""Right configs beyond this factor of the best keep their first few samples, but for the fastest MIN_FINALISTS."""
+MIN_FINALISTS, MAX_FINALISTS = 12, 24
+DOUBTED = 2.0
+"""Right configs within this factor of the best that are no finalists by one look alone get a second: for some
+milliseconds something may hold up the GPU that much."""
+MIN_ROUNDS = 4
+SLOWER_ROUNDS = 2
+"""Of them, in which finalists that are clearly slower take part."""
+TURN_MS = 8.0
+TURN_SAMPLES = (4, 40)
+
+
+def finalists(rows: Sequence[Row], baseline_id: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The configs to time again: the leading right ones; and others, for comparison.
+
+    The others are the baseline, where it is not among them, and the fastest wrong config. `rows` have the timing of
+    their first look, in which each was timed alone: the lower ends of their intervals decide, so that none is left out
+    because something held up the GPU in those few milliseconds.
+    """
+    right = _least_ms(rows, "ok")
+    limit_ms = _slower_than_ms(right.values())
+    names = [
+        name
+        for place, (name, least_ms) in enumerate(right.items())
+        if place < MIN_FINALISTS or (least_ms <= limit_ms and place < MAX_FINALISTS)
+    ]
+    others = [name for name in right if name == baseline_id and name not in names]
+    return tuple(names), (*others, *list(_least_ms(rows, "wrong"))[:1])
+
+
+def doubted(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The right configs that might be finalists by another look, likeliest first: within DOUBTED, or throttled."""
+    right = _least_ms(rows, "ok")
+    names, _ = finalists(rows, None)
+    limit_ms = DOUBTED * min(right.values(), default=math.inf)
+    throttled = {row.config_id for row in rows if row.timing and row.timing.only_throttled}
+    return tuple(
+        name for name, least_ms in right.items() if name not in names and (least_ms <= limit_ms or name in throttled)
+    )
+
+
+def turn_samples(latency_ms: float) -> int:
+    """Launches of one turn: some TURN_MS of them."""
+    low, high = TURN_SAMPLES
+    return max(low, min(high, round(TURN_MS / max(latency_ms, 1e-3))))
+
+
+def unsettled(timings: Mapping[str, Timing | None]) -> tuple[str, ...]:
+    """The configs whose latency is not known well enough: none yet, throttled only, or too wide an interval."""
+    return tuple(
+        name
+        for name, timing in timings.items()
+        if timing is None or timing.only_throttled or timing.interval_share > TARGET_INTERVAL_SHARE
+    )
+
+
+def planned_turns(leading_ms: Sequence[float], others: int) -> int:
+    """How many turns the rounds take at least, by the latencies of a first look and the number of other configs."""
+    limit_ms = _slower_than_ms(leading_ms)
+    slower = sum(latency_ms > limit_ms for latency_ms in leading_ms)
+    return SLOWER_ROUNDS * slower + MIN_ROUNDS * (len(leading_ms) - slower + others)
+
+
+def next_round(number: int, leading: Mapping[str, Timing | None], others: Sequence[str], seed: int) -> tuple[str, ...]:
+    """The configs of round `number` (from 1) in their order; none where it is enough.
+
+    `leading` are the right finalists with their timing from earlier rounds, of which those whose whole interval is
+    beyond CLEARLY_SLOWER take part in the first SLOWER_ROUNDS alone. `others`, the baseline where it is slower and
+    the fastest wrong one, take part in the first MIN_ROUNDS alone; after these only what is not settled goes on,
+    and with it whatever else could still be the best.
+    """
+    if number > SLOWER_ROUNDS:
+        limit_ms = _slower_than_ms(one.latency_ms for one in leading.values() if one)
+        leading = {
+            name: one
+            for name, one in leading.items()
+            if one is None or one.only_throttled or one.latency_ci95_low_ms <= limit_ms
+        }
+    names = [*leading, *others]
+    if number > MIN_ROUNDS:
+        left = set(unsettled(leading))
+        if not left:
+            return ()
+        highs_ms = [timing.latency_ci95_high_ms for timing in leading.values() if timing]
+        reach_ms = min(highs_ms, default=0.0)
+        left |= {name for name, timing in leading.items() if timing and timing.latency_ci95_low_ms <= reach_ms}
+        names = [name for name in names if name in left]
+    random.Random(f"{seed}/{number}").shuffle(names)  # noqa: S311  # an order, no secret
+    return tuple(names)
+
+
+def _least_ms(rows: Sequence[Row], status: Status) -> dict[str, float]:
+    """The timed configs of a status with the lower end of their latency's interval, fastest first."""
+    timed = ((row.timing.latency_ci95_low_ms, row.config_id) for row in rows if row.timing and row.status == status)
+    return {name: least_ms for least_ms, name in sorted(timed)}
+
+
+def _slower_than_ms(latencies_ms: Iterable[float]) -> float:
+    """Beyond which a config is clearly slower than the best."""
+    return CLEARLY_SLOWER * min(latencies_ms, default=math.inf)

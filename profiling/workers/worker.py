@@ -1,0 +1,209 @@
+"""Worker processes that may crash, hang or be killed without taking the run with them.
+
+A worker runs one task at a time: a module-level function named as `module:function`, with picklable arguments. What
+goes wrong inside comes back as a `Failure`; a dead or late worker is a `Failure` too, and can be restarted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import Any, Literal
+
+from ssdprof.profiling.workers.fork_server import ForkServer, function_named
+
+FailureKind = Literal["error", "crashed", "timeout"]
+_STDERR_TAIL_BYTES = 4000
+_EXIT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a task gave no result: an exception of the type `error` inside it, a dead process, or a deadline."""
+
+    kind: FailureKind
+    error: str
+    message: str
+
+    @property
+    def line(self) -> str:
+        """The failure in one line."""
+        text = first_line(self.message)
+        return f"{self.error}: {text}" if self.kind == "error" else text
+
+    @property
+    def out_of_resources(self) -> bool:
+        """Whether it needs more than the GPU has, as Triton, this project's compiler or torch says."""
+        return self.too_much_shared_memory or self.error == "OutOfMemoryError"
+
+    @property
+    def too_much_shared_memory(self) -> bool:
+        """Whether it was refused before it was launched, so that the process is as good as before."""
+        return self.error in ("OutOfResources", "OutOfResourcesError")
+
+
+def first_line(message: str, length: int = 240) -> str:
+    """The first line of `message` that says something, cut at `length` characters."""
+    lines = (line.strip() for line in message.splitlines())
+    line = next((line for line in lines if line), "no message")
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+class Worker:
+    """One child process, forked from `server` or from one of its own that has imported nothing.
+
+    `env` is laid over this process's environment; None removes a variable. With a `successor` the processes after the
+    first are forked from that server, which may need the time until then for its imports. `main` is what a process
+    runs: `serve`, or a module-level function that ends with it.
+    """
+
+    def __init__(
+        self,
+        env: Mapping[str, str | None] | None = None,
+        server: ForkServer | None = None,
+        *,
+        successor: ForkServer | None = None,
+        main: str = f"{__name__}:serve",
+    ) -> None:
+        self._env = dict(env or {})
+        self._owns_server = server is None
+        self._server = server or ForkServer(self._env)
+        self._successor = successor
+        self._main = main
+        self._deadline_s = float("inf")
+        self._started = False
+        self.task: Any = None
+        """What the caller called the task that runs now; None when idle."""
+
+    def start(self) -> None:
+        """Starts the process, where there is none, before there is a task."""
+        if not self._started:
+            self._start()
+
+    def submit(self, task: Any, function: str, *args: Any, timeout_s: float) -> None:
+        """Starts `function(*args)`; `task` is any value but None, handed back with the outcome."""
+        assert self.task is None, "a worker runs one task at a time"
+        self.start()
+        self.task = task
+        self._printed_before_bytes = self._stderr.seek(0, os.SEEK_END)
+        self._timeout_s = timeout_s
+        self._deadline_s = time.monotonic() + timeout_s
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a dead worker is seen when it is asked
+            self._connection.send((function, args))
+
+    def kill(self) -> None:
+        """Ends the process and what it started, such as ptxas, whatever they do; the next task starts a new one."""
+        if self._started:
+            # One that waits for a task gets SIGTERM first, so that a coverage tool can save what it saw.
+            self._server.kill(self._token, grace_s=_EXIT_S if self.task is None else 0.0)
+            self._forget()
+        if self._owns_server:
+            self._server.close()
+            if self._successor:
+                self._server, self._owns_server = self._successor, False
+
+    def hang_up(self) -> None:
+        """Lets a server of its own end with its process, and does not wait for that; `close` does."""
+        if self._owns_server:
+            self._server.hang_up()
+
+    def close(self) -> None:
+        """Ends a server of its own and the process; a server that was given is the caller's to end."""
+        if self._owns_server:
+            self._server.close()
+
+    def drop(self) -> None:
+        """As `kill`, but does not wait for the end, and leaves a server of its own as it is."""
+        if self._started:
+            self._server.drop(self._token)
+            self._forget()
+
+    def outcome(self) -> Any:
+        """The result of the running task, or a Failure, once `wait_any` has named this worker."""
+        if self._connection.poll():
+            try:
+                ok, value = self._connection.recv()
+            except (EOFError, OSError):
+                failure = Failure("crashed", "crash", self._last_words())
+                self.kill()
+                return failure
+            except Exception as error:  # the whole answer was read: the worker lives on
+                ok, value = False, _as_answer(error)
+            self.task = None
+            return value if ok else Failure("error", *value)
+        self.kill()
+        return Failure("timeout", "timeout", f"no result after {self._timeout_s:.0f} s")
+
+    @property
+    def late(self) -> bool:
+        """Whether the running task is past its deadline."""
+        return self.task is not None and time.monotonic() > self._deadline_s
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process, in kill)
+        self._token = self._server.fork(self._main, theirs.fileno(), self._stderr.fileno(), self._env)
+        theirs.close()
+        self._connection = Connection(ours.detach())
+        self._started = True
+
+    def _forget(self) -> None:
+        self._connection.close()
+        self._stderr.close()
+        self._started = False
+        self.task = None
+
+    def _last_words(self) -> str:
+        """How the process ended and the last thing it printed."""
+        code = self._server.wait(self._token, _EXIT_S)
+        if code is None:
+            how = "the worker closed its connection"
+        else:
+            how = f"the worker was ended by {_signal(-code)}" if code < 0 else f"the worker exited with code {code}"
+        size = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(self._printed_before_bytes, size - _STDERR_TAIL_BYTES))
+        lines = [line.strip() for line in self._stderr.read().decode(errors="replace").splitlines() if line.strip()]
+        return f"{how}: {lines[-1]}" if lines else how
+
+
+def wait_any(workers: Sequence[Worker], timeout_s: float) -> list[Worker]:
+    """The busy workers that have something to say (or are late), after at most `timeout_s`."""
+    busy = {worker._connection: worker for worker in workers if worker.task is not None}
+    ready = [busy[connection] for connection in wait(list(busy), timeout_s) if isinstance(connection, Connection)]
+    return ready + [worker for worker in busy.values() if worker.late and worker not in ready]
+
+
+def serve(fd: int) -> None:
+    """The child's side: runs tasks until the parent closes the connection or dies."""
+    connection = Connection(fd)
+    while True:
+        try:
+            function, args = connection.recv()
+        except EOFError:
+            return
+        try:
+            answer = (True, function_named(function)(*args))
+        except Exception as error:  # the parent judges it: a task's failure is a row's reason
+            answer = (False, _as_answer(error))
+        try:
+            connection.send(answer)
+        except Exception as error:  # a result that cannot be pickled: nothing has been sent yet
+            connection.send((False, _as_answer(error)))
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has no name
+        return f"signal {number}"
+
+
+def _as_answer(error: Exception) -> tuple[str, str]:
+    return type(error).__name__, str(error)

@@ -1,0 +1,1 @@
+"""Runs and answers for other programs: CSV, JSON."""

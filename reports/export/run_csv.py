@@ -1,0 +1,46 @@
+"""A run as CSV, one row per config, and the sidecar that says what the run is of."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from ssdprof.profiling.runs.model import Run
+from ssdprof.reports.columns import COLUMNS, Value, values
+from ssdprof.reports.export.run_json import header_dict, json_text
+
+SIDECAR_SUFFIX = ".meta.json"
+
+
+def run_csv(run: Run) -> str:
+    """The rows as CSV with a header line: ranked ones first, then the others in the space's order.
+
+    Empty where there is no value, `true` or `false`, `nan` where an output was not a number; limiters and
+    reasons of throttling are apart by semicolons.
+    """
+    unranked = [row for row in run.rows if row.rank is None]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([column.name for column in COLUMNS])
+    for row in (*run.ranked, *unranked):
+        writer.writerow([_cell(value) for value in values(row).values()])
+    return text.getvalue()
+
+
+def sidecar_json(run: Run) -> str:
+    """What a CSV cannot say without comments: the run's header."""
+    return json_text(header_dict(run.header))
+
+
+def sidecar_path(csv_path: Path) -> Path:
+    """Where the sidecar of a CSV file lies: beside it, its whole name extended."""
+    return csv_path.with_name(csv_path.name + SIDECAR_SUFFIX)
+
+
+def _cell(value: Value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,197 @@
+"""A verification as tables, JSON and CSV: where our figures agree with the driver's and ncu's, and every difference."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ssdprof.profiling.ncu.program import RULE
+from ssdprof.profiling.ncu.verify import (
+    DRIVER_CALLS,
+    FIGURES,
+    RULE_SENTENCE,
+    Agreement,
+    Comparison,
+    Source,
+    Verification,
+)
+from ssdprof.reports.export.run_json import SCHEMA, json_text
+from ssdprof.reports.text.tables import label_grid
+from ssdprof.reports.words.verdict import Verdict, render
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+METRICS = {
+    **DRIVER_CALLS,
+    **{figure.name: figure.metric for figure in FIGURES},
+    RULE_SENTENCE: f"rule {RULE}",
+}
+"""What each figure is called by whom it is compared with."""
+CSV_COLUMNS = ("launch", "source", "figure", "metric", "ours", "theirs", "outcome")
+
+
+def verify_report(found: Verification) -> RenderableType:
+    """What was held against what, the agreements, every difference, what could not be checked, and the verdict."""
+    from rich.console import Group
+    from rich.text import Text
+
+    parts: list[RenderableType] = [label_grid(_heading(found)), Text()]
+    if found.comparisons or found.limits_compared:
+        parts += [agreement_table(found), Text()]
+    for title, outcome in (("Differences", "differs"), ("Differences on purpose", "known")):
+        chosen = [one for one in found.differences if one.outcome == outcome]
+        parts += _differences(title, chosen)
+    if found.limits_differences:
+        parts += [Text("Limits of the architecture that differ", style="bold")]
+        parts += [Text(f"  {line}") for line in found.limits_differences] + [Text()]
+    if found.unchecked:
+        parts += [Text("Not checked", style="bold")]
+        parts += [label_grid((one.launch, one.reason) for one in found.unchecked), Text()]
+    parts.append(render(verdicts(found)))
+    return Group(*parts)
+
+
+def agreement_table(found: Verification) -> Table:
+    """One row per figure: how many of how many launches are equal, by the driver and by ncu."""
+    from rich.table import Table
+
+    table = Table(title="Equal figures", title_justify="left", box=None, pad_edge=False)
+    for heading in ("Figure", "Compared with"):
+        table.add_column(heading, overflow="fold")
+    counted = {(one.source, one.figure): one for one in found.agreements}
+    asked = {source for source, _ in counted} | ({"driver"} if found.limits_compared else set())
+    sources = [source for source in _SOURCES if source in asked]
+    for source in sources:
+        table.add_column("Driver" if source == "driver" else "ncu", justify="right", no_wrap=True)
+    for figure, metric in METRICS.items():
+        cells = [_counts(counted.get((source, figure))) for source in sources]
+        if any(cells):
+            table.add_row(figure, metric, *cells)
+    if found.limits_compared:
+        equal = found.limits_compared - len(found.limits_differences)
+        table.add_row(f"limits of {found.arch}", "device attributes", f"{equal} of {found.limits_compared}")
+    return table
+
+
+def verdicts(found: Verification) -> list[Verdict]:
+    """The verdict in one line, and what could not be asked as notes before it."""
+    notes = [Verdict("note", "not-asked", f"{note}.") for note in found.notes]
+    return [*notes, verdict(found)]
+
+
+def verdict(found: Verification) -> Verdict:
+    """Equal, different, or nothing compared, with the counts."""
+    total = len(found.comparisons)
+    by = _by(found)
+    if found.status == "nothing":
+        return Verdict("warning", "nothing", f"Nothing could be verified: none of {_launches(found.launches)}.")
+    extra = ""
+    known = sum(one.outcome == "known" for one in found.comparisons)
+    if known:
+        sentences = "1 sentence differs" if known == 1 else f"{known} sentences differ"
+        extra += (
+            f" {sentences} on purpose: ncu drops names where three or more limiters tie, and has none for barriers."
+        )
+    if found.unchecked:
+        extra += f" {len(found.unchecked)} of {_launches(found.launches)} could not be checked."
+    compared = len({one.launch for one in found.comparisons})
+    if found.status == "equal":
+        counts = f"{total - known} of {total - known} figures of {_launches(compared)}"
+        return Verdict("good", "equal", f"All equal: {counts}, held against {by}.{extra}")
+    wrong = [one for one in found.comparisons if one.outcome == "differs"]
+    counts = f"{len(wrong)} of {total} figures, in {len({one.launch for one in wrong})} of {_launches(compared)}"
+    if found.limits_differences:
+        counts += f", and {len(found.limits_differences)} of {found.limits_compared} limits"
+    return Verdict("warning", "differs", f"Different: {counts}, held against {by}.{extra}")
+
+
+def verify_json(found: Verification) -> str:
+    """Everything for programs: agreements, differences, every comparison, and the verdicts."""
+    return json_text(
+        {
+            "schema": SCHEMA,
+            "of": found.of,
+            "arch": found.arch,
+            "gpu": found.gpu,
+            "ncu": found.ncu,
+            "launches": found.launches,
+            "status": found.status,
+            "agreements": [{**asdict(one), "metric": METRICS[one.figure]} for one in found.agreements],
+            "differences": [asdict(one) for one in found.differences],
+            "limits_compared": found.limits_compared,
+            "limits_differences": list(found.limits_differences),
+            "unchecked": [asdict(one) for one in found.unchecked],
+            "comparisons": [asdict(one) for one in found.comparisons],
+            "verdicts": [asdict(one) for one in verdicts(found)],
+        }
+    )
+
+
+def verify_csv(found: Verification) -> str:
+    """Every comparison as a line; then a line with `unchecked` and the reason for each launch that has none."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for one in found.comparisons:
+        writer.writerow([one.launch, one.source, one.figure, METRICS[one.figure], one.ours, one.theirs, one.outcome])
+    for missing in found.unchecked:
+        writer.writerow([missing.launch, "", "", "", "", missing.reason, "unchecked"])
+    return text.getvalue()
+
+
+_SOURCES: tuple[Source, Source] = ("driver", "ncu")
+
+
+def _heading(found: Verification) -> list[tuple[str, str]]:
+    lines = [
+        ("verified", f"{found.of}, {_launches(found.launches)}"),
+        ("architecture", found.arch),
+        ("GPU", found.gpu or ""),
+        ("ncu", found.ncu or ""),
+    ]
+    return [(label, text) for label, text in lines if text]
+
+
+def _counts(one: Agreement | None) -> str:
+    if one is None:
+        return ""
+    return f"{one.equal} of {one.compared}" + (f" ({one.known} on purpose)" if one.known else "")
+
+
+def _differences(title: str, chosen: Sequence[Comparison]) -> Iterable[RenderableType]:
+    """A table of short values; sentences, which are long, below one another."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if not chosen:
+        return []
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for heading in ("Launch", "Figure", "With", "Ours", "Theirs"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "Launch")
+    sentences = [one for one in chosen if one.figure == RULE_SENTENCE]
+    for one in chosen:
+        if one.figure != RULE_SENTENCE:
+            table.add_row(one.launch, one.figure, one.source, one.ours, one.theirs)
+    parts: list[Any] = [table, Text()] if table.row_count else []
+    if sentences:
+        parts.append(Text(title if not parts else "Sentences", style="bold"))
+        for one in sentences:
+            parts += [Text(one.launch), label_grid([("  ours", one.ours), ("  ncu", one.theirs)])]
+        parts.append(Text())
+    return parts
+
+
+def _by(found: Verification) -> str:
+    sources = {one.source for one in found.comparisons}
+    ncu = "an exported ncu report" if found.gpu is None else f"ncu {found.ncu}"
+    names = [name for source, name in (("driver", "the driver"), ("ncu", ncu)) if source in sources]
+    return " and ".join(names) + (" alone" if sources == {"driver"} else "") if names else "the driver"
+
+
+def _launches(count: int) -> str:
+    return "1 launch" if count == 1 else f"{count} launches"

@@ -1,0 +1,1 @@
+"""Sentences: what the figures say, worded."""

@@ -1,0 +1,79 @@
+"""Calls of `chunk_scan` for its tests: arguments, a launch that is only noted, and a call that a worker interprets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from triton.runtime.errors import OutOfResources
+
+from ssdprof.kernels import chunk_scan
+from ssdprof.kernels.interface import Config, LaunchPlan
+from ssdprof.kernels.ssd import function as api
+from ssdprof.kernels.ssd.problem import ChunkScanProblem
+from ssdprof.kernels.ssd.subject import ChunkScan
+
+SPEC = ChunkScan()
+SMALL = ChunkScanProblem(seqlen=37, nheads=2, ngroups=1, headdim=16, dstate=32, chunk_size=16, d_form="none")
+FULL = replace(SMALL, batch=2, d_form="head", z=True, seq_idx=True)
+
+
+def named(inputs: Mapping[str, Tensor]) -> dict[str, Any]:
+    """A spec's inputs as the function's arguments."""
+    return {{"c": "C", "d": "D"}.get(name, name): tensor for name, tensor in inputs.items()}
+
+
+def arguments(problem: ChunkScanProblem = FULL) -> dict[str, Any]:
+    """Tensors of the right shapes and dtypes on the CPU, all zero."""
+    metas = SPEC.tensors(problem)
+    zeros = {name: torch.zeros(meta.shape, dtype=getattr(torch, meta.dtype)) for name, meta in metas.items()}
+    return named({name: tensor for name, tensor in zeros.items() if name != "out"})
+
+
+def errors(problem: ChunkScanProblem, config: Config | str | None, with_out: bool) -> tuple[float, float, bool, str]:
+    """Relative error, largest error of a row, whether `out` was returned, dtype: of one call against the reference."""
+    inputs = SPEC.make_inputs(problem, "cpu", 0)
+    right = SPEC.reference(problem, inputs)
+    out = torch.full_like(inputs["x"], torch.nan) if with_out else None
+    got = chunk_scan(**named(inputs), out=out, config=config)
+    off = (got.float() - right).norm(dim=-1)
+    rows = right.norm(dim=-1)
+    worst = off / rows.clamp(min=0.1 * rows.square().mean().sqrt())
+    return float(off.norm() / right.norm()), float(worst.max()), got is out, str(got.dtype)
+
+
+class Launches:
+    """Stands in for the launch: notes what is launched, refuses the first `refused` as Triton does."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.grids: list[int] = []
+        self.described: list[bool] = []
+        self.refused = 0
+
+    def __call__(self, plan: LaunchPlan, tensors: Mapping[str, Tensor]) -> None:
+        names = ("BLOCK_SIZE_M", "BLOCK_SIZE_N", "BLOCK_SIZE_K", "BLOCK_SIZE_DSTATE")
+        tiles = [plan.args[name] for name in names]
+        split = "split:" if plan.args.get("SPLIT_DSTATE") else "grouped:" if "HEADS" in plan.args else ""
+        options = plan.options
+        self.ids.append(
+            f"{split}m{tiles[0]}n{tiles[1]}k{tiles[2]}d{tiles[3]}w{options['num_warps']}s{options['num_stages']}"
+        )
+        self.grids.append(plan.grid_blocks)
+        self.described.append(plan.args.get("x_desc") is not None)
+        if self.refused:
+            self.refused -= 1
+            raise OutOfResources(1000 + self.refused, 900, "shared memory")
+
+    @classmethod
+    def instead(cls, monkeypatch: pytest.MonkeyPatch) -> Launches:
+        """In place of real launches; CPU tensors are let through as if they were interpreted, nothing is remembered."""
+        noted = cls()
+        monkeypatch.setattr(api, "_launch", noted)
+        monkeypatch.setattr(api, "_interpreted", lambda: True)
+        monkeypatch.setattr(api, "_chosen", {})
+        return noted

@@ -1,0 +1,38 @@
+"""Compilations that `test_compiler` has done by a worker process, which imports this module by its bare name."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from ssdprof.kernels.interface import LaunchPlan
+from ssdprof.profiling.binary import compiler
+from ssdprof.profiling.runs.model import Compiled
+
+
+def compiled_and_binary(plan: LaunchPlan, arch: str) -> tuple[Compiled, str, bytes]:
+    """What `compile_launch` says, the binary's hash, which stands for its specialisation too, and the binary."""
+    function = getattr(importlib.import_module(plan.module), plan.function)
+    kernels = []
+
+    def warmup(**arguments: Any) -> Any:
+        kernels.append(type(function).warmup(function, **arguments))
+        return kernels[0]
+
+    function.warmup = warmup
+    try:
+        compiled = compiler.compile_launch(plan, arch)
+    finally:
+        del function.warmup
+    return compiled, kernels[0].hash, kernels[0].asm["cubin"]
+
+
+def hash_with_tensors(plan: LaunchPlan, arch: str, device: str) -> str:
+    """The hash where torch's own tensors on `device` take the place of the stand-ins."""
+    import torch
+
+    compiler._set_target(arch)
+    function = getattr(importlib.import_module(plan.module), plan.function)
+    arguments = plan.arguments(lambda ref: torch.empty(64, dtype=getattr(torch, ref.dtype), device=device), tma=True)
+    found: str = function.warmup(grid=plan.grid, **arguments, **plan.options).hash
+    return found

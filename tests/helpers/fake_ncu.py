@@ -1,0 +1,88 @@
+"""An ncu that agrees with us but for what it is told to change: the rows of its reports, and the program itself."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ssdprof.kernels.interface import LaunchPlan
+from ssdprof.profiling.hardware.limits import limits_for
+from ssdprof.profiling.hardware.occupancy import Launch, occupancy
+from ssdprof.profiling.ncu.launch_file import read_launches
+from ssdprof.profiling.ncu.program import Finished, NcuRow
+from ssdprof.profiling.ncu.verify import FIGURES, Ours
+from ssdprof.reports.text.occupancy import rule_sentence
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "ncu_h100_chunk_scan.csv"
+SM_90 = limits_for("sm_90")
+
+
+def ours(name: str = "a", **launch: Any) -> Ours:
+    made = Launch(**{"threads_per_block": 64, "registers_per_thread": 255, "dynamic_shared_mem_bytes": 41728, **launch})
+    occ = occupancy(made, SM_90, num_sms=132)
+    return Ours(name, made, SM_90, occ, rule_sentence(occ))
+
+
+def ncu_row(one: Ours, **cells: str) -> NcuRow:
+    """What ncu would export were everything equal, but for `cells`."""
+    values: dict[str, str] = {}
+    for figure in FIGURES:
+        value = figure.ours(one)
+        if value is not None:
+            values[figure.metric] = str(value) if isinstance(value, int) else f"{value:.2f}"
+    return NcuRow("raw", 3, {"ID": "0", **values, **cells}, {}, one.sentence or "")
+
+
+class FakeNcu:
+    """An ncu that agrees with us on every launch of the file, but for `changed` cells and the `lost` ids."""
+
+    def __init__(self, changed: Mapping[str, str] | None = None, lost: int = 0, rows_lost: int = 0) -> None:
+        self.changed, self.lost, self.rows_lost = changed or {}, lost, rows_lost
+        self.env: Mapping[str, str] = {}
+        self.rows: list[NcuRow] = []
+
+    def __call__(self, command: Sequence[str], env: Mapping[str, str], timeout_s: float) -> Finished:
+        self.env = env
+        if "--version" in command:
+            return Finished(0, "Version 2025.3.1.0\n")
+        if "--import" in command:
+            return Finished(0, self.raw() if "raw" in command else self.details())
+        todo, done, _device = command[-3:]
+        _, plans = read_launches(Path(todo).read_text())
+        names = list(plans)[self.lost :]
+        self.rows = [ncu_row(self.see(name, plans[name]), **self.changed) for name in names]
+        Path(done).write_text("".join(f"{name}\n" for name in names))
+        Path(command[command.index("-o") + 1]).write_text("report")
+        return Finished(0, "==PROF== Report\n")
+
+    @staticmethod
+    def see(name: str, plan: LaunchPlan) -> Ours:
+        a: Mapping[str, Any] = plan.args
+        return ours(
+            name,
+            threads_per_block=32 * a["warps"],
+            registers_per_thread=a["regs"],
+            dynamic_shared_mem_bytes=a["smem"],
+            grid_blocks=plan.grid[0],
+        )
+
+    def raw(self) -> str:
+        text = io.StringIO()
+        writer = csv.writer(text)
+        columns = list(self.rows[0].cells)
+        writer.writerow(columns)
+        writer.writerow(["" for _ in columns])
+        for index, row in enumerate(self.rows[self.rows_lost :]):
+            writer.writerow({**row.cells, "ID": str(index)}.values())
+        return text.getvalue()
+
+    def details(self) -> str:
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(["ID", "Rule Name", "Rule Description"])
+        for index, row in enumerate(self.rows):
+            writer.writerow([index, "TheoreticalOccupancy", row.sentence])
+        return text.getvalue()

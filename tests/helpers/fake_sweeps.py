@@ -1,0 +1,62 @@
+"""The command around a made-up sweep: what it shall return, and what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from fake_runs import H100_GPU, compiled_run, h100_run
+from run_records import records_of
+
+from ssdprof.profiling.gpu import devices as device
+from ssdprof.profiling.gpu.devices import GpuInfo
+from ssdprof.profiling.runs import store
+from ssdprof.profiling.runs.model import Run
+from ssdprof.profiling.runs.state import Record, RunState
+from ssdprof.profiling.sweep import sweep as sweep_module
+from ssdprof.profiling.sweep.request import Event, SweepRequest
+from ssdprof.profiling.workers import pool as servers
+from ssdprof.profiling.workers.fork_server import ForkServer
+from ssdprof.profiling.workers.worker import Worker
+
+Asked = list[SweepRequest]
+
+
+def fake_sweeps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
+    """Sweeps return the made-up H100 run, or without a GPU the compiled one; what they are asked is kept."""
+    requests: Asked = []
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(device, "gpus", lambda: (H100_GPU,))
+    monkeypatch.setattr(store, "recorded_runs", lambda: iter(()))
+    monkeypatch.setattr(servers, "start_measurer", lambda server: Worker(successor=server))
+    returns(monkeypatch, requests, lambda request: h100_run() if request.gpu else compiled_run())
+    return requests
+
+
+def returns(monkeypatch: pytest.MonkeyPatch, requests: Asked, result: Callable[[SweepRequest], Run]) -> None:
+    def sweep(
+        request: SweepRequest,
+        on_event: Callable[[Event], None],
+        on_record: Callable[[Record], None],
+        state: RunState | None = None,
+        server: ForkServer | None = None,
+        measurer: Worker | None = None,
+    ) -> Run:
+        requests.append(request)
+        on_event(Event("compiling", 0, len(request.configs), 0, None, None, None))
+        found = result(request)
+        header, *others = records_of(found)
+        on_record(replace(found.header, interrupted=True))
+        for record in others:
+            on_record(record)
+        on_record(header)
+        return found
+
+    monkeypatch.setattr(sweep_module, "sweep", sweep)
+
+
+def gpus(monkeypatch: pytest.MonkeyPatch, *found: GpuInfo) -> None:
+    monkeypatch.setattr(device, "gpus", lambda: found)

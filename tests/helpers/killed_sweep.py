@@ -1,0 +1,44 @@
+"""A sweep in a process of its own that keeps its run in a file: for a test that kills it and starts it again."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import time
+from pathlib import Path
+
+from ssdprof.cli.keeper import Keeper
+from ssdprof.profiling.runs.model import Batch, Row
+from ssdprof.profiling.runs.state import Record
+from ssdprof.profiling.runs.store import resumable
+from ssdprof.profiling.sweep.header import run_header
+from ssdprof.profiling.sweep.sweep import Sweep
+
+MOMENT_S = 0.01
+BEGUN, RESULT = "begun", "result"
+
+
+def main(path: str) -> None:
+    """Goes on with the run in the file or begins it, as the pickled request on stdin asks.
+
+    Says a line when it has begun, and after each result that was kept; then it waits for a moment, so that there is
+    time to be killed in.
+    """
+    asked = pickle.load(sys.stdin.buffer)
+    resumed = resumable(run_header(asked), Path(path))
+    keep = Keeper(Path(path), resumed=resumed, quiet=True)
+
+    def on_record(record: Record) -> None:
+        keep(record)
+        if is_result(record):
+            print(RESULT, flush=True)
+            time.sleep(MOMENT_S)
+
+    print(BEGUN, flush=True)
+    state = resumed.state if resumed else None
+    keep.tell(Sweep(asked, lambda _: None, on_record, state, "fake_timer:SteadyTimer").run())
+
+
+def is_result(record: Record) -> bool:
+    """Whether it was measured: a check or a batch of latencies."""
+    return isinstance(record, Batch) or (isinstance(record, Row) and record.check is not None)

@@ -1,0 +1,69 @@
+"""Run files of made-up runs, whose timings stand for samples that give just them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from ssdprof.profiling.runs.model import Batch, Conditions, Row, Run, Timing
+from ssdprof.profiling.runs.rank import timing_of
+from ssdprof.profiling.runs.run_file import RunFile
+from ssdprof.profiling.runs.state import Record, RunState
+
+
+def records_of(run: Run) -> tuple[Record, ...]:
+    """The header, the rows without what is derived, and the samples of each."""
+    rows = [replace(row, timing=None, rank=None, speedup_vs_baseline=None, tied_with_best=None) for row in run.rows]
+    return (run.header, *rows, *(batch for row in run.rows for batch in batches_of(row)))
+
+
+def kept(run: Run) -> Run:
+    """The run as its records give it: ranks, speed-ups and ties are computed, whatever was made up for them."""
+    first, *others = records_of(run)
+    assert first == run.header
+    state = RunState(run.header)
+    for record in others:
+        state.add(record)
+    return state.run()
+
+
+def save(run: Run, path: Path) -> None:
+    """A run file of the run, in place of what is there."""
+    file = RunFile(path, anew=True)
+    file.write(*records_of(run))
+    file.close()
+
+
+def batches_of(row: Row) -> Iterator[Batch]:
+    """Batches that give exactly the row's timing, if it has one."""
+    if row.timing is None:
+        return
+    timing = row.timing
+    conditions = Conditions(
+        sm_clock_mhz=timing.sm_clock_mhz,
+        memory_clock_mhz=timing.memory_clock_mhz,
+        power_w=timing.power_w,
+        temperature_c=timing.temperature_c,
+        throttled=timing.throttled if timing.only_throttled or not timing.throttled else (),
+    )
+    batches = [Batch(row.config_id, samples_of(timing), timing.timed_by, conditions)]
+    if timing.dropped_samples:
+        samples_ms = (timing.latency_p80_ms,) * timing.dropped_samples
+        batches.append(Batch(row.config_id, samples_ms, timing.timed_by, Conditions(throttled=timing.throttled)))
+    assert timing == timing_of(batches), "made-up figures that no samples give: take 50 samples or more"
+    yield from batches
+
+
+def samples_of(timing: Timing) -> tuple[float, ...]:
+    """Samples in steps: each of the timing's figures is that of a whole step, so that nothing is interpolated."""
+    n = timing.samples
+    ends = (
+        (math.ceil(0.2 * (n - 1)), timing.latency_p20_ms),
+        (math.floor(n / 2 - 1.96 * math.sqrt(n) / 2) - 1, timing.latency_ci95_low_ms),
+        (math.ceil(n / 2 + 1.96 * math.sqrt(n) / 2) - 1, timing.latency_ms),
+        (math.floor(0.8 * (n - 1)) - 1, timing.latency_ci95_high_ms),
+        (n - 1, timing.latency_p80_ms),
+    )
+    return tuple(next(figure_ms for end, figure_ms in ends if index <= end) for index in range(n))

@@ -1,0 +1,163 @@
+"""The benchmarks that hold latencies against Nsight Compute and look for false alarms, without a GPU and ncu."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from benchmark_runs import FAST, MIDDLE, SLOW, benchmark, give_gpu, give_sweeps, row, run
+
+from ssdprof.kernels.config import config_id, parse_config
+from ssdprof.profiling.ncu.program import REGISTERS, Finished, NcuRow, read_raw
+from ssdprof.profiling.runs.model import Status
+
+
+def ncu_rows(*durations: str, unit: str = "ns") -> tuple[NcuRow, ...]:
+    lines = [f'"ID","{REGISTERS}","gpu__time_duration.sum"', f'"","register/thread","{unit}"']
+    lines += [f'"{i}","96","{duration}"' for i, duration in enumerate(durations)]
+    return read_raw("\n".join(lines), "a page")
+
+
+def test_ncus_durations_are_read_in_any_of_its_units() -> None:
+    module = benchmark("latency_vs_ncu")
+    assert [pytest.approx(2.142), pytest.approx(2.1)] == module.durations_ms(ncu_rows("2,142,000", "2100000"))
+    assert [pytest.approx(0.072224)] == module.durations_ms(ncu_rows("72.224000", unit="us"))
+    assert [pytest.approx(0.072)] == module.durations_ms(ncu_rows("72000", unit="nsecond"))
+    with pytest.raises(SystemExit, match="unknown unit: 'cycle'"):
+        module.durations_ms(ncu_rows("72", unit="cycle"))
+
+
+def test_the_launch_before_the_counted_ones_is_left_out() -> None:
+    module = benchmark("latency_vs_ncu")
+    found = module.pairs([row(FAST, 2.0), row(SLOW, 4.0)], [9.0, 1.9, 2.0, 2.1, 2.0, 2.0, 9.0, 4.1, 4.1, 4.0, 4.2, 4.1])
+    assert [(2.0, 2.0), (4.0, 4.1)] == [(one.ours_ms, one.ncu_ms) for one in found]
+    with pytest.raises(SystemExit, match="ncu reports 3 launches where 12 were to be"):
+        module.pairs([row(FAST, 2.0), row(SLOW, 4.0)], [1.0, 2.0, 3.0])
+
+
+def test_long_kernels_alone_must_agree_with_ncu() -> None:
+    module = benchmark("latency_vs_ncu")
+    short, long = module.Pair("short", 0.1, 0.2), module.Pair("long", 2.05, 2.0)
+    text, passed = module.report([short, long])
+    assert passed
+    assert "met: 1 of 1 kernels of 0.5 ms or more are within 3 %, the largest difference is 2.50 %" in text
+    assert not module.report([short, replace(long, ours_ms=2.1)])[1]
+    assert not module.report([short])[1]
+
+
+def test_ncu_profiles_the_right_configs_with_its_own_cache_control(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module, commands = benchmark("latency_vs_ncu"), []
+    give_gpu(module, monkeypatch)
+    give_sweeps(module, monkeypatch, lambda _: run(row(FAST, 2.0), row(SLOW, status="wrong", reason="NaN")))
+
+    def run_program(command: Sequence[str], env: dict[str, str], timeout_s: float) -> Finished:
+        commands.append(list(command))
+        if "--import" in command:
+            return Finished(0, "\n".join(["==PROF== done", *page]))
+        Path(command[command.index("-o") + 1]).touch()
+        listed = Path(command[command.index("--target") + 1]).read_text()
+        assert config_id(FAST) in listed
+        assert config_id(SLOW) not in listed
+        return Finished(0, "")
+
+    page = [f'"ID","{REGISTERS}","gpu__time_duration.sum"', '"","","ns"', *['"0","96","1990000"'] * 6]
+    monkeypatch.setattr(module, "find_ncu", lambda: Path("/opt/ncu"))
+    monkeypatch.setattr(module, "run_program", run_program)
+
+    assert 0 == module.main(["--seqlen", "4096"])
+
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["m64n64k32d128w4s2", "2.0000", "1.9900", "1.0050"] in lines
+    profiled, _ = commands
+    assert "--cache-control" not in profiled
+    assert "none" == profiled[profiled.index("--clock-control") + 1]
+    assert "regex:^(chunk_scan_kernel)$" == profiled[profiled.index("--kernel-name") + 1]
+    assert ["--seqlen", "4096"] == profiled[-2:]
+
+
+def test_ncu_that_gives_no_report_ends_the_benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    module = benchmark("latency_vs_ncu")
+    monkeypatch.setattr(module, "run_program", lambda *_: Finished(1, "==ERROR== ERR_NVGPUCTRPERM"))
+    with pytest.raises(SystemExit, match="ncu gave no report:\n==ERROR== ERR_NVGPUCTRPERM"):
+        module.profiled_ms(Path("/opt/ncu"), {}, 4096, tmp_path, "0")
+
+
+def test_without_ncu_its_benchmark_is_bad_usage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = benchmark("latency_vs_ncu")
+    give_gpu(module, monkeypatch)
+    monkeypatch.setattr(module, "find_ncu", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        module.main([])
+    assert 2 == ended.value.code
+    assert "no ncu on PATH" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("config", "right"),
+    [
+        ("m64n64k32d128w4s2", True),
+        ("m64n64k32d256w4s2", True),
+        ("m64n64k32d64w4s2", False),
+        ("split:m64n64k32d32w4s2", True),
+        ("m64n64k32w4s2", True),
+    ],
+)
+def test_a_config_is_right_by_construction_where_it_sums_the_whole_state(config: str, right: bool) -> None:
+    assert right is benchmark("false_alarms").right_by_construction(parse_config(config), 128)
+
+
+def test_only_the_shape_that_ptxas_miscompiles_is_excused() -> None:
+    shape = benchmark("false_alarms").miscompiled_shape
+    assert shape(parse_config("split:m64n32k64d64w4s1"))
+    assert shape(parse_config("split:m128n32k64d64w8s1"))
+    for other in ("split:m64n32k64d64w4s2", "split:m64n64k64d64w4s1", "split:m64n32k32d64w4s1", "m64n32k64d64w4s1"):
+        assert not shape(parse_config(other))
+
+
+def test_alarms_on_right_configs_are_counted_and_the_rest_is_listed() -> None:
+    rows = [
+        row(FAST, 2.0),
+        row(MIDDLE, 2.0, status="wrong", reason="12 of 64 rows wrong"),
+        row(replace(FAST, variant="split"), status="unstable", reason="different bits"),
+        row(replace(FAST, block_dstate=32), 1.0, status="wrong", reason="relative error 0.73"),
+        row(SLOW, status="out-of-resources", reason="shared memory"),
+        row(parse_config("split:m64n32k64d64w4s1"), status="wrong", reason="relative error 0.41"),
+    ]
+    text, alarms = benchmark("false_alarms").report("float16 with z", rows, 128)
+    assert 2 == alarms
+    assert text.splitlines() == [
+        "float16 with z: 5 configs right by construction: 2 wrong, 1 ok, 1 unstable, 1 out-of-resources",
+        "  ALARM m64n64k32d128w4s3: wrong: 12 of 64 rows wrong",
+        "  ALARM split:m64n64k32d128w4s2: unstable: different bits",
+        "  of the shape that ptxas 12.8 miscompiles: split:m64n32k64d64w4s1: wrong: relative error 0.41",
+        "  failed otherwise: m64n64k32d128w4s4: out-of-resources: shared memory",
+    ]
+
+
+@pytest.mark.parametrize(("status", "code"), [("ok", 0), ("wrong", 1)])
+def test_every_config_of_the_spaces_is_swept_on_three_problems(
+    status: Status, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = benchmark("false_alarms")
+    give_gpu(module, monkeypatch)
+    asked = give_sweeps(module, monkeypatch, lambda _: run(row(FAST, 2.0, status=status, reason="why")))
+    assert code == module.main(["--seqlen", "4100"])
+    said = capsys.readouterr().out
+    assert "335 configs at 4100 tokens" in said
+    assert ("NOT MET: 3 false alarms" in said) is (status == "wrong")
+    assert [True, True, True] == [{"4100", "--budget"} < set(options) for options in asked]
+    assert [[], ["--z"], ["--seq-idx"]] == [
+        [option for option in options if option in ("--z", "--seq-idx")] for options in asked
+    ]
+
+
+def test_spaces_that_overlap_are_swept_once() -> None:
+    module = benchmark("false_alarms")
+    ids = module.union(["mamba", "vllm"], 128)
+    assert 23 == len(ids) == len(set(ids))

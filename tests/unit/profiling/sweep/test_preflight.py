@@ -1,0 +1,187 @@
+"""What is said before a sweep starts: how many configs, how much memory, how long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from cpu_sweeps import request
+from fake_kernel import FakeProblem, FakeSpec, fake
+from fake_runs import BASELINE, H100_GPU, HEADER, row, run
+
+from ssdprof.kernels.ssd.presets import problem_from
+from ssdprof.kernels.ssd.spaces import space
+from ssdprof.kernels.ssd.subject import ChunkScan
+from ssdprof.profiling.runs import store
+from ssdprof.profiling.runs.model import Conditions, Device, Run
+from ssdprof.profiling.runs.state import RunState
+from ssdprof.profiling.sweep import preflight as module
+from ssdprof.profiling.sweep.header import run_header
+from ssdprof.profiling.sweep.preflight import Preflight, about, needed_memory_bytes, preflight
+from ssdprof.profiling.sweep.request import FLUSH_L2_FACTOR
+
+MIB, GIB = 1 << 20, 1 << 30
+SHIPPED = store.recorded_runs
+RIGHT = "right:m{}n16k16d16w4s2"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec(FakeSpec):
+    """The fake kernel, whose inputs take `peak_bytes` while they are made."""
+
+    peak_bytes: int = 0
+
+    def memory_bytes(self, problem: FakeProblem) -> int:
+        return self.peak_bytes
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch, *runs: Run) -> None:
+    def recorded_runs() -> Iterator[Run]:
+        return iter(runs)
+
+    monkeypatch.setattr(store, "recorded_runs", recorded_runs)
+
+
+def compiled_in(kernel: str, **compile_s: float) -> Run:
+    """A recorded run of configs `m16=…` of the fake kernel that took so long to compile."""
+    rows = []
+    for name, time_s in compile_s.items():
+        made = row(BASELINE, 64)
+        assert made.compiled is not None
+        rows.append(replace(made, config_id=RIGHT.format(name[1:]), compiled=replace(made.compiled, compile_s=time_s)))
+    return run(rows, replace(HEADER, kernel=kernel))
+
+
+@pytest.fixture(autouse=True)
+def nothing_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded(monkeypatch)
+
+
+FOUR = tuple(fake("right", block_m) for block_m in (16, 32, 64, 128))
+
+
+def test_a_small_problem_needs_what_measuring_bandwidth_needs() -> None:
+    assert (256 + 128 + 2048 + 512) * MIB == needed_memory_bytes(Spec(), FakeProblem())
+
+
+def test_a_large_problem_needs_a_second_set_of_inputs_guarded_outputs_and_buffers() -> None:
+    problem = FakeProblem(rows=1 << 20, columns=512)
+    one_tensor = 2 * GIB
+    peak = 7 * GIB
+    second_set, outputs, guards, buffers = 2 * one_tensor, 2 * one_tensor, 32 * MIB, (256 + 128) * MIB
+    assert peak + second_set + outputs + guards + buffers == needed_memory_bytes(Spec(peak_bytes=peak), problem)
+
+
+def test_the_buffers_are_those_of_the_timer() -> None:
+
+    assert FLUSH_L2_FACTOR * 126 * MIB <= module.FLUSH_BYTES
+
+
+def test_without_a_gpu_there_is_nothing_but_compiling() -> None:
+    ahead = preflight(request(*FOUR, gpu=False))
+    assert Preflight(4, 4, 0, None, None, 4.0 + 2 * 2.0, "sm_90") == ahead
+    assert "4 configs to compile for sm_90, about 8 s" == ahead.line
+
+
+def test_with_a_gpu_memory_and_the_rounds_are_added() -> None:
+    ahead = preflight(request(*FOUR, budget_s=1.0))
+    assert (4, 4, 4, 84_400_000_000) == (ahead.configs, ahead.to_compile, ahead.to_measure, ahead.memory_free_bytes)
+    assert needed_memory_bytes(FakeSpec(), FakeProblem()) == ahead.memory_bytes
+    assert 4.0 + 2 * 2.0 + 1.0 == ahead.duration_s
+    assert "4 configs, about 5.4 of 78.6 GiB of GPU memory, about 9 s (less where Triton has them cached)" == ahead.line
+    assert 4.0 + 2 * 2.0 + 2.5 == preflight(request(*FOUR, budget_s=60.0)).duration_s
+
+
+def test_a_config_named_twice_is_one_and_one_that_the_kernel_refuses_is_none() -> None:
+    ahead = preflight(request(FOUR[0], replace(FOUR[0], block_dstate=None), fake("unheard of"), gpu=False))
+    assert "1 config to compile for sm_90, about 6 s" == ahead.line
+
+
+def test_compiling_takes_as_long_as_recorded_and_at_least_as_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded(monkeypatch, compiled_in("another", m16=99.0), compiled_in("fake", m16=1.0, m32=3.0, m64=20.0))
+    assert 4.0 + 20.0 == preflight(request(*FOUR, gpu=False)).duration_s
+    assert 4.0 + (1.0 + 3.0 + 20.0 + 3.0) == preflight(request(*FOUR, gpu=False, jobs=1)).duration_s
+    assert 4.0 + 3.0 == preflight(request(FOUR[3], gpu=False)).duration_s  # not recorded: the median
+
+
+def test_measuring_takes_the_longer_the_more_the_problem_moves() -> None:
+    large = FakeProblem(rows=1 << 20, columns=512)  # 4.3 GB: an estimated 5.15 ms a launch
+    ahead = preflight(request(*(fake("right", block_m) for block_m in range(16, 416)), problem=large, jobs=1000))
+    assert pytest.approx(4.0 + 400 * (0.03 + 20 * 3 * 8 * 2**29 / 2.5e12) + 2.5) == ahead.duration_s
+    assert "400 configs, about 13.4 of 78.6 GiB of GPU memory, about 60 s (less where Triton has them cached)" == (
+        ahead.line
+    )
+
+
+def resumed(*rows: Any) -> RunState:
+    state = RunState(HEADER)
+    for one in rows:
+        state.add(one)
+    return state
+
+
+def test_a_run_that_is_resumed_says_what_is_left() -> None:
+    done = replace(row(BASELINE, 64), config_id=RIGHT.format(16))
+    failed = row(BASELINE, status="compile-error", reason="ptxas")
+    compiled = row(BASELINE, 64, status="not-run", reason="interrupted")
+    state = resumed(done, replace(failed, config_id=RIGHT.format(32)), replace(compiled, config_id=RIGHT.format(64)))
+    ahead = preflight(request(*FOUR), state)
+    assert (4, 1, 2) == (ahead.configs, ahead.to_compile, ahead.to_measure)
+    assert ahead.line.startswith("2 of 4 configs left, about 5.4 of 78.6 GiB of GPU memory, about ")
+    assert "1 of 4 configs left to compile for sm_90, about 6 s" == preflight(request(*FOUR, gpu=False), state).line
+
+
+def test_a_run_that_was_all_but_finished_has_none_left_and_nothing_that_could_be_cached() -> None:
+    state = resumed(replace(row(BASELINE, 64), config_id=RIGHT.format(16)))
+    ahead = preflight(request(FOUR[0]), state)
+    assert "0 of 1 config left, about 5.4 of 78.6 GiB of GPU memory, about 6 s" == ahead.line
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "words"),
+    [
+        (4.4, "about 4 s"),
+        (9.9, "about 10 s"),
+        (12.4, "about 10 s"),
+        (13.0, "about 15 s"),
+        (90.0, "about 90 s"),
+        (90.1, "about 2 minutes"),
+        (155.0, "about 3 minutes"),
+    ],
+)
+def test_a_time_is_no_finer_than_the_estimate(duration_s: float, words: str) -> None:
+    assert words == about(duration_s)
+
+
+def test_the_default_sweep_is_estimated_from_the_runs_that_ship(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "recorded_runs", SHIPPED)
+    problem = problem_from("nemotron-3-super", seqlen=50_000)
+    configs = space("tensorrt-llm-pr", dstate=128, variant=None).configs
+    ahead = preflight(request(*configs, spec=ChunkScan(), problem=problem, jobs=16))
+    assert 33 == ahead.to_measure
+    assert 8 < ahead.duration_s < 15
+    assert ahead.memory_bytes is not None
+    assert 5 < ahead.memory_bytes / GIB < 15
+
+
+def test_the_header_of_a_run_tells_of_the_gpu_as_it_was_before() -> None:
+    gpu = replace(H100_GPU, uuid="GPU-0", memory_clock_mhz=2619, memory_clock_max_mhz=2620, others=("pid 8, 0.5 GiB",))
+    header = run_header(request(*FOUR, gpu=False, budget_s=3.0))
+    assert (Device(arch="sm_90"), 3.0, True) == (header.device, header.budget_s, header.interrupted)
+    assert (
+        Device(
+            arch="sm_90",
+            name="NVIDIA H100 80GB HBM3",
+            uuid="GPU-0",
+            driver="580.159.04",
+            cuda="13.0",
+            sm_clock_max_mhz=1980,
+            memory_clock_max_mhz=2620,
+            power_limit_w=700.0,
+            conditions=Conditions(1980, 2619, 120.0, 35, ()),
+            others=("pid 8, 0.5 GiB",),
+        )
+        == run_header(replace(request(*FOUR), gpu=gpu)).device
+    )

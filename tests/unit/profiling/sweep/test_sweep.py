@@ -1,0 +1,320 @@
+"""The sweep from end to end on the CPU: hangs and faults on the way, Ctrl-C, and what is done without a GPU."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+from collections.abc import Collection, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cpu_sweeps import REFINED, SHARED_TOO_LARGE, Events, by_variant, request, swept, take_few_samples
+from fake_kernel import SHARED_MEM_BYTES, FakeProblem, fake
+from fake_runs import H100_GPU
+from fake_timer import imports_paid_once
+
+from ssdprof.kernels.config import config_id
+from ssdprof.kernels.errors import ConfigError
+from ssdprof.kernels.interface import Config
+from ssdprof.kernels.ssd.problem import ChunkScanProblem
+from ssdprof.kernels.ssd.subject import ChunkScan
+from ssdprof.profiling.runs.model import Batch, Check, Compiled, Loaded, Measurement, Prepared, Run, RunHeader
+from ssdprof.profiling.runs.state import Record, RunState
+from ssdprof.profiling.sweep import sweep as sweep_module
+from ssdprof.profiling.sweep.request import Event
+from ssdprof.profiling.sweep.sweep import Sweep, sweep
+from ssdprof.profiling.workers.fork_server import python_command
+from ssdprof.profiling.workers.pool import start_measurer, start_server
+
+HANG_TIMEOUT_S = 3.0
+SWEEP_ALONE = """
+import pickle
+from ssdprof.profiling.sweep.sweep import Sweep
+run = Sweep(pickle.load(sys.stdin.buffer), lambda _: None, lambda _: None, None, "fake_timer:SteadyTimer").run()
+print(*(row.status for row in run.rows), end="")
+print(", torch:", "torch" in sys.modules)
+"""
+
+
+def children(pid: str = "self") -> set[str]:
+    """Of a process, and theirs."""
+    found: set[str] = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found |= {child, *children(child)}
+    return found
+
+
+def put_together(records: list[Record]) -> Run:
+    assert isinstance(records[0], RunHeader)
+    state = RunState(records[0])
+    for record in records:
+        state.add(record)
+    return state.run()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_import() -> Iterator[None]:
+    with imports_paid_once():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    take_few_samples(monkeypatch)
+
+
+def test_a_compiler_and_a_launch_that_hang_are_timeouts_and_the_rest_goes_on() -> None:
+    before = children()
+    run = swept(request(fake("hangs_compiler"), fake("hangs"), fake("right"), timeout_s=HANG_TIMEOUT_S))
+    rows = by_variant(run)
+    late = ("timeout", "no result after 3 s")
+    assert late == (rows["hangs_compiler"].status, rows["hangs_compiler"].status_reason)
+    assert late == (rows["hangs"].status, rows["hangs"].status_reason)
+    assert rows["hangs_compiler"].compiled is None
+    assert rows["hangs"].compiled is not None
+    assert ("ok", 1) == (rows["right"].status, rows["right"].rank)
+    assert before == children()
+
+
+def test_a_fault_in_the_rounds_of_the_finalists_costs_its_own_row_alone() -> None:
+    run = swept(request(fake("crashes_when_timed_again"), fake("right"), fake("slow"), jobs=1))
+    rows = by_variant(run)
+    failed = rows["crashes_when_timed_again"]
+    assert ("launch-error", "the worker was ended by SIGABRT: an illegal memory access") == (
+        failed.status,
+        failed.status_reason,
+    )
+    assert (None, None, None) == (failed.rank, failed.timing, failed.check)
+    assert [REFINED, REFINED] == [row.timing.samples for row in run.ranked if row.timing]
+
+
+def test_a_gpu_that_cannot_be_prepared_again_for_the_finalists_leaves_what_was_timed(tmp_path: Path) -> None:
+    problem = FakeProblem(log=str(tmp_path / "prepared.log"), trouble="abort")
+    run = swept(request(fake("right"), fake("crashes"), problem=problem, jobs=1))
+    right, crashed = run.rows
+    assert ("ok", 1, 1) == (right.status, right.rank, right.timing.samples if right.timing else 0)
+    assert "launch-error" == crashed.status
+
+
+def test_a_gpu_that_cannot_be_prepared_leaves_compiled_rows_with_that_reason() -> None:
+    events: Events = []
+    asked = request(fake("right"), fake("right", 32), fake("compile_error"), problem=FakeProblem(trouble="raise"))
+    run = swept(asked, events.append)
+    assert ["not-run", "not-run", "compile-error"] == [row.status for row in run.rows]
+    reason = "the GPU could not be prepared: RuntimeError: no reference today"
+    assert {reason} == {row.status_reason for row in run.rows[:2]}
+    assert all(row.compiled and row.occupancy and row.rank is None for row in run.rows[:2])
+    assert "compiling" in {event.phase for event in events}
+
+
+def test_what_the_driver_says_of_the_loaded_kernel_goes_before_the_compilers_figures() -> None:
+    """A GPU's answer, without a GPU: the sweep is handed what its workers would say."""
+    state = Sweep(request(fake("right")), lambda _: None, lambda _: None, None, "cpu")
+    name = config_id(fake("right"))
+    state._set_compiled(name, Compiled(255, 24, SHARED_MEM_BYTES, 0, 4, 1, 1, 32, compile_s=1.0))
+    state.set_prepared(Prepared(num_sms=132, l2_bytes=None, memory_bytes=None, copy_gbps=None))
+    found = Check(0.001, 0.002, 0, 8, True, 4)
+    first = Batch(name, (2.0, 1.0, 3.0), "events")
+    state._set_measured(name, Measurement(found, first, Loaded(96, 8, blocks_per_sm=5)))
+    row = state.state.run().rows[0]
+    assert row.compiled is not None
+    assert row.occupancy is not None
+    assert row.timing is not None
+    assert (96, 8, 5, 5) == (
+        row.compiled.registers_per_thread,
+        row.compiled.spill_bytes,
+        row.driver_blocks_per_sm,
+        row.occupancy.blocks_per_sm,
+    )
+    assert pytest.approx(32 / (132 * 5)) == row.occupancy.waves_per_sm
+    assert ("ok", found, 2.0, 3) == (row.status, row.check, row.timing.latency_ms, row.timing.samples)
+
+
+def test_ctrl_c_while_measuring_keeps_what_was_measured_and_says_what_was_not() -> None:
+    before = children()
+    records: list[Record] = []
+
+    def interrupt(event: Event) -> None:
+        if event.phase == "measuring" and event.done >= 1:
+            raise KeyboardInterrupt
+
+    configs = [fake("slow", 16 + number) for number in range(12)]
+    run = swept(request(*configs, fake("hangs_compiler"), fake("right", 99), jobs=1), interrupt, records.append)
+    assert run.header.interrupted
+    assert run == put_together(records)
+    assert before == children()
+    reasons = {row.status: set() for row in run.rows}
+    for row in run.rows:
+        reasons[row.status].add(row.status_reason)
+        assert (row.status == "ok") == (row.rank is not None)
+    assert {"ok", "not-run"} == set(reasons)
+    assert reasons["not-run"] <= {"interrupted before it was measured", "interrupted before it was compiled"}
+    assert "interrupted before it was compiled" == run.rows[-1].status_reason
+
+
+def test_ctrl_c_while_refining_keeps_the_ranks() -> None:
+    def interrupt(event: Event) -> None:
+        if event.phase == "refining":
+            raise KeyboardInterrupt
+
+    run = swept(request(fake("right"), fake("wrong_scaled")), interrupt)
+    assert run.header.interrupted
+    assert [("ok", 1), ("wrong", None)] == [(row.status, row.rank) for row in run.rows]
+
+
+def test_ctrl_c_while_compiling_without_a_gpu_calls_compiled_what_was() -> None:
+    def interrupt(event: Event) -> None:
+        if event.compiled >= 1:
+            raise KeyboardInterrupt
+
+    run = swept(request(fake("right"), fake("hangs_compiler"), fake("right", 32), gpu=False, jobs=1), interrupt)
+    assert run.header.interrupted
+    assert [
+        "compiled only, no GPU",
+        "interrupted before it was compiled",
+        "interrupted before it was compiled",
+    ] == [row.status_reason for row in run.rows]
+
+
+def test_a_sweep_hangs_up_on_the_server_that_it_is_given_and_does_not_wait_for_its_end() -> None:
+    before = children()
+    with closing(start_server()) as server:
+        process = server._process
+        server.preload("time:sleep", 0.5)
+        sweep(request(fake("right"), gpu=False), lambda _: None, lambda _: None, server=server)
+        assert process is not None
+        assert server._socket.fileno() < 0
+    assert process.poll() is not None
+    assert before == children()
+
+
+def test_the_measuring_process_that_was_started_before_is_replaced_from_the_server_where_it_ends() -> None:
+    asked = request(fake("crashes"), fake("right"), fake("launch_error"), fake("right", 8), fake("right", 4))
+    before = children()
+    with closing(start_server()) as server, closing(start_measurer(server)) as measurer:
+        run = Sweep(asked, lambda _: None, lambda _: None, None, "cpu", server, measurer).run()
+        assert not measurer._owns_server
+        assert server is measurer._server
+    assert {"right": "ok", "crashes": "launch-error", "launch_error": "launch-error"} == {
+        row.config.variant: row.status for row in run.rows
+    }
+    assert 3 == len(run.ranked)
+    assert before == children()
+
+
+def test_answers_of_workers_do_not_make_this_process_import_torch() -> None:
+    asked = request(fake("right"), fake("wrong_row"), fake("unstable"), fake("crashes"))
+    found = subprocess.run(
+        python_command(SWEEP_ALONE), input=pickle.dumps(asked), stdout=subprocess.PIPE, check=True, timeout=60.0
+    )
+    assert "ok wrong unstable launch-error, torch: False" == found.stdout.decode().strip()
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        ([()], ()),
+        ([("pid 5 (python), 9.0 GiB",), ()], ()),
+        ([("pid 5 (python), 9.0 GiB", "pid 7 (other)"), ("pid 7 (other)",)], ("pid 7 (other)",)),
+    ],
+)
+def test_other_processes_on_the_gpu_are_those_that_are_there_when_ours_has_ended(
+    monkeypatch: pytest.MonkeyPatch, listed: list[tuple[str, ...]], expected: tuple[str, ...]
+) -> None:
+    """Until it has, NVML may list it, and under a number of which nobody here knows."""
+    with closing(start_server()) as server:
+        process, answers, ended = server._process, iter(listed), []
+
+        def answer(visible: str, ours: Collection[int] = (), *, unseen: bool) -> tuple[str, ...]:
+            assert process is not None
+            ended.append(process.poll() is not None)
+            return next(answers)
+
+        monkeypatch.setattr(sweep_module, "other_processes", answer)
+        asked = request(fake("right"), problem=FakeProblem(trouble="raise"))
+        run = Sweep(asked, lambda _: None, lambda _: None, None, "cuda-that-is-not-here", server).run()
+    assert expected == run.header.device.others
+    assert [True] * (len(listed) - 1) == ended[1:]
+
+
+def test_the_process_that_measures_is_no_other_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        sweep_module, "other_processes", lambda visible, ours, unseen: () if {5, 7} == ours else ("pid 5 (python)",)
+    )
+    state = Sweep(request(fake("right")), lambda _: None, lambda _: None, None, "cpu")
+    for pid in (5, 7):
+        state.set_prepared(Prepared(None, None, None, None, pid=pid))
+    assert state.state.header == state._with_others(state.state.header, "0")
+
+
+def test_an_error_of_the_caller_ends_the_workers_and_is_raised() -> None:
+    before = children()
+
+    def broken(_: Event) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        swept(request(fake("hangs_compiler")), broken)
+    assert before == children()
+
+
+def test_without_a_gpu_everything_is_compiled_and_nothing_measured() -> None:
+    events: Events = []
+    configs = (fake("right"), fake("wrong_scaled"), fake("too_much_shared_mem"), fake("compile_error"), fake("nothing"))
+    run = sweep(request(*configs, gpu=False, baseline=fake("right")), events.append, lambda _: None)
+    assert [
+        ("not-run", "compiled only, no GPU"),
+        ("not-run", "compiled only, no GPU"),
+        ("out-of-resources", SHARED_TOO_LARGE),
+        ("compile-error", "ValueError: no such layout"),
+        ("launch-error", "unknown variant 'nothing'"),
+    ] == [(row.status, row.status_reason) for row in run.rows]
+    assert (False, (), None) == (run.measured, run.ranked, run.header.device.name)
+    assert config_id(fake("right")) == run.header.baseline_id
+    assert {"compiling"} == {event.phase for event in events}
+    assert 4 == events[-1].done == events[-1].total
+
+
+def test_a_config_given_twice_or_in_two_ways_is_run_once() -> None:
+    whole = replace(fake("right"), block_dstate=None)
+    run = sweep(request(fake("right"), whole, fake("right"), gpu=False), lambda _: None, lambda _: None)
+    assert ["right:m16n16k16d16w4s2"] == [row.config_id for row in run.rows]
+
+
+def test_a_baseline_outside_the_space_is_none() -> None:
+    asked = request(fake("right"), gpu=False, baseline=fake("right", 32))
+    assert sweep(asked, lambda _: None, lambda _: None).header.baseline_id is None
+
+
+def test_a_baseline_that_the_kernel_does_not_take_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="unknown variant 'nothing'"):
+        sweep(request(fake("right"), gpu=False, baseline=fake("nothing")), lambda _: None, lambda _: None)
+
+
+def test_no_configs_are_an_empty_run() -> None:
+    records: list[Record] = []
+    assert () == sweep(request(gpu=False), lambda _: None, records.append).rows
+    assert [True, False] == [record.interrupted for record in records if isinstance(record, RunHeader)]
+
+
+def test_the_chunk_scan_is_compiled_for_an_architecture_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "1")  # compiling workers must not see it
+    small = ChunkScanProblem(seqlen=64, nheads=2, ngroups=1, headdim=16, dstate=32, chunk_size=16)
+    configs = (Config(16, 16, 16, None, 1, 1), Config(16, 16, 16, 8, 1, 1), Config(16, 16, 16, 16, 1, 1, num_ctas=2))
+    asked = request(*configs, gpu=False, spec=ChunkScan(), problem=small, arch="sm_80", seed=0)
+    run = sweep(asked, lambda _: None, lambda _: None)
+    compiled, tile, cluster = run.rows
+    assert compiled.compiled is not None
+    assert (32, 8) == (compiled.config.block_dstate, compiled.compiled.grid_blocks)
+    assert 0 < compiled.compiled.registers_per_thread <= 255
+    assert ("compile-error", "compile-error") == (tile.status, cluster.status)
+    assert "CompileError: Input shapes should have M >= 1, N >= 1 and K >= 16" in tile.status_reason
+    assert "num_ctas > 1 requires NVIDIA SM90+" in cluster.status_reason
+
+
+def test_sweeps_leave_this_process_as_it_was() -> None:
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ or os.environ["CUDA_VISIBLE_DEVICES"] != H100_GPU.visible

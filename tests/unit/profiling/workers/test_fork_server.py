@@ -1,0 +1,204 @@
+"""The process that workers are forked from: what it has loaded they have, and what they do is not its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import worker_tasks
+
+from ssdprof.profiling.workers.fork_server import ForkServer, child_env, function_named
+from ssdprof.profiling.workers.worker import Worker, wait_any
+
+TIMEOUT_S = 60.0
+
+
+@pytest.fixture
+def server() -> Iterator[ForkServer]:
+    server = ForkServer()
+    yield server
+    server.close()
+
+
+def call(worker: Worker, function: str, *args: Any) -> Any:
+    worker.submit("the task", function, *args, timeout_s=TIMEOUT_S)
+    while not wait_any([worker], 1.0):
+        pass
+    return worker.outcome()
+
+
+def is_gone(pid: int) -> bool:
+    deadline_s = time.monotonic() + 10.0
+    while time.monotonic() < deadline_s:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_workers_have_what_the_server_loaded_before_they_were_forked_and_nothing_else(server: ForkServer) -> None:
+    before = Worker(server=server)
+    assert not call(before, "worker_tasks:has_module", "mailbox")
+    server.preload("importlib:import_module", "mailbox")
+    after = Worker(server=server)
+    assert call(after, "worker_tasks:has_module", "mailbox")
+    assert not call(before, "worker_tasks:has_module", "mailbox")
+
+
+def test_workers_look_for_garbage_but_not_among_what_the_server_loaded(server: ForkServer) -> None:
+    looks, never_looked_at = call(Worker(server=server), "worker_tasks:looks_for_garbage")
+    assert looks
+    assert never_looked_at > 1000
+
+
+def test_what_a_thread_loads_in_the_background_is_there_before_a_worker_is_forked(server: ForkServer) -> None:
+    server.preload("worker_tasks:import_in_background", "mailbox", 0.5)
+    assert call(Worker(server=server), "worker_tasks:has_module", "mailbox")
+
+
+def test_what_cannot_be_loaded_is_the_workers_failure_alone(server: ForkServer) -> None:
+    server.preload("no_such_module:warm_up")
+    worker = Worker(server=server)
+    assert 5 == call(worker, "worker_tasks:add", 2, 3)
+    assert "ModuleNotFoundError: No module named 'no_such_module'" == call(worker, "no_such_module:warm_up").line
+
+
+def test_each_worker_has_an_environment_of_its_own(server: ForkServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (Worker({"SSDPROF_TEST": value}, server) for value in ("one", "other"))
+    assert ["one"] == call(one, "worker_tasks:environment", ["SSDPROF_TEST"])
+    monkeypatch.setenv("SSDPROF_TEST_LATER", "set after the server began")
+    assert ["other", "set after the server began"] == call(
+        other, "worker_tasks:environment", ["SSDPROF_TEST", "SSDPROF_TEST_LATER"]
+    )
+
+
+def test_a_worker_works_where_the_caller_does(
+    server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert os.getcwd() == call(Worker(server=server), "os:getcwd")
+    monkeypatch.chdir(tmp_path)
+    assert str(tmp_path) == call(Worker(server=server), "os:getcwd")
+
+
+def test_closing_ends_all_workers_and_what_they_started_in_no_time(server: ForkServer, tmp_path: Path) -> None:
+    workers = [Worker(server=server) for _ in range(8)]
+    pids = [call(worker, "os:getpid") for worker in workers]
+    workers[0].submit("hang", "worker_tasks:hang_in_a_program", str(tmp_path / "pid"), timeout_s=TIMEOUT_S)
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        time.sleep(0.02)
+    start_s = time.monotonic()
+    server.close()
+    assert time.monotonic() - start_s < 4.0
+    assert all(map(is_gone, [*pids, int((tmp_path / "pid").read_text())]))
+
+
+def test_hanging_up_does_not_wait_and_ends_all(server: ForkServer) -> None:
+    pids = [call(Worker(server=server), "os:getpid") for _ in range(2)]
+    process = server._process
+    assert process is not None
+    server.preload("time:sleep", 1.0)
+    start_s = time.monotonic()
+    server.hang_up()
+    server.hang_up()
+    assert time.monotonic() - start_s < 0.9
+    assert process.poll() is None
+    server.close()
+    assert process.poll() is not None
+    assert all(map(is_gone, pids))
+
+
+def test_a_server_that_was_hung_up_starts_again_when_the_first_has_ended(server: ForkServer) -> None:
+    pid = call(Worker(server=server), "os:getpid")
+    server.hang_up()
+    assert 5 == call(Worker(server=server), "worker_tasks:add", 2, 3)
+    assert is_gone(pid)
+
+
+def test_a_server_is_closed_at_the_end_of_its_block() -> None:
+    with closing(ForkServer()) as server:
+        pid = call(Worker(server=server), "os:getpid")
+    assert server._process is None
+    assert is_gone(pid)
+
+
+def test_a_worker_that_is_dropped_is_ended_with_what_it_started_and_the_others_go_on(
+    server: ForkServer, tmp_path: Path
+) -> None:
+    hanging, other = Worker(server=server), Worker(server=server)
+    assert 5 == call(other, "worker_tasks:add", 2, 3)
+    hanging.submit("hang", "worker_tasks:hang_in_a_program", str(tmp_path / "pid"), timeout_s=TIMEOUT_S)
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        time.sleep(0.02)
+    hanging.drop()
+    assert hanging.task is None
+    assert is_gone(int((tmp_path / "pid").read_text()))
+    assert 7 == call(other, "worker_tasks:add", 3, 4)
+    assert 9 == call(hanging, "worker_tasks:add", 4, 5)
+
+
+def test_dropping_what_was_never_started_or_has_lost_its_server_is_fine(server: ForkServer) -> None:
+    Worker(server=server).drop()
+    worker = Worker(server=server)
+    call(worker, "os:getpid")
+    server.close()
+    worker.drop()
+
+
+def test_a_server_that_was_killed_takes_its_workers_along_and_starts_again(server: ForkServer) -> None:
+    worker = Worker(server=server)
+    pid = call(worker, "os:getpid")
+    assert server._process is not None
+    os.kill(server._process.pid, signal.SIGKILL)
+    assert is_gone(pid)
+    assert "the worker closed its connection" == call(worker, "worker_tasks:add", 2, 3).line
+    assert 5 == call(worker, "worker_tasks:add", 2, 3)
+
+
+def test_a_server_that_has_forked_nothing_is_closed_at_once_whatever_it_loads(server: ForkServer) -> None:
+    server.preload("time:sleep", 30.0)
+    start_s = time.monotonic()
+    server.close()
+    assert time.monotonic() - start_s < 5.0
+
+
+def test_a_server_that_was_closed_starts_again_and_closing_it_twice_is_fine(server: ForkServer) -> None:
+    server.close()
+    worker = Worker(server=server)
+    assert 5 == call(worker, "worker_tasks:add", 2, 3)
+    server.close()
+    server.close()
+
+
+def test_a_worker_that_is_killed_before_it_has_begun_does_not_begin(server: ForkServer, tmp_path: Path) -> None:
+    server.preload("time:sleep", 1.0)  # the fork waits for that, and the kill waits right behind it
+    worker = Worker(server=server)
+    worker.submit("late", "worker_tasks:hang_in_a_program", str(tmp_path / "pid"), timeout_s=0.1)
+    worker.kill()
+    assert not (tmp_path / "pid").exists()
+    assert 5 == call(worker, "worker_tasks:add", 2, 3)
+
+
+def test_the_kernel_ends_a_worker_before_the_program_that_measures(server: ForkServer) -> None:
+    ours = int(Path("/proc/self/oom_score_adj").read_text())
+    theirs = int(call(Worker(server=server), "worker_tasks:read_text", "/proc/self/oom_score_adj"))
+    assert ours < theirs
+
+
+def test_none_takes_a_variable_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSDPROF_TEST", "there")
+    assert "SSDPROF_TEST" not in child_env({"SSDPROF_TEST": None})
+    assert "here" == child_env({"SSDPROF_TEST": "here"})["SSDPROF_TEST"]
+
+
+def test_a_function_is_found_by_its_name() -> None:
+    assert worker_tasks.add is function_named("worker_tasks:add")

@@ -1,0 +1,232 @@
+"""The sentence, the section, the headroom in words and the curves, as text."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from ssdprof.profiling.hardware.limits import known_archs, limits_for
+from ssdprof.profiling.hardware.occupancy import Launch, occupancy
+from ssdprof.reports.text.occupancy import (
+    allowances,
+    curves,
+    estimated_local_speedup_pct,
+    headroom_lines,
+    rule_sentence,
+    section,
+    section_rows,
+)
+
+H100 = limits_for("sm_90")
+
+
+def text(renderable):
+    console = Console(width=120, color_system=None)
+    with console.capture() as capture:
+        console.print(renderable)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def test_two_limiters_are_joined_as_ncu_joins_them():
+    assert (
+        "The 2.00 theoretical warps per scheduler this kernel can issue according to its occupancy are below the "
+        "hardware maximum of 16. This kernel's theoretical occupancy (12.5%) is limited by the number of required "
+        "registers, and the required amount of shared memory."
+    ) == rule_sentence(occupancy(Launch(64, 255, 41728), H100))
+
+
+def test_three_limiters_are_all_named():
+    occ = occupancy(Launch(768, 40, 50_000), H100, shared_mem_config_bytes=135168)
+    assert ("registers", "shared memory", "warps") == occ.limiters
+    assert rule_sentence(occ).endswith(
+        "is limited by the number of required registers, the required amount of shared memory, and the number of "
+        "warps within each block."
+    )
+
+
+def test_percentages_are_rounded_as_ncu_rounds_them():
+    assert "(6.2%)" in rule_sentence(occupancy(Launch(128, 180, 123648), H100))
+    assert "(18.8%)" in rule_sentence(occupancy(Launch(128, 168, 76544), H100))
+
+
+def test_the_percentage_is_that_of_warps_per_scheduler_where_an_sm_has_fewer_warps_than_schedulers():
+    """Seen in ncu 2025.3.1 on an H100: a block of 2 warps that needs 139 264 bytes, alone on its SM."""
+    occ = occupancy(Launch(64, 255, 139264), H100)
+
+    assert 3.125 == occ.theoretical_occupancy_pct
+    assert "The 1.00 theoretical warps" in rule_sentence(occ)
+    assert "(6.2%) is limited by the required amount of shared memory." in rule_sentence(occ)
+
+
+def test_the_rule_is_silent_at_80_percent_and_above_and_for_what_cannot_launch():
+    assert rule_sentence(occupancy(Launch(256, 32), H100)) is None
+    assert rule_sentence(occupancy(Launch(1024, 255), H100)) is None
+    at_the_threshold = replace(occupancy(Launch(256, 32), H100), warps_per_scheduler=12.8)
+    assert rule_sentence(at_the_threshold) is None
+    assert rule_sentence(replace(at_the_threshold, warps_per_scheduler=12.75)) is not None
+
+
+def test_barriers_are_named_where_ncu_has_no_name():
+    sentence = rule_sentence(occupancy(Launch(64, 32, num_barriers=16), H100))
+
+    assert sentence.endswith("is limited by the number of barriers within each block.")
+
+
+def test_the_estimated_local_speedup_is_what_lacks_to_the_maximum():
+    assert 87.5 == estimated_local_speedup_pct(occupancy(Launch(64, 255, 41728), H100))
+
+
+def test_the_section_has_ncus_names_units_and_values():
+    occ = occupancy(Launch(64, 255, 41728, grid_blocks=50048), H100, num_sms=132)
+
+    assert """\
+Occupancy
+Metric Name                        Unit       Value
+Block Limit Barriers               block         32
+Block Limit SM                     block         32
+Block Limit Registers              block          4  limits
+Block Limit Shared Mem             block          4  limits
+Block Limit Warps                  block         32
+Theoretical Active Warps per SM    warp           8  of 64
+Theoretical Occupancy              %          12.50
+Theoretical Warps per Scheduler    warp        2.00  of 16
+Registers Allocated Per Thread     register     256
+Shared Memory Allocated Per Block  byte       42752
+Shared Memory Configuration Size   byte      200704  assumed, not measured
+Waves Per SM                                  94.79""" == text(section(occ))
+
+
+def test_where_the_configured_size_comes_from_is_always_said():
+    def note(**known):
+        occ = occupancy(Launch(64, 255, 41728), H100, **known)
+        return {row.name: row.note for row in section_rows(occ)}["Shared Memory Configuration Size"]
+
+    assert "assumed, not measured" == note()
+    assert "given" == note(shared_mem_config_bytes=200704)
+    assert "prefers shared memory" == note(prefers_shared=True)
+
+
+def test_headroom_in_registers_tells_a_tie_of_the_carve_out_from_an_obstacle():
+    launch = Launch(64, 255, 41728)
+    occ = occupancy(launch, H100, shared_mem_config_bytes=200704)
+
+    assert [
+        "87 registers fewer per thread (255 → 168) give 5 blocks per SM instead of 4 (15.6 % occupancy).",
+        (
+            "Shared memory is no obstacle to that: 200 704 bytes were configured for this launch, "
+            "and the driver can configure 233 472."
+        ),
+        "4 blocks per SM fit up to 255 registers per thread and 57 344 bytes of dynamic shared memory.",
+    ] == headroom_lines(launch, occ, H100)
+
+
+def test_headroom_in_both_says_that_both_are_needed():
+    launch = Launch(64, 255, 49152)
+
+    assert (
+        "87 registers fewer per thread (255 → 168) and 3 584 bytes of shared memory fewer per block "
+        "(49 152 → 45 568) together give 5 blocks per SM instead of 4 (15.6 % occupancy)."
+    ) == headroom_lines(launch, occupancy(launch, H100), H100)[0]
+
+
+def test_one_register_is_singular():
+    launch = Launch(256, 65)
+
+    assert (
+        "1 register fewer per thread (65 → 64) gives 4 blocks per SM instead of 3 (50.0 % occupancy)."
+        == headroom_lines(launch, occupancy(launch, H100), H100)[0]
+    )
+
+
+def test_headroom_says_what_stands_in_the_way():
+    launch = Launch(256, 17)
+
+    assert [
+        "No fewer registers or bytes give another block: the number of warps within each block allows 8 blocks.",
+        "8 blocks per SM fit up to 32 registers per thread and 28 160 bytes of dynamic shared memory.",
+    ] == headroom_lines(launch, occupancy(launch, H100), H100)
+
+
+def test_headroom_says_when_the_configured_size_alone_costs_blocks():
+    launch = Launch(64, 100, 20000)
+    occ = occupancy(launch, H100, shared_mem_config_bytes=65536)
+
+    assert (
+        "A larger shared-memory configuration than 65 536 bytes alone gives 8 blocks per SM instead of 3."
+        == headroom_lines(launch, occ, H100)[0]
+    )
+
+
+def test_a_block_that_cannot_launch_is_told_why_and_what_would_let_it():
+    launch = Launch(1024, 255)
+
+    assert [
+        "Cannot launch: needs 262144 registers per block (32 warps of 8192), sm_90 allows 65536.",
+        "191 registers fewer per thread (255 → 64) give 1 block per SM instead of 0 (50.0 % occupancy).",
+    ] == headroom_lines(launch, occupancy(launch, H100), H100)
+
+
+def test_the_allowances_start_one_below_the_present_blocks_and_mark_them():
+    assert """\
+What each number of blocks allows
+Blocks per SM  Occupancy  Registers per thread  Dynamic shared memory
+            1     12.5 %                   255          232 448 bytes  now
+            2     25.0 %                   128          115 712 bytes
+            3     37.5 %                    80           76 800 bytes
+up to 8 blocks""" == text(allowances(Launch(256, 255), H100, rows=3))
+
+
+def test_the_curves_mark_the_launch_and_its_value():
+    launch = Launch(64, 255, 41728)
+
+    assert """\
+Theoretical occupancy over registers per thread
+  25 %
+       ▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄▄
+       ████████████████████████████████████████████████████████████████
+   0 % ████████████████████████████████████████████████████████████████
+                                                                     ▲
+       8                                                            255
+
+Theoretical occupancy over bytes of dynamic shared memory per block
+12.5 % ██████████████
+       ████████████████████
+       ██████████████████████████████
+   0 % ████████████████████████████████████████████████████████████████
+                 ▲
+       7 264  41 728                                            232 448
+
+Theoretical occupancy over threads per block
+12.5 %   ██  ██    ▄▄██
+       ▄▄██████▄▄██████
+       ████████████████
+   0 % ████████████████
+         ▲
+        64                                                        1 024""" == text(
+        curves(launch, occupancy(launch, H100), H100)
+    )
+
+
+@given(
+    st.builds(
+        Launch,
+        threads_per_block=st.integers(1, 1024),
+        registers_per_thread=st.integers(1, 255),
+        dynamic_shared_mem_bytes=st.integers(0, 240_000),
+        static_shared_mem_bytes=st.integers(0, 49152),
+        num_barriers=st.integers(0, 16),
+        num_ctas=st.sampled_from([1, 2, 16]),
+    ),
+    st.sampled_from(known_archs()).map(limits_for),
+    st.data(),
+)
+def test_any_launch_can_be_printed(launch, limits, data):
+    config_bytes = data.draw(st.one_of(st.none(), st.sampled_from(limits.carveouts_bytes)))
+    occ = occupancy(launch, limits, shared_mem_config_bytes=config_bytes)
+
+    assert section_rows(occ)
+    assert all("\n" not in line for line in headroom_lines(launch, occ, limits))
+    assert 21 <= len(text(curves(launch, occ, limits)).splitlines())
+    sentence = rule_sentence(occ)
+    assert sentence is None or sentence.endswith(".")
