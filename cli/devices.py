@@ -10,13 +10,12 @@ from ssdprof.cli.options import Json
 def devices(json: Json = False) -> int:
     """What NVML says of each GPU, and what ssdprof assumes of its architecture."""
     from ssdprof.cli.console import stdout
-    from ssdprof.profiling.gpu.devices import gpus
-    from ssdprof.profiling.hardware.limits import known_archs
+    from ssdprof.profiling import api
     from ssdprof.reports.text import devices as report
 
-    found = gpus()
+    found, known_archs = api.devices()
     if json:
         typer.echo(report.devices_json(found), nl=False)
     else:
-        stdout().print(report.devices_report(found, known_archs()))
+        stdout().print(report.devices_report(found, known_archs))
     return 0

@@ -5,17 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ssdprof.cli.options import DEFAULT_ARCH, Json, Quiet, check_writable, grouped, option
+from ssdprof.cli.options import Json, Quiet, check_writable, grouped, option
 from ssdprof.kernels.errors import UsageError
-
-if TYPE_CHECKING:
-    from ssdprof.profiling.hardware.limits import SmLimits
-    from ssdprof.profiling.hardware.occupancy import Launch
-
 
 _launch = partial(option, "Launch")
 _many = partial(option, "Many launches")
@@ -36,7 +31,7 @@ class LaunchOptions:
         int | None,
         _launch(
             "--smem-config",
-            help="Bytes that the driver configured the SM's shared memory to, where you know them.",
+            help="Bytes that the driver configured the SM's shared memory to, if you know them.",
             default="as the driver is known or assumed to choose",
         ),
     ] = None
@@ -56,22 +51,22 @@ class LaunchOptions:
         """The options that the user gave, as typed."""
         return [f"--{field.name.replace('_', '-')}" for field in fields(self) if getattr(self, field.name) is not None]
 
-    def build(self) -> Launch:
-        """The launch. Raises UsageError where threads or registers are missing."""
-        from ssdprof.profiling.hardware.occupancy import Launch
-
+    def values(self) -> dict[str, Any]:
+        """The launch, as `ssdprof.occupancy` takes it. Raises UsageError if threads or registers are missing."""
         if self.threads is None or self.regs is None:
             missing = "--threads" if self.threads is None else "--regs"
             raise UsageError(f"{missing} is not given: give --threads and --regs of one launch, or --from-csv FILE")
-        return Launch(
-            threads_per_block=self.threads,
-            registers_per_thread=self.regs,
-            dynamic_shared_mem_bytes=self.smem or 0,
-            static_shared_mem_bytes=self.static_smem or 0,
-            num_barriers=1 if self.barriers is None else self.barriers,
-            grid_blocks=self.grid,
-            num_ctas=1 if self.ctas is None else self.ctas,
-        )
+        return {
+            "threads_per_block": self.threads,
+            "registers_per_thread": self.regs,
+            "dynamic_shared_mem_bytes": self.smem or 0,
+            "static_shared_mem_bytes": self.static_smem or 0,
+            "num_barriers": 1 if self.barriers is None else self.barriers,
+            "grid_blocks": self.grid,
+            "num_ctas": 1 if self.ctas is None else self.ctas,
+            "shared_mem_config_bytes": self.smem_config,
+            "prefers_shared": self.prefer_shared,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,56 +114,30 @@ def occupancy(
 
 def _answer_launch(options: LaunchOptions, arch: str | None, sms: int | None, *, json: bool, quiet: bool) -> None:
     from ssdprof.cli.console import note, stdout
-    from ssdprof.profiling.hardware.occupancy import check_launch, check_shared_mem
-    from ssdprof.profiling.hardware.occupancy import occupancy as occupancy_of
+    from ssdprof.profiling import api
     from ssdprof.reports.export.occupancy_export import launch_json
     from ssdprof.reports.text import occupancy as report
 
-    launch = options.build()
-    limits = _limits(arch)
-    check_launch(launch, limits)
-    check_shared_mem(launch, limits)
-    occ = occupancy_of(
-        launch,
-        limits,
-        shared_mem_config_bytes=options.smem_config,
-        prefers_shared=options.prefer_shared,
-        num_sms=sms,
-    )
+    answer = api.answer_launch(**options.values(), arch=api.arch_here(arch), num_sms=sms)
     if json:
-        typer.echo(launch_json(launch, occ, limits), nl=False)
+        typer.echo(launch_json(*answer), nl=False)
     else:
         console = stdout()
-        console.print(report.report(launch, occ, limits), soft_wrap=not console.is_terminal)
-    if launch.grid_blocks is not None and sms is None and not quiet:
+        console.print(report.report(*answer), soft_wrap=not console.is_terminal)
+    if options.grid is not None and sms is None and not quiet:
         note("waves per SM need the number of SMs: give --sms")
-
-
-def _limits(arch: str | None) -> SmLimits:
-    """The limits of the architecture that is given, else of the GPU here, else of the default one."""
-    from ssdprof.profiling.gpu.devices import select_gpu
-    from ssdprof.profiling.hardware.limits import limits_for
-
-    if arch is not None:
-        return limits_for(arch)
-    gpu = select_gpu("auto")
-    return limits_for(gpu.arch if gpu is not None else DEFAULT_ARCH)
 
 
 def _answer_table(
     source: Path, target: Path | None, arch: str | None, sms: int | None, *, json: bool, quiet: bool
 ) -> None:
     from ssdprof.cli.console import note
-    from ssdprof.reports.export.occupancy_export import MAX_FILE_BYTES, answered, table_json
+    from ssdprof.profiling import api
+    from ssdprof.reports.export.occupancy_export import table_json
 
     if target is not None:
         check_writable(target, "--csv")
-    try:
-        with source.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"--from-csv {source} cannot be read: {error.strerror or error}") from None
-    table = answered(content, str(source), arch=arch, num_sms=sms)
+    table = api.answer_launches(source, arch=arch, num_sms=sms)
     if target is not None:
         try:
             target.write_text(table.as_csv(), encoding="utf-8")

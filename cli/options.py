@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -17,11 +16,11 @@ import typer
 from ssdprof.kernels.errors import UsageError
 
 if TYPE_CHECKING:
-    from ssdprof.kernels.ssd.problem import ChunkScanProblem
-    from ssdprof.profiling.gpu.devices import GpuInfo
+    from ssdprof.kernels.interface import Subject
+    from ssdprof.profiling.workers.pool import Pool
 
 DEFAULT_PRESET, DEFAULT_SEQLEN = "nemotron-3-super", 50_000  # said in the help; ssdprof.kernels.ssd.presets has them
-DEFAULT_ARCH = "sm_90"
+DEFAULT_KERNEL = "chunk-scan"  # said in the help; ssdprof.kernels.registry has it
 OTHER_SPELLINGS = {
     "d-state": "dstate",
     "d-head": "headdim",
@@ -30,6 +29,7 @@ OTHER_SPELLINGS = {
     "seq-len": "seqlen",
 }
 
+KERNEL_HELP = "chunk-scan, or a foreign chunk scan: mamba_ssm, vllm, sglang, tensorrt_llm, a file or a checkout."
 Function = TypeVar("Function", bound=Callable[..., Any])
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
@@ -38,10 +38,6 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no n
 def normal_name(name: str) -> str:
     """An option's own name for tritonbench's spelling of it; any other as it is."""
     return OTHER_SPELLINGS.get(name, name)
-
-
-DRIVER_FILES = (Path("/dev/nvidiactl"), Path("/proc/driver/nvidia"), Path("/dev/dxg"))
-"""Of which one is there where NVIDIA's driver is, on Linux and on Windows' Linux."""
 
 
 def option(panel: str, *names: str, help: str, default: str | bool = False) -> Any:  # noqa: A002  # typer's own word
@@ -54,9 +50,13 @@ _target = partial(option, "Target", default=True)
 
 
 @dataclass(frozen=True, slots=True)
-class ProblemOptions:
-    """The problem: a preset, and what differs from it. None: as the preset has it."""
+class SubjectOptions:
+    """The kernel, and its problem: a preset, and what differs from it. None: as the preset has it."""
 
+    kernel: Annotated[
+        str | None,
+        option("Kernel", "--kernel", help=KERNEL_HELP, default=DEFAULT_KERNEL),
+    ] = None
     preset: Annotated[
         str | None, _problem("--preset", help="Published model to start from.", default=DEFAULT_PRESET)
     ] = None
@@ -76,21 +76,16 @@ class ProblemOptions:
 
     @property
     def given(self) -> bool:
-        """Whether the user named anything of a problem."""
+        """Whether the user named a kernel or anything of a problem."""
         return any(getattr(self, field.name) is not None for field in fields(self))
 
-    def build(self) -> ChunkScanProblem:
-        """The problem. Raises ProblemError or UsageError where there is none such."""
-        from ssdprof.kernels.ssd.presets import problem_from
+    def build(self) -> Subject:
+        """The kernel on the problem. Raises UsageError if there is none such."""
+        from ssdprof.kernels.registry import subject
 
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        preset, tp = values.pop("preset") or DEFAULT_PRESET, values.pop("tp")
-        problem = problem_from(preset, **values)
-        return problem if tp is None else problem.divided(tp)
-
-
-def _default_jobs() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        kernel, preset = values.pop("kernel") or DEFAULT_KERNEL, values.pop("preset") or DEFAULT_PRESET
+        return subject(kernel, preset=preset, **values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,32 +99,11 @@ class TargetOptions:
     jobs: Annotated[int | None, _target("--jobs", "-j", help="Configs compiled at once.", default="CPU cores")] = None
     timeout_s: Annotated[float, _target("--timeout", help="Seconds for one config to compile or to measure.")] = 300
 
-    def choose(self) -> tuple[str, GpuInfo | None]:
-        """(architecture, GPU or None to compile only). Raises UsageError where they cannot be or do not agree."""
-        from ssdprof.profiling.gpu.devices import select_gpu
-        from ssdprof.profiling.hardware.limits import canonical_arch
+    def started(self) -> Pool:
+        """The processes that compile and measure, begun at once."""
+        from ssdprof.profiling.api import started
 
-        arch = canonical_arch(self.arch) if self.arch is not None else None
-        gpu = select_gpu(self.device)
-        if gpu is None or arch in (None, gpu.arch):
-            return arch or (gpu.arch if gpu else DEFAULT_ARCH), gpu
-        if self.device == "auto":
-            return arch, None
-        raise UsageError(f"--arch {arch} is not that of GPU {self.device} ({gpu.arch}): leave one of them out")
-
-    def may_measure(self) -> bool:
-        """Whether a GPU may be used and this machine has a driver for one; asks it nothing."""
-        return self.device != "none" and any(path.exists() for path in DRIVER_FILES)
-
-    def checked_jobs(self) -> int:
-        """Compile workers. Raises UsageError below 1."""
-        if self.timeout_s <= 0:
-            raise UsageError(f"--timeout must be above 0 seconds, got {self.timeout_s:g}")
-        if self.jobs is None:
-            return _default_jobs()
-        if self.jobs < 1:
-            raise UsageError(f"--jobs must be at least 1, got {self.jobs}")
-        return self.jobs
+        return started(self.device)
 
 
 def check_writable(path: Path, option: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -11,23 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssdprof.cli.options import Json, ProblemOptions, Quiet, TargetOptions, check_writable, grouped, option
-from ssdprof.cli.sweep import SPACE_HELP, SpaceOptions
-from ssdprof.kernels.errors import SsdprofError, UsageError
+from ssdprof.cli.options import Json, Quiet, SubjectOptions, TargetOptions, check_writable, grouped, option
+from ssdprof.cli.sweep import SPACE_HELP, VALUES_HELP
+from ssdprof.kernels.errors import UsageError
 
 if TYPE_CHECKING:
-    from ssdprof.kernels.interface import Config
-    from ssdprof.kernels.ssd.problem import ChunkScanProblem
     from ssdprof.profiling.ncu.verify import Verification
-    from ssdprof.profiling.ncu.verify_run import OnStep, VerifyRequest
 
 EXIT_CODES = {"equal": 0, "differs": 3, "nothing": 1}
 DEFAULT_SPACE, SPREAD_SPACES = "tensorrt-llm-pr", ("wide", "all")
-
-
-class NothingToVerifyError(SsdprofError):
-    """Neither a GPU nor a report to hold the figures against; says what to do."""
-
+OnStep = Callable[[str, int, int], None]
 
 _configs = partial(option, "Configs")
 _ncu = partial(option, "Nsight Compute")
@@ -44,6 +37,7 @@ class VerifiedOptions:
     variant: Annotated[
         str | None, _configs("--variant", help="tile, split or both.", default="as the space has it")
     ] = None
+    values: Annotated[list[str] | None, _configs("--values", help=VALUES_HELP)] = None
     limit: Annotated[
         int | None, _configs("--limit", help="Only N configs: the first, or of wide and all N spread over them.")
     ] = None
@@ -51,23 +45,7 @@ class VerifiedOptions:
     @property
     def given(self) -> bool:
         """Whether the user chose anything."""
-        return (self.space, self.variant, self.limit) != (None, None, None)
-
-    @property
-    def name(self) -> str:
-        """The space's name."""
-        return self.space or DEFAULT_SPACE
-
-    def configs(self, problem: ChunkScanProblem) -> tuple[Config, ...]:
-        """The configs to verify. Raises SpaceError or UsageError."""
-        from ssdprof.profiling.ncu.verify_run import spread
-
-        configs = SpaceOptions(space=self.name, variant=self.variant).configs(problem)
-        if self.limit is None:
-            return configs
-        if self.limit < 1:
-            raise UsageError(f"--limit must be at least 1, got {self.limit}")
-        return spread(configs, self.limit) if self.name in SPREAD_SPACES else configs[: self.limit]
+        return any((self.space, self.variant, self.values, self.limit is not None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,25 +69,19 @@ class NcuOptions:
             raise UsageError("--ncu-report has its own launches: leave the problem and the configs out")
 
     def find(self) -> tuple[Path | None, tuple[str, ...]]:
-        """(ncu, what to tell where it is wanted and not there). Raises UsageError for a path that is no program."""
-        import os
+        """(ncu, what to say if it is wanted and not there). Raises UsageError for a path that is no program."""
+        from ssdprof.profiling import api
 
-        from ssdprof.profiling.ncu.program import FALLBACK_FOLDERS, find_ncu
-
-        if self.ncu_path is not None:
-            if not self.ncu_path.is_file() or not os.access(self.ncu_path, os.X_OK):
-                raise UsageError(f"--ncu-path {self.ncu_path} is no program that can be run")
-            return self.ncu_path, ()
-        if not self.ncu:
+        if self.ncu_path is None and not self.ncu:
             return None, ()
-        found = find_ncu()
-        where = f"PATH, {', '.join(FALLBACK_FOLDERS)}"
-        return found, () if found else (f"Only the driver was asked, since there is no ncu ({where}): give --ncu-path",)
+        found, looked = api.find_ncu(self.ncu_path)
+        absent = f"Only the driver was asked, since there is no ncu ({looked}): give --ncu-path"
+        return found, () if found else (absent,)
 
 
 @grouped
 def verify(
-    problem: ProblemOptions,
+    subject: SubjectOptions,
     configs: VerifiedOptions,
     target: TargetOptions,
     ncu: NcuOptions,
@@ -119,80 +91,37 @@ def verify(
 ) -> int:
     """Hold our occupancy figures against the driver's occupancy API and, with --ncu, against ncu on this machine.
 
-    Each config is compiled, then launched once. Exit code 3 where anything differs, 1 where nothing could be verified.
+    Each config is compiled, then launched once. Exit code 3 if anything differs, 1 if nothing could be verified.
     """
-    from ssdprof.profiling.ncu.verify_run import verify as run_verification
+    from ssdprof.kernels.space import values_from
+    from ssdprof.profiling import api
 
-    ncu.check(given=problem.given or configs.given)
+    ncu.check(given=subject.given or configs.given)
     if csv is not None:
         check_writable(csv, "--csv")
     if ncu.ncu_report is not None:
-        found = against_report(ncu.ncu_report, target.arch)
+        found = api.verify_report(ncu.ncu_report, target.arch)
     else:
-        request = verify_request(problem, configs, target, ncu)
+        path, notes = ncu.find()
+        space = configs.space or (None if subject.kernel else DEFAULT_SPACE)
         with steps(quiet=quiet) as on_step:
-            found = run_verification(request, on_step)
+            found = api.verify(
+                subject.build(),
+                space=space,
+                variant=configs.variant,
+                values=values_from(configs.values or ()),
+                limit=configs.limit,
+                is_spread=space in SPREAD_SPACES,
+                arch=target.arch,
+                device=target.device,
+                jobs=target.jobs,
+                timeout_s=target.timeout_s,
+                ncu=path,
+                notes=notes,
+                on_step=on_step,
+            )
     show(found, csv, json=json, quiet=quiet)
     return EXIT_CODES[found.status]
-
-
-def against_report(path: Path, arch: str | None) -> Verification:
-    """An exported report held against us. Raises UsageError where it cannot be read or is none."""
-    from ssdprof.profiling.hardware.limits import canonical_arch
-    from ssdprof.profiling.ncu.export import against_export
-    from ssdprof.profiling.ncu.program import EXPORT_HINT, read_raw
-    from ssdprof.reports.export.occupancy_export import MAX_FILE_BYTES
-    from ssdprof.reports.text.occupancy import rule_sentence
-
-    arch = canonical_arch(arch) if arch is not None else None
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"--ncu-report {path} cannot be read: {error.strerror or error}") from None
-    if len(content) > MAX_FILE_BYTES:
-        raise UsageError(f"--ncu-report {path} is larger than {MAX_FILE_BYTES >> 20} MiB: export fewer launches")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise UsageError(f"--ncu-report {path} is no text: export the report with {EXPORT_HINT}")
-    return against_export(read_raw(text, str(path)), str(path), arch, rule_sentence)
-
-
-def verify_request(
-    problem_options: ProblemOptions, configs: VerifiedOptions, target: TargetOptions, ncu_options: NcuOptions
-) -> VerifyRequest:
-    """What the options ask for. Raises UsageError, and NothingToVerifyError without a GPU."""
-    from ssdprof.kernels.ssd.subject import ChunkScan
-    from ssdprof.profiling.gpu.devices import check_memory
-    from ssdprof.profiling.ncu.verify_run import VerifyRequest
-    from ssdprof.reports.text.occupancy import rule_sentence
-
-    spec, problem = ChunkScan(), problem_options.build()
-    chosen, jobs = configs.configs(problem), target.checked_jobs()
-    ncu, notes = ncu_options.find()
-    arch, gpu = target.choose()
-    if gpu is None:
-        what = f"a GPU of {arch}" if target.arch else "an NVIDIA GPU"
-        raise NothingToVerifyError(
-            f"nothing to verify against: this needs {what}, and none is "
-            f"{'used' if target.device == 'none' else 'here'}; give --ncu-report FILE, an export made where one is"
-        )
-    check_memory(spec, problem, gpu)
-    return VerifyRequest(
-        spec=spec,
-        problem=problem,
-        of=configs.name,
-        configs=chosen,
-        gpu=gpu,
-        jobs=jobs,
-        timeout_s=target.timeout_s,
-        ncu=ncu,
-        sentence=rule_sentence,
-        notes=notes,
-    )
 
 
 @contextmanager

@@ -1,182 +1,242 @@
-"""Every way to name a launch configuration, read and written; no torch, no triton.
+"""Configs as tables of values, and the parameters that a kernel says a config has; no torch, no triton.
 
-Read are the short id (`m64n64k32d128w2s4`), Triton's printed form (`BLOCK_SIZE_M: 64, …, maxnreg: None`),
-its source form (`triton.Config({…}, num_stages=4, num_warps=2)`) and `KEY=VALUE,…`. `best`, `baseline` and
-`#3` name a config of a run; whoever holds the run resolves them.
+A kernel owns a `ParamTable`. Ids, parsing, columns, help, counterfactuals and "where is it wrong" all read it, so that
+none of them needs to know the name of a parameter.
 """
 
 from __future__ import annotations
 
-import ast
 import re
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from difflib import get_close_matches
-from types import MappingProxyType
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeAlias
 
 from ssdprof.kernels.errors import ConfigError
-from ssdprof.kernels.interface import Config
 
-TILE_RANGE = (16, 512)
-"""Elements: `tl.dot` takes no less than 16 in any dimension; 512 is twice the largest published tile."""
-NUM_WARPS_RANGE = (1, 32)
-"""Up to CUDA's 1024 threads per block."""
-NUM_CTAS_RANGE = (1, 16)
-"""Blocks per cluster, up to CUDA's largest, non-portable size."""
-NUM_STAGES_RANGE = (1, 32)
-MAXNREG_RANGE = (16, 255)
-"""Registers per thread, up to the last that an instruction can name."""
-HEADS_RANGE = (1, 1024)
-VARIANTS = ("tile", "split", "grouped")
-"""Of the chunk scan; the first is meant where none is named."""
-
-KEYS: Mapping[str, str] = MappingProxyType(
-    {
-        "block_m": "BLOCK_SIZE_M",
-        "block_n": "BLOCK_SIZE_N",
-        "block_k": "BLOCK_SIZE_K",
-        "block_dstate": "BLOCK_SIZE_DSTATE",
-        "heads": "HEADS",
-        "num_warps": "num_warps",
-        "num_ctas": "num_ctas",
-        "num_stages": "num_stages",
-        "maxnreg": "maxnreg",
-    }
-)
-"""The numbers of a Config and Triton's names for them, in the order in which Triton prints them."""
-EXAMPLE = Config(64, 64, 32, 128, num_warps=2, num_stages=4)
-
-_RANGES = {"num_stages": NUM_STAGES_RANGE, "maxnreg": MAXNREG_RANGE, "heads": HEADS_RANGE}
-_REQUIRED = ("block_m", "block_n", "block_k", "num_warps", "num_stages")
-_ID_FIELDS = ("block_m", "block_n", "block_k", "block_dstate", "num_warps", "num_stages", "maxnreg")
-_LETTERS = dict(zip("mnkdwsr", _ID_FIELDS, strict=True))
-_ID = re.compile(
-    r"m(?P<block_m>N)n(?P<block_n>N)k(?P<block_k>N)(?:d(?P<block_dstate>N))?"
-    r"w(?P<num_warps>N)s(?P<num_stages>N)(?:r(?P<maxnreg>N))?".replace("N)", "[0-9]{1,6})"),
-    re.IGNORECASE,
-)
-_PAIR = re.compile(r"\s*([A-Za-z_]\w*)\s*[:=]\s*([^\s,;:=]+)\s*", re.ASCII)
-# What one Triton version or another adds; read only where it is off, since a Config has no such field.
-_OTHER_OPTIONS = {
-    "pre_hook",
-    "ir_override",
-    "num_buffers_warp_spec",
-    "num_consumer_groups",
-    "reg_dec_producer",
-    "reg_inc_consumer",
-}
-_CALL_ORDER = ("num_warps", "num_stages", "num_ctas", "maxnreg", "pre_hook", "ir_override")
-_TEXT_MAX = 1000
+Value: TypeAlias = int | float | str | None
+"""What a parameter is set to; None: not set."""
 
 
-def config_id(config: Config) -> str:
-    """The short id, at its longest `split:m64n64k32d128w2s4r128,num_ctas=2,heads=8`; what is not set is left out."""
-    prefix = "" if config.variant == "tile" else f"{config.variant}:"
-    dstate = "" if config.block_dstate is None else f"d{config.block_dstate}"
-    registers = "" if config.maxnreg is None else f"r{config.maxnreg}"
-    ctas = "" if config.num_ctas == 1 else f",num_ctas={config.num_ctas}"
-    heads = "" if config.heads is None else f",heads={config.heads}"
-    tiles = f"m{config.block_m}n{config.block_n}k{config.block_k}{dstate}"
-    return f"{prefix}{tiles}w{config.num_warps}s{config.num_stages}{registers}{ctas}{heads}"
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Values by parameter, in the order of the kernel's table, and the kernel variant ("" if there is only one).
 
-
-def triton_form(config: Config) -> str:
-    """As Triton prints a config: `BLOCK_SIZE_M: 64, …, maxnreg: None`. It has no place for the variant."""
-    return ", ".join(f"{key}: {value}" for key, value in _triton_items(config))
-
-
-def autotune_form(config: Config) -> str:
-    """As in an `@triton.autotune` list: `triton.Config({…}, num_stages=4, num_warps=2)`, without variant."""
-    tiles = ", ".join(f"{key!r}: {value}" for key, value in _triton_items(config) if key.isupper())
-    options = f"num_stages={config.num_stages}, num_warps={config.num_warps}"
-    if config.num_ctas != 1:
-        options += f", num_ctas={config.num_ctas}"
-    if config.maxnreg is not None:
-        options += f", maxnreg={config.maxnreg}"
-    return f"triton.Config({{{tiles}}}, {options})"
-
-
-def key_value_form(config: Config) -> str:
-    """`BLOCK_SIZE_M=64,…,num_stages=4`, then maxnreg, num_ctas and variant where they are not the default."""
-    unset = {("num_ctas", 1), ("maxnreg", None)}
-    pairs = [f"{key}={value}" for key, value in _triton_items(config) if (key, value) not in unset]
-    if config.variant != "tile":
-        pairs.append(f"variant={config.variant}")
-    return ",".join(pairs)
-
-
-def is_run_reference(text: str) -> bool:
-    """Whether `text` names a config of a run: `best`, `baseline`, or a rank such as `#3`."""
-    return re.fullmatch(r"\s*(best|baseline|#[0-9]{1,6})\s*", text) is not None
-
-
-def parse_config(text: str, variants: Sequence[str] = VARIANTS) -> Config:
-    """Reads a config in any form; the first of `variants` is meant where the text names none.
-
-    Raises ConfigError where it cannot be read, with the nearest that can, or where a value breaks a rule.
+    `ParamTable.config` makes one that has a value for every parameter, so that equal configs have equal ids.
     """
-    body = text.rpartition("best config selected:")[2].strip().rstrip(",;").rstrip()
-    if is_run_reference(body):
-        raise ConfigError(f"{body} is no config of its own: it names one of a run, and there is none here")
-    try:
-        if len(text) > _TEXT_MAX:
-            raise ConfigError(f"it has {len(text)} characters, {_TEXT_MAX} are the most")
-        head, _, rest = (part.strip() for part in body.partition(":"))
-        named = head.lower() in variants or _ID.match(rest)
-        pairs = _read(rest if named else body)
-        if pairs is None:
-            raise ConfigError(_advice(body, variants))
-        return config_from_pairs([("variant", head), *pairs] if named else pairs, variants)
-    except ConfigError as error:
-        raise ConfigError(f"{shown(text)} is not a config: {error}") from None
+
+    values: tuple[tuple[str, Value], ...]
+    variant: str = ""
+
+    def __getitem__(self, name: str) -> Value:
+        """The value of a parameter. Raises KeyError for one that the config lacks."""
+        for known, value in self.values:
+            if known == name:
+                return value
+        raise KeyError(name)
+
+    def number(self, name: str) -> int:
+        """The value of a parameter that is set to a whole number."""
+        value = self[name]
+        assert isinstance(value, int), f"{name} is {value!r}"
+        return value
+
+    def with_values(self, changes: Mapping[str, Value]) -> Config:
+        """The config with some parameters set otherwise."""
+        return replace(self, values=tuple((name, changes.get(name, value)) for name, value in self.values))
 
 
-def config_from_pairs(pairs: Iterable[tuple[object, object]], variants: Sequence[str] = VARIANTS) -> Config:
-    """A config from its keys and values, keys spelled as in a Config or as in Triton.
+@dataclass(frozen=True, slots=True)
+class Param:
+    """A parameter of a config: a meta-parameter of the kernel, or an option of the launch.
 
-    Raises ConfigError for a key that is unknown, missing or given twice, and for a value that breaks a rule.
+    `name` is the kernel's own; `column` is what CSV files call it (the name by default). `letter`: in the short id.
+    Whole numbers lie between `low` and `high`, powers of two if `power_of_two`; `low` None takes any value.
+    `required` ones have no default. `axis`: the output dimension that it tiles, if it does. `around`: values that
+    `explain` tries beside a config's own. `aliases`: other words for it in a text.
     """
-    fields: dict[str, int | None] = {}
-    variant: str | None = None
-    for key, value in pairs:
-        name = config_field(key)
-        if name in fields or (name == "variant" and variant is not None):
-            raise ConfigError(f"{name} is given twice")
-        if name == "variant":
-            variant = _variant(value, variants)
-        elif name in KEYS:
-            fields[name] = config_number(name, value)
-        elif shown(value) not in ("None", "0", "False"):
-            raise ConfigError(f"{name} cannot be taken, got {shown(value)}: leave it out")
-    missing = [name for name in _REQUIRED if fields.get(name) is None]
-    if missing:
-        raise ConfigError(f"{' and '.join(missing)} missing: did you mean {config_id(_completed(fields))}?")
-    if fields.get("num_ctas") is None:
-        fields["num_ctas"] = 1
-    values = {"block_dstate": None} | fields
-    return validate_config(Config(**values, variant=variant or variants[0]))  # type: ignore[arg-type]
 
+    name: str
+    column: str = ""
+    letter: str = ""
+    heading: str = ""
+    unit: str = ""
+    description: str = ""
+    low: int | None = None
+    high: int = 2**31 - 1
+    power_of_two: bool = False
+    required: bool = False
+    default: Value = None
+    is_option: bool = False
+    axis: str = ""
+    around: tuple[int, ...] = ()
+    aliases: tuple[str, ...] = ()
 
-def validate_config(config: Config) -> Config:
-    """The config itself, where a kernel and CUDA could take it.
+    def __post_init__(self) -> None:
+        for name in ("column", "heading"):
+            if not getattr(self, name):
+                object.__setattr__(self, name, self.column if name == "heading" else self.name)
 
-    Raises ConfigError: tiles are powers of two from 16 to 512; num_warps and num_ctas powers of two up to 32
-    and 16; num_stages is 1 to 32; maxnreg 16 to 255; heads 1 to 1024.
-    """
-    for name in ("block_m", "block_n", "block_k", "block_dstate", "num_warps", "num_ctas"):
-        value = getattr(config, name)
-        powers = _powers(name)
-        if (type(value) is not int or value not in powers) and (name, value) != ("block_dstate", None):
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """Every name of it in lower case."""
+        return tuple(dict.fromkeys(name.lower() for name in (self.column, self.name, *self.aliases)))
+
+    @property
+    def powers(self) -> list[int]:
+        """The powers of two that it may be."""
+        return [1 << shift for shift in range(31) if (self.low or 0) <= 1 << shift <= self.high]
+
+    def nearest(self, value: object) -> int:
+        """The valid number nearest to a value."""
+        wanted = value if isinstance(value, int) else 0
+        if self.power_of_two:
+            return min(self.powers, key=lambda power: (abs(power - wanted), power))
+        return min(max(wanted, self.low or 0), self.high)
+
+    def check(self, value: Value) -> None:
+        """Raises ConfigError for a value that it cannot have."""
+        if value is None and not self.required and self.default is None:
+            return
+        if self.low is None and value is not None:
+            return
+        if type(value) is int and (
+            value in self.powers if self.power_of_two else (self.low or 0) <= value <= self.high
+        ):
+            return
+        if self.power_of_two:
+            powers = self.powers
             raise ConfigError(
-                f"{name} must be a power of two from {powers[0]} to {powers[-1]}, got {shown(value)}: "
-                f"try {_nearest_power(name, value)}"
+                f"{self.column} must be a power of two from {powers[0]} to {powers[-1]}, got {shown(value)}: "
+                f"try {self.nearest(value)}"
             )
-    for name, (low, high) in _RANGES.items():
-        value = getattr(config, name)
-        if not _is_whole(value, low, high) and not (name != "num_stages" and value is None):
-            raise ConfigError(f"{name} must be a whole number from {low} to {high}, got {shown(value)}")
-    return config
+        raise ConfigError(f"{self.column} must be a whole number from {self.low} to {self.high}, got {shown(value)}")
+
+
+NUM_WARPS = Param(
+    "num_warps", letter="w", heading="warps", unit="warps", description="warps per block, as asked for",
+    low=1, high=32, power_of_two=True, required=True, is_option=True, around=(1, 2, 4, 8), aliases=("warps",),
+)  # fmt: skip
+"""Up to CUDA's 1024 threads per block."""
+NUM_STAGES = Param(
+    "num_stages", letter="s", heading="stages", unit="stages", description="stages of the software pipeline",
+    low=1, high=32, required=True, is_option=True, around=(1, 2, 3, 4, 5), aliases=("stages",),
+)  # fmt: skip
+MAXNREG = Param(
+    "maxnreg", letter="r", unit="registers", description="cap on registers per thread; empty: none",
+    low=16, high=255, is_option=True,
+)  # fmt: skip
+"""Up to the last register that an instruction can name."""
+NUM_CTAS = Param(
+    "num_ctas", heading="CTAs", unit="blocks", description="blocks of a cluster",
+    low=1, high=16, power_of_two=True, default=1, is_option=True, aliases=("ctas",),
+)  # fmt: skip
+"""Up to CUDA's largest, non-portable cluster."""
+TRITON_DEFAULTS: Mapping[str, int] = {"num_warps": 4, "num_stages": 3, "num_ctas": 1}
+"""What `triton.Config` takes where it is not told."""
+_PRINTED_ORDER = ("num_warps", "num_ctas", "num_stages", "maxnreg")
+
+
+@dataclass(frozen=True)
+class ParamTable:
+    """The parameters of a kernel in the order of their columns, its variants, and a config to show as an example.
+
+    The first variant is meant where none is named; a kernel without variants has the one named "".
+    """
+
+    params: tuple[Param, ...]
+    variants: tuple[str, ...] = ("",)
+    example: Config | None = None
+
+    def __iter__(self) -> Iterator[Param]:
+        return iter(self.params)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Param]:
+        """Parameters by their own names."""
+        return {param.name: param for param in self.params}
+
+    @cached_property
+    def by_spelling(self) -> Mapping[str, Param]:
+        """Parameters by each of their names in lower case."""
+        return {spelling: param for param in reversed(self.params) for spelling in param.spellings}
+
+    @cached_property
+    def by_letter(self) -> Mapping[str, Param]:
+        """Parameters by the letter of the short id."""
+        return {param.letter: param for param in self.params if param.letter}
+
+    @cached_property
+    def has_letters(self) -> bool:
+        """Whether there is a short id: every required parameter has a letter."""
+        return all(param.letter for param in self.params if param.required)
+
+    @cached_property
+    def shape_params(self) -> tuple[Param, ...]:
+        """The meta-parameters of the kernel itself."""
+        return tuple(param for param in self.params if not param.is_option)
+
+    def config(self, values: Mapping[str, Value], variant: str | None = None) -> Config:
+        """A valid config of these values by name, the others at their defaults.
+
+        Raises ConfigError for a required one that is missing and for a value that breaks a rule.
+        """
+        full = {param.name: values.get(param.name, param.default) for param in self.params}
+        return self.validated(Config(tuple(full.items()), self.variants[0] if variant is None else variant))
+
+    def validated(self, config: Config) -> Config:
+        """The config itself. Raises ConfigError for a parameter that is missing or a value that breaks a rule."""
+        if [name for name, _ in config.values] != list(self.by_name):
+            raise ConfigError(f"a config of this kernel sets {', '.join(self.by_name)}")
+        if config.variant not in self.variants:
+            raise ConfigError(f"unknown variant {shown(config.variant)}: one of {', '.join(self.variants)}")
+        ordered = sorted(self.params, key=lambda param: not param.power_of_two)
+        for param in ordered:
+            param.check(config[param.name])
+        return config
+
+    def id(self, config: Config) -> str:
+        """The id: letters and numbers where the kernel has letters, else NAME=VALUE; what is not set is left out."""
+        head = f"{config.variant}:" if config.variant != self.variants[0] else ""
+        letters, rest = [], []
+        for param in self.params:
+            value = config[param.name]
+            if self.has_letters and param.letter:
+                letters += [] if value is None else [f"{param.letter}{value}"]
+            elif param.required or value != param.default:
+                rest.append(param)
+        if self.has_letters:
+            rest.sort(key=lambda param: not param.is_option)
+        return head + ",".join(["".join(letters)] * bool(letters) + [f"{p.column}={config[p.name]}" for p in rest])
+
+    def triton_form(self, config: Config) -> str:
+        """As Triton prints a config: `BLOCK_SIZE_M: 64, …, maxnreg: None`. It has no place for the variant."""
+        return ", ".join(f"{name}: {value}" for name, value in self._printed(config))
+
+    def autotune_form(self, config: Config) -> str:
+        """As in an `@triton.autotune` list: `triton.Config({…}, num_stages=4, num_warps=2)`, without variant."""
+        tiles = ", ".join(f"{name!r}: {value!r}" for name, value in self._printed(config) if self._is_meta(name))
+        options = f"num_stages={config['num_stages']}, num_warps={config['num_warps']}"
+        for name, unset in (("num_ctas", 1), ("maxnreg", None)):
+            if name in self.by_name and config[name] != unset:
+                options += f", {name}={config[name]}"
+        return f"triton.Config({{{tiles}}}, {options})"
+
+    def key_value_form(self, config: Config) -> str:
+        """`BLOCK_SIZE_M=64,…,num_stages=4`, then what is not at its default, and the variant."""
+        unset = {("num_ctas", 1), ("maxnreg", None)}
+        pairs = [f"{name}={value}" for name, value in self._printed(config) if (name, value) not in unset]
+        if config.variant != self.variants[0]:
+            pairs.append(f"variant={config.variant}")
+        return ",".join(pairs)
+
+    def _is_meta(self, name: str) -> bool:
+        return not self.by_name[name].is_option
+
+    def _printed(self, config: Config) -> list[tuple[str, Value]]:
+        """Names and values in the order in which Triton prints them; meta-parameters that are not set are left out."""
+        meta = [(p.name, config[p.name]) for p in self.shape_params if config[p.name] is not None]
+        return meta + [(name, config[name]) for name in _PRINTED_ORDER if name in self.by_name]
 
 
 def shown(value: object) -> str:
@@ -189,124 +249,3 @@ def shown(value: object) -> str:
     text = text if len(text) <= 80 else f"{text[:77]}..."
     plain = not isinstance(value, str) or re.fullmatch(r"[\w:,=#.+-]+", text, re.ASCII)
     return text if plain and text.isprintable() else repr(text)
-
-
-def _triton_items(config: Config) -> list[tuple[str, int | None]]:
-    items = [(key, getattr(config, name)) for name, key in KEYS.items()]
-    return [item for item in items if item not in (("BLOCK_SIZE_DSTATE", None), ("HEADS", None))]
-
-
-def _read(body: str) -> list[tuple[object, object]] | None:
-    """Keys and values of a text without its variant prefix, None where it is in no form."""
-    if re.match(r"(triton\s*\.\s*)?Config\s*\(", body):
-        return _read_call(body)
-    items = body.split(",")
-    pairs: list[tuple[object, object]] = []
-    if short := _ID.fullmatch(items[0].strip()):
-        pairs += [(name, value) for name, value in short.groupdict().items() if value is not None]
-        items = items[1:]
-    for item in items:
-        pair = _PAIR.fullmatch(item)
-        if pair is None:
-            return None
-        pairs.append((pair[1], pair[2]))
-    return pairs
-
-
-def _read_call(body: str) -> list[tuple[object, object]] | None:
-    """Keys and values of `triton.Config({…}, …)`, with Triton's own defaults of 4 warps and 3 stages."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of escapes in the user's text
-            call = ast.parse(body, mode="eval").body
-        if not isinstance(call, ast.Call):
-            return None
-        tiles = ast.literal_eval(call.args[0])
-        options = list(zip(_CALL_ORDER, map(ast.literal_eval, call.args[1:]), strict=False))
-        options += [(keyword.arg or "", ast.literal_eval(keyword.value)) for keyword in call.keywords]
-        given = {name for name, _ in options}
-        options += [(name, value) for name, value in (("num_warps", 4), ("num_stages", 3)) if name not in given]
-        return [*tiles.items(), *options]
-    except (SyntaxError, ValueError, TypeError, IndexError, AttributeError, RecursionError, MemoryError):
-        return None
-
-
-def config_field(key: object) -> str:
-    """The name in a Config of a key in any spelling. Raises ConfigError for an unknown one."""
-    name = str(key).lower().replace("block_size_", "block_") if isinstance(key, str) else ""
-    if name in KEYS or name == "variant" or name in _OTHER_OPTIONS:
-        return name
-    known = [*KEYS.values(), "variant"]
-    near = get_close_matches(str(key), known, n=1, cutoff=0.7) if isinstance(key, str) else []
-    way_out = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
-    raise ConfigError(f"unknown key {shown(key)}: {way_out}")
-
-
-def _variant(value: object, variants: Sequence[str]) -> str:
-    name = str(value).lower() if isinstance(value, str) else ""
-    if name not in variants:
-        near = get_close_matches(name, variants, n=1)
-        way_out = f"did you mean {near[0]}?" if near else f"one of {', '.join(variants)}"
-        raise ConfigError(f"unknown variant {shown(value)}: {way_out}")
-    return name
-
-
-def config_number(name: str, value: object) -> int | None:
-    """A number as a file or a text gives it, None where unset. Raises ConfigError for anything else."""
-    if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
-        return None
-    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value):
-        return int(value)
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    raise ConfigError(f"{name} must be a whole number, got {shown(value)}")
-
-
-def _is_whole(value: object, low: int, high: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
-def _powers(name: str) -> list[int]:
-    low, high = {"num_warps": NUM_WARPS_RANGE, "num_ctas": NUM_CTAS_RANGE}.get(name, TILE_RANGE)
-    return [1 << shift for shift in range(10) if low <= 1 << shift <= high]
-
-
-def _nearest_power(name: str, value: object) -> int:
-    wanted = value if isinstance(value, int) else 0
-    return min(_powers(name), key=lambda power: (abs(power - wanted), power))
-
-
-def _completed(fields: Mapping[str, int | None], variant: str = "tile") -> Config:
-    """A valid config near what could be read; what could not is taken from the example."""
-    config = replace(EXAMPLE, block_dstate=None, variant=variant)
-    for name, value in fields.items():
-        if value is None:
-            continue
-        if name in _RANGES:
-            low, high = _RANGES[name]
-            value = min(max(value, low), high)
-        else:
-            value = _nearest_power(name, value)
-        config = replace(config, **{name: value})  # type: ignore[arg-type]
-    return config
-
-
-def _advice(body: str, variants: Sequence[str]) -> str:
-    """The way out of a text in no known form: the id nearest to its names and numbers, or the forms."""
-    names = {name: name for name in KEYS} | _LETTERS
-    names |= {"dstate": "block_dstate", "warps": "num_warps", "stages": "num_stages", "ctas": "num_ctas"}
-    fields: dict[str, int | None] = {}
-    for word, number in re.findall(r"([A-Za-z_]+)[^\w-]{0,4}([0-9]{1,6})(?![0-9])", body):
-        near = get_close_matches(word.lower().replace("block_size_", "block_"), names, n=1, cutoff=0.8)
-        if near:
-            fields.setdefault(names[near[0]], int(number))
-    if len(fields) >= 2:
-        variant = next((name for name in variants if re.search(rf"\b{re.escape(name)}\b", body)), "tile")
-        return f"did you mean {config_id(_completed(fields, variant))}?"
-    near = get_close_matches(body.lower(), ["best", "baseline"], n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {near[0]}?"
-    return (
-        f"a config is an id such as {config_id(EXAMPLE)}, BLOCK_SIZE_M: 64, … as Triton prints it, "
-        "triton.Config({…}), KEY=VALUE,…, or best, baseline or #3 of a run"
-    )

@@ -23,3 +23,10 @@ class SpaceError(UsageError):
 
 class TensorError(SsdprofError):
     """A tensor that a kernel cannot take: names it, the rule and what was given."""
+
+
+def first_line(message: str, length: int = 240) -> str:
+    """The first line of `message` that says something, cut at `length` characters."""
+    lines = (line.strip() for line in message.splitlines())
+    line = next((line for line in lines if line), "no message")
+    return line if len(line) <= length else line[: length - 1] + "…"

@@ -5,7 +5,7 @@
 
 values: {block_m: [64, 128], block_n: [32, 64], block_k: 32, num_warps: [2, 4], num_stages: [2, 3]}
 constraints: ["block_m * block_n <= 4096 or num_warps > 2"]
-variant: both                             # tile, split, both of these, or grouped; beside it, name
+variant: both                             # a variant of the kernel, or several that it has a word for; beside it, name
 """
 
 from __future__ import annotations
@@ -13,67 +13,58 @@ from __future__ import annotations
 import ast
 import json
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import pairwise, product
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from ssdprof.kernels.config import (
-    KEYS,
-    VARIANTS,
-    config_field,
-    config_from_pairs,
-    config_number,
-    parse_config,
-    shown,
-)
+from ssdprof.kernels.config import Config, Param, ParamTable, Value, shown
+from ssdprof.kernels.config_text import config_from_pairs, param_of, parse_config, value_of
 from ssdprof.kernels.errors import ConfigError, SpaceError
-from ssdprof.kernels.interface import Config
-from ssdprof.kernels.ssd.subject import whole_state_tile
 
 SUFFIXES = (".json", ".yaml", ".yml")
-PER_HEAD = ("tile", "split")
-"""The variants that take a list of tiles as it is: what `both` stands for."""
 CONFIGS_MAX = 20_000
 """Configs of one space, before constraints: compiling so many takes hours."""
 CONSTRAINT_MAX = 200
 """Characters of one constraint."""
 
 
-def with_variants(configs: Iterable[Config], variant: str | None) -> Iterator[Config]:
-    """The configs under another variant; under each in turn for "both"; as they are for None.
+def read_space_file(
+    path: Path, table: ParamTable, sizes: Mapping[str, int], complete: Callable[[Config], Config]
+) -> tuple[str, list[Config], str | None]:
+    """The space's name, its configs, and the variant that it names for all of them (None: each has its own).
 
-    Those of `grouped`, which fit no other, stay and come last.
-    """
-    if variant is None:
-        return iter(configs)
-    listed = list(configs)
-    variants = PER_HEAD if variant == "both" else (variant,)
-    per_head = [config for config in listed if config.variant != "grouped"]
-    replaced = [replace(config, variant=each) for each in variants for config in per_head]
-    return iter([*replaced, *(config for config in listed if config.variant == "grouped")])
-
-
-def read_space_file(path: Path, dstate: int) -> tuple[str, list[Config]]:
-    """The space's name and configs. Raises SpaceError naming the file and the entry that is wrong in it.
-
-    `dstate`, the state dimension in elements, is a name that constraints may use.
+    Constraints may name `sizes` and the parameters, of a config as `complete` fills it in. Raises SpaceError naming the
+    file and the entry
+    that is wrong in it.
     """
     document = _loaded(path)
     if isinstance(document, Mapping):
-        name, configs = _crossed(path, document, dstate)
+        name, configs, variant = _crossed(path, document, table, sizes, complete)
     elif isinstance(document, list):
         if len(document) > CONFIGS_MAX:
             raise SpaceError(f"{path}: {len(document)} configs, a space has at most {CONFIGS_MAX}")
-        name, configs = path.name, [_entry(path, i, entry) for i, entry in enumerate(document, start=1)]
+        name, variant = path.name, None
+        configs = [_entry(path, i, entry, table) for i, entry in enumerate(document, start=1)]
     else:
         raise SpaceError(f"{path}: must be a list of configs or a mapping with values, got {shown(document)}")
     if not configs:
         raise SpaceError(f"{path}: no config in it")
-    return name, configs
+    return name, configs, variant
+
+
+def crossed(where: str, listed: Mapping[Param, list[Value]], table: ParamTable) -> list[Config]:
+    """Every crossing of the values. Raises SpaceError, beginning with `where`, for a value that breaks a rule."""
+    count = prod(len(values) for values in listed.values())
+    if count > CONFIGS_MAX:
+        raise SpaceError(f"{where}: they cross to {count} configs, a space has at most {CONFIGS_MAX}")
+    names = [param.name for param in listed]
+    try:
+        return [config_from_pairs(zip(names, values, strict=True), table) for values in product(*listed.values())]
+    except ConfigError as error:
+        raise SpaceError(f"{where}: {error}") from None
 
 
 def _loaded(path: Path) -> Any:
@@ -98,74 +89,76 @@ def _loaded(path: Path) -> Any:
         raise SpaceError(f"{path}: cannot be read: {type(error).__name__}") from None
 
 
-def _entry(path: Path, i_entry: int, entry: object) -> Config:
+def _entry(path: Path, i_entry: int, entry: object, table: ParamTable) -> Config:
     try:
         if isinstance(entry, Mapping):
-            return config_from_pairs(entry.items(), VARIANTS)
+            return config_from_pairs(entry.items(), table)
         if isinstance(entry, str):
-            return parse_config(entry, VARIANTS)
+            return parse_config(entry, table)
     except ConfigError as error:
         raise SpaceError(f"{path}, entry {i_entry}: {error}") from None
     raise SpaceError(f"{path}, entry {i_entry}: must be a config as text or as a mapping, got {shown(entry)}")
 
 
-def _crossed(path: Path, document: Mapping[Any, Any], dstate: int) -> tuple[str, list[Config]]:
-    """Name and configs of a mapping with `values` to cross, `constraints`, `variant` and `name`."""
-    known = ("name", "values", "constraints", "variant")
+def _crossed(
+    path: Path,
+    document: Mapping[Any, Any],
+    table: ParamTable,
+    sizes: Mapping[str, int],
+    complete: Callable[[Config], Config],
+) -> tuple[str, list[Config], str | None]:
+    """Name, configs and variant of a mapping with `values` to cross, `constraints`, `variant` and `name`."""
+    known = ("name", "values", "constraints", *(["variant"] if len(table.variants) > 1 else []))
     for key in document:
         if key not in known:
             raise SpaceError(f"{path}: unknown key {shown(key)}: one of {', '.join(known)}")
-    name, variant = document.get("name", path.name), document.get("variant", VARIANTS[0])
+    name, variant = document.get("name", path.name), document.get("variant", table.variants[0])
     if not isinstance(name, str) or not name.isprintable():
         raise SpaceError(f"{path}, name: must be text in one line, got {shown(name)}")
-    if variant not in ("both", *VARIANTS):
-        raise SpaceError(f"{path}, variant: one of {', '.join(VARIANTS)}, both, got {shown(variant)}")
-    values = _values(path, document.get("values"))
-    count = prod(len(numbers) for numbers in values.values())
-    if count > CONFIGS_MAX:
-        raise SpaceError(f"{path}, values: they cross to {count} configs, a space has at most {CONFIGS_MAX}")
-    constraints = _constraints(path, document.get("constraints") or [])
-    configs = []
-    for numbers in product(*values.values()):
-        fields = dict(zip(values, numbers, strict=True))
-        try:
-            config = config_from_pairs(fields.items(), VARIANTS)
-        except ConfigError as error:
-            raise SpaceError(f"{path}, values: {error}") from None
-        names = {key: getattr(config, key) for key in KEYS} | {"dstate": dstate}
-        if names["block_dstate"] is None:
-            names["block_dstate"] = whole_state_tile(dstate)
-        if all(holds(names) for holds in constraints):
-            configs.append(config)
-    if not configs:
-        raise SpaceError(f"{path}: none of {count} configs meets the constraints")
-    return name, list(with_variants(configs, variant))
+    if not isinstance(variant, str):
+        raise SpaceError(f"{path}, variant: must be text, got {shown(variant)}")
+    configs = crossed(f"{path}, values", _values(path, document.get("values"), table), table)
+    constraints = _constraints(path, document.get("constraints") or [], table, sizes)
+    kept = [config for config in configs if all(holds(_names(complete(config), table, sizes)) for holds in constraints)]
+    if not kept:
+        raise SpaceError(f"{path}: none of {len(configs)} configs meets the constraints")
+    return name, kept, variant or None
 
 
-def _values(path: Path, values: object) -> dict[str, list[int | None]]:
-    """Field to the numbers it takes; a lone number counts as a list of one."""
+def _names(config: Config, table: ParamTable, sizes: Mapping[str, int]) -> dict[str, Value]:
+    """What a constraint may name: sizes of the problem, and the config's values by every spelling."""
+    return {**sizes, **{spelling: config[param.name] for spelling, param in table.by_spelling.items()}}
+
+
+def _values(path: Path, values: object, table: ParamTable) -> dict[Param, list[Value]]:
+    """Parameter to the values it takes; a lone one counts as a list of one."""
     if not isinstance(values, Mapping):
-        raise SpaceError(f"{path}, values: must map keys such as block_m to lists, got {shown(values)}")
-    listed: dict[str, list[int | None]] = {}
-    for key, numbers in values.items():
+        example = next(iter(table)).column
+        raise SpaceError(f"{path}, values: must map keys such as {example} to lists, got {shown(values)}")
+    listed: dict[Param, list[Value]] = {}
+    for key, given in values.items():
         try:
-            name = config_field(key)
-            if name not in KEYS or name in listed:
-                raise ConfigError("is given twice" if name in listed else "has no place among the values")
-            listed[name] = [config_number(name, n) for n in (numbers if isinstance(numbers, list) else [numbers])]
+            param = param_of(key, table)
+            if param is None or param in listed:
+                raise ConfigError("is given twice" if param else "has no place among the values")
+            listed[param] = [value_of(param, value) for value in (given if isinstance(given, list) else [given])]
         except ConfigError as error:
             raise SpaceError(f"{path}, values, {shown(key)}: {error}") from None
-        if not listed[name]:
-            raise SpaceError(f"{path}, values, {name}: the list is empty")
+        if not listed[param]:
+            raise SpaceError(f"{path}, values, {param.column}: the list is empty")
     return listed
 
 
-def _constraints(path: Path, constraints: object) -> list[Callable[[Mapping[str, int | None]], bool]]:
+def _constraints(
+    path: Path, constraints: object, table: ParamTable, sizes: Mapping[str, int]
+) -> list[Callable[[Mapping[str, Value]], bool]]:
     """Each constraint as a test of named numbers. Raises SpaceError naming the one that cannot be read."""
     texts = [constraints] if isinstance(constraints, str) else constraints
     if not isinstance(texts, list):
         raise SpaceError(f"{path}, constraints: must be a list of comparisons, got {shown(constraints)}")
-    tests: list[Callable[[Mapping[str, int | None]], bool]] = []
+    known = [*(param.column for param in table), *sizes]
+    spellings = {*table.by_spelling, *sizes}
+    tests: list[Callable[[Mapping[str, Value]], bool]] = []
     for i_text, text in enumerate(texts, start=1):
         where = f"{path}, constraint {i_text}"
         if not isinstance(text, str) or len(text) > CONSTRAINT_MAX:
@@ -175,18 +168,18 @@ def _constraints(path: Path, constraints: object) -> list[Callable[[Mapping[str,
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             raise SpaceError(f"{where}: {shown(text)} is not an expression") from None
         for node in ast.walk(tree):
-            _check_node(where, node)
+            _check_node(where, node, known, spellings)
         if not isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp):
-            raise SpaceError(f"{where}: {shown(text)} compares nothing, as block_m * block_n <= 8192 does")
+            raise SpaceError(f"{where}: {shown(text)} compares nothing, as {known[0]} <= 64 does")
         tests.append(partial(_holds, where, tree))
     return tests
 
 
-def _check_node(where: str, node: ast.AST) -> None:
+def _check_node(where: str, node: ast.AST, known: list[str], spellings: set[str]) -> None:
     """Raises SpaceError for what constraints have no use for, so that `_evaluated` meets only what it knows."""
     if isinstance(node, ast.Name):
-        if node.id not in KEYS and node.id != "dstate":
-            raise SpaceError(f"{where}: unknown name {shown(node.id)}: one of {', '.join(KEYS)}, dstate")
+        if node.id.lower() not in spellings:
+            raise SpaceError(f"{where}: unknown name {shown(node.id)}: one of {', '.join(known)}")
     elif isinstance(node, ast.Constant):
         if type(node.value) is not int:
             raise SpaceError(f"{where}: only whole numbers are read, got {shown(repr(node.value))}")
@@ -195,22 +188,22 @@ def _check_node(where: str, node: ast.AST) -> None:
         raise SpaceError(f"{where}: only + - * // %, comparisons, and, or, not and () are read, got {name}")
 
 
-def _holds(where: str, tree: ast.expr, names: Mapping[str, int | None]) -> bool:
+def _holds(where: str, tree: ast.expr, names: Mapping[str, Value]) -> bool:
     try:
         return bool(_evaluated(tree, names))
     except ZeroDivisionError:
         raise SpaceError(f"{where}: divides by zero") from None
     except _UnsetError as error:
-        raise SpaceError(f"{where}: {error} has no value") from None
+        raise SpaceError(f"{where}: {error} has no value, or none that is a number") from None
 
 
-def _evaluated(node: ast.AST, names: Mapping[str, int | None]) -> int:
+def _evaluated(node: ast.AST, names: Mapping[str, Value]) -> int:
     match node:
         case ast.Constant(value=int(value)):
             return value
         case ast.Name(id=name):
-            number = names[name]
-            if number is None:
+            number = names[name.lower()]
+            if not isinstance(number, int):
                 raise _UnsetError(name)
             return number
         case ast.BinOp(left=left, op=op, right=right):

@@ -1,20 +1,24 @@
-"""The columns of a run: one table of name, unit, heading, description and value for screen, CSV and help."""
+"""The columns of a run: one table of name, unit, heading, description and value for screen, CSV and help.
+
+The columns of what a subject's configs set come from its parameters, between those of every run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, TypeAlias
 
-from ssdprof.profiling.runs.model import Row
+from ssdprof.kernels.config import Param
+from ssdprof.profiling.runs.model import STATUSES, Row
 
 Value: TypeAlias = str | int | float | bool | None
 NOT_KNOWN = "–"
 
 
 def as_text(value: Value) -> str:
-    """Plain text of any value: a dash where there is none, yes or no, numbers as short as they are."""
+    """Plain text of any value: a dash for none, yes or no, numbers as short as they are."""
     if value is None:
         return NOT_KNOWN
     if isinstance(value, bool):
@@ -56,15 +60,16 @@ _COMPILED: Part = attrgetter("compiled")
 _CHECK: Part = attrgetter("check")
 _TIMING: Part = attrgetter("timing")
 _OCCUPANCY: Part = attrgetter("occupancy")
+_RECORDED: Part = attrgetter("recorded")
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column of a run.
 
-    `name` carries the unit and is the CSV's name; it is also the field of that `part` of a row which holds the
-    value, where `field` names no other. `heading` is the screen's, its lines apart by newlines; `show` makes the
-    screen's text of a value.
+    `name` carries the unit and is the CSV's name; it is also the field of that `part` of a row which holds the value,
+    unless `field` names another or `is_whole` says that the part is the value. `heading` is the screen's, with newlines
+    between its lines; `show` makes the screen's text of a value.
     """
 
     name: str
@@ -74,13 +79,14 @@ class Column:
     description: str
     show: Callable[[Value], str] = as_text
     field: str = ""
+    is_whole: bool = False
 
     def value(self, row: Row) -> Value:
-        """The value in `row`, None where that part of the row does not exist."""
+        """The value in `row`, None if that part of the row does not exist."""
         part = self.part(row)
         if part is None:
             return None
-        value: Any = getattr(part, self.field or self.name)
+        value: Any = part if self.is_whole else getattr(part, self.field or self.name)
         return ";".join(value) if isinstance(value, tuple) else value
 
     def text(self, row: Row) -> str:
@@ -89,23 +95,10 @@ class Column:
 
 
 COLUMNS: tuple[Column, ...] = (
-    Column("rank", "", "#", _ROW, "place by latency among the ok rows, from 1"),
-    Column("config_id", "", "config", _ROW, "short id: block M, N, K, DSTATE, warps, stages; r: maxnreg"),
-    Column("variant", "", "variant", _CONFIG, "variant of the kernel"),
-    Column("block_m", "elements", "M", _CONFIG, "tile of the chunk's tokens"),
-    Column("block_n", "elements", "N", _CONFIG, "tile of the head dimension"),
-    Column("block_k", "elements", "K", _CONFIG, "tile of the sum over the chunk's tokens"),
-    Column("block_dstate", "elements", "DSTATE", _CONFIG, "tile of the state dimension"),
-    Column("num_warps", "warps", "warps", _CONFIG, "warps per block, as asked for"),
-    Column("num_stages", "stages", "stages", _CONFIG, "stages of the software pipeline"),
-    Column("maxnreg", "registers", "maxnreg", _CONFIG, "cap on registers per thread; empty: none"),
-    Column(
-        "status",
-        "",
-        "status",
-        _ROW,
-        "ok, wrong, unstable, compile-error, out-of-resources, launch-error, timeout or not-run",
-    ),
+    Column("rank", "", "#", _ROW, "place by latency among the ok rows, from 1; as recorded if nothing was measured"),
+    Column("config_id", "", "config", _ROW, "id of the config, which every command takes"),
+    Column("variant", "", "variant", _CONFIG, "variant of the kernel; empty if it has only one"),
+    Column("status", "", "status", _ROW, f"{', '.join(list(STATUSES)[:-1])} or {list(STATUSES)[-1]}"),
     Column("status_reason", "", "reason", _ROW, "why the status is not ok"),
     Column("latency_ms", "ms", "latency\nms", _TIMING, "median of one launch, L2 flushed before", latency_text),
     Column("latency_p20_ms", "ms", "p20\nms", _TIMING, "20th percentile of the latency", latency_text),
@@ -136,6 +129,25 @@ COLUMNS: tuple[Column, ...] = (
         ratio_text,
     ),
     Column("tied_with_best", "", "tied", _ROW, "whether the difference to the best is within the noise"),
+    Column(
+        "recorded_latency_ms",
+        "ms",
+        "recorded\nlatency ms",
+        _RECORDED,
+        "the latency that another run measured, if this one measured nothing",
+        latency_text,
+        field="latency_ms",
+    ),
+    Column("recorded_status", "", "recorded\nstatus", _RECORDED, "the status in that run", field="status"),
+    Column("recorded_source", "", "recorded\nwhere", _RECORDED, "GPU, driver, Triton, date of that run", field="source"),
+    Column(
+        "recorded_same_binary",
+        "",
+        "same\nbinary",
+        _RECORDED,
+        "whether registers, spills and shared memory are the same in that run",
+        field="same_binary",
+    ),
     Column(
         "relative_error",
         "",
@@ -186,7 +198,7 @@ COLUMNS: tuple[Column, ...] = (
         "",
         "limited by",
         _OCCUPANCY,
-        "every limit equal to the smallest, as ncu names them, apart by semicolons",
+        "every limit equal to the smallest, as ncu names them, with semicolons between them",
     ),
     Column(
         "waves_per_sm",
@@ -220,21 +232,34 @@ COLUMNS: tuple[Column, ...] = (
         "",
         "throttled",
         _TIMING,
-        "why clocks were lowered for some samples or, where none were dropped, for all, apart by semicolons; "
-        "empty: not lowered, or not told by NVML",
+        "why clocks were lowered for some samples or, if none were dropped, for all, with semicolons between the "
+        "reasons; empty: not lowered, or NVML does not say",
     ),
     Column("checked_launches", "launches", "checked", _CHECK, "launches whose output was checked", field="launches"),
     Column("checked_seeds", "", "seeds", _CHECK, "seeds of the inputs it was checked on", field="seeds"),
-    Column("heads", "heads", "heads", _CONFIG, "heads of a group that one program takes; empty: one at a time"),
 )
+"""Those of every run; a subject's parameters come in after `variant`."""
 _BY_NAME = {column.name: column for column in COLUMNS}
+_PARAMS_BEGIN = COLUMNS.index(_BY_NAME["status"])
+
+
+def columns_of(params: Iterable[Param]) -> tuple[Column, ...]:
+    """Every column of a run whose configs set these parameters."""
+    return (*COLUMNS[:_PARAMS_BEGIN], *map(param_column, params), *COLUMNS[_PARAMS_BEGIN:])
+
+
+def param_column(param: Param) -> Column:
+    """The column of a parameter, renamed if a column of every run has its name."""
+    name = f"param_{param.column}" if param.column in _BY_NAME else param.column
+    part: Part = lambda row: row.config[param.name]  # noqa: E731  # as the parts above
+    return Column(name, param.unit, param.heading, part, param.description, is_whole=True)
 
 
 def column(name: str) -> Column:
-    """The column of that name."""
+    """The column of that name among those of every run."""
     return _BY_NAME[name]
 
 
-def values(row: Row) -> dict[str, Value]:
-    """Every value of a row by column name, in the columns' order."""
-    return {column.name: column.value(row) for column in COLUMNS}
+def values(row: Row, columns: Iterable[Column]) -> dict[str, Value]:
+    """The values of a row by column name, in the columns' order."""
+    return {column.name: column.value(row) for column in columns}

@@ -13,14 +13,16 @@ from torch import Tensor
 from triton import knobs
 from triton.runtime.errors import OutOfResources
 
-from ssdprof.kernels.config import config_id, parse_config, validate_config
+from ssdprof.kernels.config import Config
+from ssdprof.kernels.config_text import parse_config
 from ssdprof.kernels.errors import ConfigError, ProblemError, TensorError
-from ssdprof.kernels.interface import FIRST_WITH_TMA, Config, LaunchPlan, arch_of, has_tma
+from ssdprof.kernels.launch import FIRST_WITH_TMA, LaunchPlan, arch_of, has_tma
 from ssdprof.kernels.ssd import grouped
+from ssdprof.kernels.ssd.on_problem import tensors as tensors_of
+from ssdprof.kernels.ssd.params import GROUPED, PARAMS, SPLIT, chunk_scan_config, whole_tile
 from ssdprof.kernels.ssd.problem import STATES_DTYPES, X_DTYPES, ChunkScanProblem
-from ssdprof.kernels.ssd.subject import ChunkScan, whole_state_tile
+from ssdprof.kernels.ssd.subject import ChunkScan
 
-SPEC = ChunkScan()
 WHOLE_MAX = 256
 """Longest chunk and largest state, in elements, for which `grouped` is chosen; see `candidates`."""
 HEADS_MAX = 16
@@ -114,18 +116,18 @@ def candidates(problem: ChunkScanProblem) -> tuple[Config, ...]:
     Fewer stages are for GPUs with less shared memory. A chunk or a state beyond 256 leaves no registers for the rest.
     The last is of `split`, 64 KiB at most, which every GPU has.
     """
-    dim_tile = min(64, whole_state_tile(problem.headdim))
-    split = Config(64, 64, 32, min(64, whole_state_tile(problem.dstate)), num_warps=4, num_stages=2, variant="split")
+    dim_tile = min(64, whole_tile(problem.headdim))
+    split = chunk_scan_config(64, 64, 32, min(64, whole_tile(problem.dstate)), num_warps=4, num_stages=2, variant=SPLIT)
     if max(problem.chunk_size, problem.dstate) > WHOLE_MAX:
         return (split,)
     rows = max(16, min(64, problem.chunk_size))
-    in_group = problem.nheads // problem.ngroups
+    in_group = problem.heads_per_group
     heads = max(count for count in range(1, HEADS_MAX + 1) if in_group % count == 0)
     tiles = [(rows, 4, 3), (rows, 4, 2), (rows, 4, 1)]
     if problem.states_dtype == "float32" and problem.chunk_size >= 128:
         tiles.insert(0, (128, 8, 3))
     of_grouped = (
-        Config(tile, dim_tile, tile, None, num_warps, stages, variant="grouped", heads=heads)
+        chunk_scan_config(tile, dim_tile, tile, None, num_warps, stages, variant=GROUPED, heads=heads)
         for tile, num_warps, stages in tiles
     )
     return (*of_grouped, split)
@@ -188,7 +190,7 @@ def _problem(tensors: Mapping[str, Tensor]) -> ChunkScanProblem:
 
 def _check_layout(tensors: Mapping[str, Tensor], problem: ChunkScanProblem) -> None:
     """Raises TensorError for a shape, dtype or stride that is not the problem's, and for an out on top of an input."""
-    metas = SPEC.tensors(problem)
+    metas = tensors_of(problem)
     for name, tensor in tensors.items():
         meta, dtype = metas[_SPEC_NAMES.get(name, name)], _dtype(tensor)
         if tensor.shape != meta.shape:
@@ -213,13 +215,10 @@ def _overlap(one: Tensor, other: Tensor) -> bool:
 
 def _user_config(config: Config | str, problem: ChunkScanProblem) -> Config:
     """The config that is given. Raises ConfigError where it is none, or would leave out part of the state."""
-    config = parse_config(config, SPEC.variants) if isinstance(config, str) else validate_config(config)
-    whole = whole_state_tile(problem.dstate)
-    if config.variant == "tile" and config.block_dstate is not None and config.block_dstate < whole:
-        raise ConfigError(
-            f"{config_id(config)} sums only the first {config.block_dstate} of {problem.dstate} state elements: take a "
-            f"DSTATE tile of {whole}, or {config_id(replace(config, variant='split'))}"
-        )
+    config = parse_config(config, PARAMS) if isinstance(config, str) else PARAMS.validated(config)
+    wrong = ChunkScan(problem).wrong_by_construction(config)
+    if wrong is not None:
+        raise ConfigError(f"{PARAMS.id(config)} {wrong}")
     return config
 
 
@@ -232,10 +231,11 @@ def _aligned(tensors: Mapping[str, Tensor]) -> bool:
 @lru_cache(maxsize=256)
 def _plan(problem: ChunkScanProblem, config: Config, descriptors: bool) -> LaunchPlan:
     """The launch of a config. Raises ConfigError where the kernel does not take it."""
-    config = SPEC.resolve(config, problem)
-    if config.variant == "grouped" and not descriptors:
+    subject = ChunkScan(problem)
+    config = subject.resolve(config)
+    if config.variant == GROUPED and not descriptors:
         return grouped.launch(problem, config, descriptors=False)
-    return SPEC.launch(problem, config)
+    return subject.launch(config)
 
 
 def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Tensor]) -> None:
@@ -259,9 +259,9 @@ def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Ten
             reason = f"its smallest tiles need {error.required} {unit}{error.name}, the GPU has {error.limit}"
             continue
         _chosen[key] = place
-        if known != place and configs[place].variant != "grouped":
+        if known != place and configs[place].variant != GROUPED:
             warnings.warn(
-                f"chunk_scan cannot take the variant grouped here, {reason}: it takes {config_id(configs[place])}, "
+                f"chunk_scan cannot take the variant grouped here, {reason}: it takes {PARAMS.id(configs[place])}, "
                 "which reads C and CB once for each head, not once for each group. Pass config= to choose another",
                 stacklevel=3,
             )

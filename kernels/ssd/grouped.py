@@ -13,8 +13,11 @@ from dataclasses import replace
 import triton
 import triton.language as tl
 
-from ssdprof.kernels.interface import DTYPE_BYTES, Config, DescriptorRef, LaunchPlan
+from ssdprof.kernels.config import Config
+from ssdprof.kernels.launch import DTYPE_BYTES, DescriptorRef, LaunchPlan
 from ssdprof.kernels.ssd import per_head
+from ssdprof.kernels.ssd.on_problem import tensors
+from ssdprof.kernels.ssd.params import Numbers
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 
 LOG2E = tl.constexpr(1.4426950408889634)
@@ -264,7 +267,8 @@ def launch(problem: ChunkScanProblem, config: Config, *, descriptors: bool = Tru
 
     Without `descriptors`, or where a tensor or tile is none that a descriptor can describe, pointers alone are used.
     """
-    assert config.heads is not None, "the config must be resolved"
+    numbers = Numbers.of(config)
+    assert numbers.heads is not None, "the config must be resolved"
     plan = per_head.launch(problem, config)
     others = {name: value for name, value in plan.args.items() if name not in ("batch", "SPLIT_DSTATE")}
     pointers = {name: value for name, value in others.items() if name.endswith("_ptr")}
@@ -273,14 +277,14 @@ def launch(problem: ChunkScanProblem, config: Config, *, descriptors: bool = Tru
         plan,
         module=__name__,
         function="grouped_chunk_scan_kernel",
-        grid=(plan.grid_blocks // config.heads,),
+        grid=(plan.grid_blocks // numbers.heads,),
         args={
             **pointers,
             **{f"{name}_desc": described.get(name) for name in DESCRIBED},
             **others,
             "ngroups": problem.ngroups,
-            "HEADS": config.heads,
-            "NUM_STAGES": config.num_stages,
+            "HEADS": numbers.heads,
+            "NUM_STAGES": numbers.num_stages,
         },
     )
 
@@ -291,20 +295,20 @@ def _descriptors(problem: ChunkScanProblem, config: Config) -> dict[str, Descrip
     Its strides are multiples of 16 bytes and its tiles at most 256 long; a tile of the output must end where its chunk
     does.
     """
-    p, metas = problem, per_head.tensors(problem)
-    assert config.block_dstate is not None, "the config must be resolved"
+    p, metas, numbers = problem, tensors(problem), Numbers.of(config)
+    assert numbers.dstate is not None, "the config must be resolved"
     row_bytes = p.headdim * DTYPE_BYTES[p.dtype], p.dstate * DTYPE_BYTES[p.states_dtype]
-    longest = max(config.block_m, config.block_n, config.block_k, config.block_dstate)
-    if any(size % DESCRIPTOR_ALIGNMENT for size in row_bytes) or longest > 256 or p.chunk_size % config.block_m:
+    longest = max(numbers.m, numbers.n, numbers.k, numbers.dstate)
+    if any(size % DESCRIPTOR_ALIGNMENT for size in row_bytes) or longest > 256 or p.chunk_size % numbers.m:
         return {}
     by_head = (p.batch, p.nheads, p.seqlen, p.headdim)
     strides = metas["x"].stride
     by_head_strides = (strides[0], strides[2], strides[1], strides[3])
-    tile = (1, 1, 1, config.block_n, config.block_dstate)
-    out = DescriptorRef("out", p.dtype, by_head, by_head_strides, (1, 1, config.block_m, config.block_n))
+    tile = (1, 1, 1, numbers.n, numbers.dstate)
+    out = DescriptorRef("out", p.dtype, by_head, by_head_strides, (1, 1, numbers.m, numbers.n))
     return {
         **({"z": replace(out, name="z")} if p.z else {}),
-        "x": DescriptorRef("x", p.dtype, by_head, by_head_strides, (1, 1, config.block_k, config.block_n)),
+        "x": DescriptorRef("x", p.dtype, by_head, by_head_strides, (1, 1, numbers.k, numbers.n)),
         "states": DescriptorRef("states", p.states_dtype, metas["states"].shape, metas["states"].stride, tile),
         "out": out,
     }

@@ -9,9 +9,9 @@ For every token m of a chunk, head h and head dimension p (Dao and Gu, "Transfor
 with `state` the one before the chunk. Two variants:
 `tile` takes one tile of BLOCK_SIZE_DSTATE along n and nothing else, as the published kernels do up to a state dimension
 of 128: a tile smaller than the state gives a wrong result. It is here to reproduce that.
-`split` loops over such tiles and is right for every tile size.
+`split` loops over such tiles and is correct for every tile size.
 
-Recorded runs are bound to this file's hash: whatever decides the compiled binary or the launch is in it.
+Recorded runs are bound to a hash of the functions here and of what they use.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from ssdprof.kernels.interface import Config, LaunchPlan, TensorMeta, TensorRef
+from ssdprof.kernels.config import Config
+from ssdprof.kernels.launch import LaunchPlan, TensorRef
+from ssdprof.kernels.ssd.on_problem import tensors
+from ssdprof.kernels.ssd.params import SPLIT, Numbers
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 
 LOG2E = tl.constexpr(1.4426950408889634)
@@ -146,40 +149,17 @@ def chunk_scan_kernel(
     tl.store(out_ptr + o_x + o_out, b_acc.to(out_ptr.dtype.element_ty), mask=m_out)
 
 
-def tensors(problem: ChunkScanProblem) -> dict[str, TensorMeta]:
-    """Every tensor of a launch by name, with the shapes that `chunk_scan_kernel` documents; all contiguous."""
-    p = problem
-    like_x = TensorMeta((p.batch, p.seqlen, p.nheads, p.headdim), p.dtype)
-    like_dt = TensorMeta((p.batch, p.nheads, p.nchunks, p.chunk_size), "float32")
-    metas = {
-        "cb": TensorMeta((p.batch, p.nchunks, p.ngroups, p.chunk_size, p.chunk_size), "float32"),
-        "x": like_x,
-        "dt": like_dt,
-        "da_cumsum": like_dt,
-        "c": TensorMeta((p.batch, p.seqlen, p.ngroups, p.dstate), p.dtype),
-        "states": TensorMeta((p.batch, p.nchunks, p.nheads, p.headdim, p.dstate), p.states_dtype),
-        "out": like_x,
-    }
-    if p.d_form != "none":
-        metas["d"] = TensorMeta((p.nheads, p.headdim) if p.d_form == "head-dim" else (p.nheads,), "float32")
-    if p.z:
-        metas["z"] = like_x
-    if p.seq_idx:
-        metas["seq_idx"] = TensorMeta((p.batch, p.seqlen), "int32")
-    return metas
-
-
 def launch(problem: ChunkScanProblem, config: Config) -> LaunchPlan:
     """The launch of a resolved config: grid, arguments in the kernel's order, launch options."""
     p = problem
-    metas = tensors(p)
-    assert config.block_dstate is not None, "the config must be resolved"
+    numbers, metas = Numbers.of(config), tensors(p)
+    assert numbers.dstate is not None, "the config must be resolved"
     order = ("cb", "x", "dt", "da_cumsum", "c", "states", "out", "d", "z", "seq_idx")
     cb, x, dt, c, states = (metas[name].stride for name in ("cb", "x", "dt", "c", "states"))
-    tiles = -(-p.headdim // config.block_n) * -(-p.chunk_size // config.block_m)
-    options = {"num_warps": config.num_warps, "num_stages": config.num_stages, "num_ctas": config.num_ctas}
-    if config.maxnreg is not None:
-        options["maxnreg"] = config.maxnreg
+    tiles = -(-p.headdim // numbers.n) * -(-p.chunk_size // numbers.m)
+    options = {"num_warps": numbers.num_warps, "num_stages": numbers.num_stages, "num_ctas": numbers.num_ctas}
+    if numbers.maxnreg is not None:
+        options["maxnreg"] = numbers.maxnreg
     return LaunchPlan(
         module=__name__,
         function="chunk_scan_kernel",
@@ -206,11 +186,11 @@ def launch(problem: ChunkScanProblem, config: Config) -> LaunchPlan:
             "stride_states_chunk": states[1],
             "stride_states_head": states[2],
             "D_PER_DIM": p.d_form == "head-dim",
-            "SPLIT_DSTATE": config.variant == "split",
-            "BLOCK_SIZE_M": config.block_m,
-            "BLOCK_SIZE_N": config.block_n,
-            "BLOCK_SIZE_K": config.block_k,
-            "BLOCK_SIZE_DSTATE": config.block_dstate,
+            "SPLIT_DSTATE": config.variant == SPLIT,
+            "BLOCK_SIZE_M": numbers.m,
+            "BLOCK_SIZE_N": numbers.n,
+            "BLOCK_SIZE_K": numbers.k,
+            "BLOCK_SIZE_DSTATE": numbers.dstate,
         },
         options=options,
     )

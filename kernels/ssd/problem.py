@@ -60,6 +60,11 @@ class ChunkScanProblem:
         """Chunks per sequence, the last one possibly not full."""
         return -(-self.seqlen // self.chunk_size)
 
+    @property
+    def heads_per_group(self) -> int:
+        """Heads that share B and C."""
+        return self.nheads // self.ngroups
+
     def as_dict(self) -> dict[str, Any]:
         """Every field by name, JSON-ready."""
         return asdict(self)
@@ -67,7 +72,7 @@ class ChunkScanProblem:
     def divided(self, tp: int) -> ChunkScanProblem:
         """The share of one GPU under tensor parallelism: heads and groups divided by `tp`.
 
-        Raises ProblemError where `tp` divides one of them not.
+        Raises ProblemError if `tp` does not divide both.
         """
         if tp <= 0 or self.nheads % tp or self.ngroups % tp:
             raise ProblemError(

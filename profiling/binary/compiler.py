@@ -8,18 +8,16 @@ process with a GPU finds it.
 
 from __future__ import annotations
 
-import importlib
 import threading
 import time
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ssdprof.kernels.errors import SsdprofError
-from ssdprof.kernels.interface import DescriptorRef, LaunchPlan, TensorRef, capability, has_tma
+from ssdprof.kernels.errors import SsdprofError, first_line
+from ssdprof.kernels.launch import DescriptorRef, LaunchPlan, TensorRef, capability, has_tma
 from ssdprof.profiling.binary.cubin import read_cubin
 from ssdprof.profiling.runs.model import Compiled
-from ssdprof.profiling.workers.worker import first_line
 
 TENSOR_MEMORY_COLUMNS = 512
 """Tensor memory of one SM on sm_100 and later, in columns (PTX ISA, tcgen05)."""
@@ -35,13 +33,13 @@ class CompileError(SsdprofError):
 
 @dataclass(frozen=True, slots=True)
 class _TensorStandIn:
-    """A tensor as Triton's specialisation sees it: a dtype and an address divisible by 16."""
+    """A tensor as Triton's specialisation sees it: a dtype, and an offset from an aligned address."""
 
     dtype: str
+    address: int
 
-    @staticmethod
-    def data_ptr() -> int:
-        return 0
+    def data_ptr(self) -> int:
+        return self.address
 
 
 class _TargetOnlyDriver:
@@ -91,7 +89,7 @@ def compile_launch(plan: LaunchPlan, arch: str) -> Compiled:
     Shared memory is not judged here: limits are the caller's.
     """
     _set_target(arch)
-    function = getattr(importlib.import_module(plan.module), plan.function)
+    function = plan.callee()
     arguments = plan.arguments(_stand_in, tma=has_tma(arch))
     start_s = time.perf_counter()
     try:
@@ -123,7 +121,7 @@ def compile_launch(plan: LaunchPlan, arch: str) -> Compiled:
 def _stand_in(ref: TensorRef | DescriptorRef) -> Any:
     """What stands for a tensor: a stand-in, or for a descriptor, which wants a torch dtype, an empty tensor."""
     if isinstance(ref, TensorRef):
-        return _TensorStandIn(ref.dtype)
+        return _TensorStandIn(ref.dtype, ref.offset_bytes)
     import torch
 
     return torch.empty(0, dtype=getattr(torch, ref.dtype))

@@ -1,4 +1,4 @@
-"""The GPUs of this machine, as NVML describes them; choosing one; and whether a problem fits its memory."""
+"""The GPUs of this machine, as NVML describes them; choosing one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ssdprof.kernels.errors import UsageError
-from ssdprof.kernels.interface import KernelSpec
 from ssdprof.profiling.gpu import telemetry
 from ssdprof.profiling.gpu.telemetry import ask
 from ssdprof.profiling.runs.model import Conditions
-
-GIB = 1 << 30
 
 
 class DeviceError(UsageError):
@@ -85,23 +82,6 @@ def select_gpu(text: str, known: tuple[GpuInfo, ...] | None = None) -> GpuInfo |
     if not number.isascii() or not number.isdigit() or int(number) >= len(known):
         raise DeviceError(f"no GPU {text!r}: {there}; give --device auto, none or an index")
     return known[int(number)]
-
-
-def check_memory(spec: KernelSpec, problem: Any, gpu: GpuInfo) -> None:
-    """Raises DeviceError where measuring `problem` needs more memory than `gpu` has free; nothing is allocated."""
-    from ssdprof.profiling.sweep.preflight import (  # which describes sweeps on a GpuInfo
-        MEMORY_COUNTED,
-        needed_memory_bytes,
-    )
-
-    needed_bytes = needed_memory_bytes(spec, problem)
-    if needed_bytes > gpu.memory_free_bytes:
-        users = f" (used by {', '.join(gpu.others)})" if gpu.others else ""
-        raise DeviceError(
-            f"the problem needs about {needed_bytes / GIB:.1f} GiB ({MEMORY_COUNTED}), {gpu.name} has "
-            f"{gpu.memory_free_bytes / GIB:.1f} of {gpu.memory_bytes / GIB:.1f} GiB free{users}: "
-            "reduce --seqlen, --batch or --nheads, divide it with --tp, or take another GPU with --device"
-        )
 
 
 def _visible(module: Any) -> list[tuple[Any, str]]:

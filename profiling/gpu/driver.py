@@ -5,11 +5,15 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from ssdprof.profiling.hardware.limits import DRIVER_ATTRIBUTES
+from ssdprof.profiling.runs.model import Loaded
 
 SM_COUNT = "CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT"
+DRIVER_FILES = (Path("/dev/nvidiactl"), Path("/proc/driver/nvidia"), Path("/dev/dxg"))
+"""Of which one is there if NVIDIA's driver is, on Linux and on Windows' Linux."""
 ATTRIBUTE_NUMBERS: Mapping[str, int] = {
     "CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK": 1,
     "CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK": 8,
@@ -24,6 +28,11 @@ ATTRIBUTE_NUMBERS: Mapping[str, int] = {
     "CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK": 111,
 }
 """The enumeration CUdevice_attribute of the CUDA driver API, as far as it is asked here."""
+
+
+def may_measure() -> bool:
+    """Whether this machine has a driver for a GPU; asks it nothing."""
+    return any(path.exists() for path in DRIVER_FILES)
 
 
 def cuda_driver() -> Any:
@@ -60,3 +69,14 @@ def driver_blocks_per_sm(cuda: Any, function: int, threads: int, dynamic_shared_
         ctypes.c_size_t(dynamic_shared_mem_bytes),
     )
     return blocks.value if status == 0 else None
+
+
+def loaded(compiled: Any) -> Loaded:
+    """What the driver says of a kernel that was launched, as Triton returns it."""
+    return Loaded(
+        registers_per_thread=compiled.n_regs,
+        spill_bytes=4 * compiled.n_spills,
+        blocks_per_sm=driver_blocks_per_sm(
+            cuda_driver(), compiled.function, 32 * compiled.metadata.num_warps, compiled.metadata.shared
+        ),
+    )

@@ -13,6 +13,8 @@ from typing import Any
 from ssdprof.kernels.errors import UsageError
 
 THREADS_PER_WARP = 32
+DEFAULT_ARCH = "sm_90"
+"""What is compiled for if there is no GPU and no architecture is named."""
 _FILE = Path(__file__).with_name("limits.json")
 _ARCH_FORM = re.compile(r"(?:sm_?|compute_)?(?:(?P<digits>[0-9]{2,3})|(?P<major>[0-9]{1,2})\.(?P<minor>[0-9]))[af]?")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ssdprof.kernels.errors import UsageError
 from ssdprof.profiling.hardware.carveout import TRITON_PREFERS_SHARED_ABOVE_BYTES, ConfigSource, config_size
+from ssdprof.profiling.hardware.limiters import BLOCKS, REGISTERS, SHARED_MEMORY, WARPS
 from ssdprof.profiling.hardware.limits import THREADS_PER_WARP, SmLimits
 
 
@@ -114,12 +115,7 @@ def occupancy(
         prefers_shared=prefers_shared,
     )
     limit_shared_mem = config_bytes // allocated_bytes if allocated_bytes else limits.max_blocks_per_sm
-    named = {
-        "blocks": limit_blocks,
-        "registers": limit_registers,
-        "shared memory": limit_shared_mem,
-        "warps": limit_warps,
-    }
+    named = {BLOCKS: limit_blocks, REGISTERS: limit_registers, SHARED_MEMORY: limit_shared_mem, WARPS: limit_warps}
     cannot_launch = _cannot_launch(launch, limits, limit_registers)
     smallest = min(limit_barriers, *named.values())
     blocks = 0 if cannot_launch else smallest

@@ -6,9 +6,8 @@ import gc
 import importlib
 import os
 import threading
-from typing import Any
 
-from ssdprof.kernels.interface import KernelSpec
+from ssdprof.kernels.interface import Subject
 from ssdprof.profiling.binary import compiler
 from ssdprof.profiling.gpu.driver import open_context
 from ssdprof.profiling.runs.model import Prepared
@@ -34,11 +33,11 @@ def _import_measure() -> None:
         gc.enable()
 
 
-def prepare(spec: KernelSpec, problem: Any, device: str, seed: int, visible: str | None = None) -> Prepared:
-    """`measure.prepare`, on the one GPU of the entry `visible` in CUDA_VISIBLE_DEVICES, where one is given."""
+def prepare(subject: Subject, device: str, seed: int, visible: str | None = None) -> Prepared:
+    """`measure.prepare`, on the one GPU of the entry `visible` in CUDA_VISIBLE_DEVICES, if one is given."""
     if device.startswith("cuda"):
         if visible is not None:  # before anything asks CUDA for its devices
             os.environ["CUDA_VISIBLE_DEVICES"] = visible
         threading.Thread(target=open_context, daemon=True).start()
-    prepared: Prepared = importlib.import_module(_MEASURE).prepare(spec, problem, device, seed, visible)
+    prepared: Prepared = importlib.import_module(_MEASURE).prepare(subject, device, seed, visible)
     return prepared

@@ -6,7 +6,7 @@ Work is queued piece by piece and the answer fetched from the device once, since
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,7 +66,7 @@ def row_pieces(out: torch.Tensor, reference: torch.Tensor, norm_rms: float) -> I
     floor = max(ROW_NORM_FLOOR * norm_rms, 1e-30)
     out_rows, ref_rows = out.flatten(0, -2), reference.flatten(0, -2)
     for out_piece, ref_piece in zip(pieces(out_rows), pieces(ref_rows), strict=True):
-        difference = out_piece - ref_piece.float()
+        difference = (out_piece.float() if out_piece.dtype == torch.bool else out_piece) - ref_piece.float()
         error = _row_norms(difference)
         scale = _row_norms(ref_piece).clamp_(min=floor)
         yield RowPiece(difference, error, scale, torch.nan_to_num_(error / scale, nan=math.inf, posinf=math.inf))
@@ -128,7 +128,12 @@ def bit_words(tensor: torch.Tensor, word: torch.dtype) -> tuple[torch.Tensor, to
 
 
 def merge(
-    errors: Sequence[Errors], repeatable: bool, launches: int, seeds: int = 1, findings: Sequence[Finding] = ()
+    errors: Sequence[Errors],
+    repeatable: bool,
+    launches: int,
+    seeds: int = 1,
+    findings: Sequence[Finding] = (),
+    output: str = "",
 ) -> Check:
     """The worst of several launches' errors; NaN counts as worst."""
 
@@ -144,20 +149,22 @@ def merge(
         launches=launches,
         seeds=seeds,
         findings=tuple(findings),
+        output=output,
     )
 
 
 def within(errors: Errors | Check, tolerances: Tolerances) -> bool:
-    """Whether an output with these errors is right, in the whole and in every row."""
+    """Whether an output with these errors is correct, in the whole and in every row."""
     return errors.relative_error <= tolerances.relative_error and errors.bad_rows == 0
 
 
-def judge(check: Check, tolerances: Tolerances) -> tuple[Status, str]:
+def judge(check: Check, allowed: Mapping[str, Tolerances]) -> tuple[Status, str]:
     """ok, wrong or unstable, and why, in one line.
 
     A launch that wrote where it must not is wrong whatever its output is, and before it is unstable: inputs that it
-    overwrote make later launches differ. What is wrong with an output is said with where it is wrong.
+    overwrote make later launches differ. A wrong output's reason says where it is wrong. `allowed`: by output.
     """
+    tolerances = allowed[check.output] if check.output else next(iter(allowed.values()))
     forbidden = [finding.message for finding in check.findings if finding.code in FORBIDDEN_WRITES]
     if forbidden:
         return "wrong", "; ".join(forbidden)
@@ -166,7 +173,8 @@ def judge(check: Check, tolerances: Tolerances) -> tuple[Status, str]:
             f"{check.launches} launches on the same input gave different bits "
             f"(error up to {figure(check.relative_error)}): a race or a miscompilation"
         )
-    why = [] if within(check, tolerances) else [_how_far(check, tolerances)]
+    of = f"{check.output}: " if check.output else ""
+    why = [] if within(check, tolerances) else [of + _how_far(check, tolerances)]
     why += [finding.message for finding in check.findings[:1]]
     return ("wrong", "; ".join(why)) if why else ("ok", "")
 

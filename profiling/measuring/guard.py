@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 
+from ssdprof.kernels.launch import TensorMeta
 from ssdprof.profiling.measuring.check import bit_words
 from ssdprof.profiling.runs.model import Finding
 
@@ -19,42 +20,80 @@ _LANES = (1 << 14) - 1
 
 
 class GuardedOutput:
-    """An output with a guard zone before it and another after it, in one allocation.
+    """Memory for the tensors of one storage, with a guard zone before it and another after it, in one allocation.
 
-    `tensor` is the output, contiguous, of the given shape and floating dtype. Each zone has `guard_bytes`, rounded up
-    to ALIGNMENT_BYTES, and the one after begins at the byte after the output's last. A write beyond them is not seen.
+    `tensors` are views by name, of the shapes, strides and dtypes that `metas` give. Each zone has `guard_bytes`,
+    rounded up to ALIGNMENT_BYTES, and the one after begins at the byte after the storage's last. What lies
+    between the tensors is guarded too. A write beyond the zones is not seen.
     """
 
-    def __init__(self, shape: Sequence[int], dtype: torch.dtype, device: str | torch.device, guard_bytes: int) -> None:
+    def __init__(self, metas: Mapping[str, TensorMeta], device: str | torch.device, guard_bytes: int) -> None:
+        self._metas = metas
+        dtypes = {name: getattr(torch, meta.dtype) for name, meta in metas.items()}
         start_bytes = -(-guard_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
-        end_bytes = start_bytes + math.prod(shape) * dtype.itemsize
+        end_bytes = start_bytes + max(meta.extent * dtypes[name].itemsize for name, meta in metas.items())
+        self._element_bytes = max(dtype.itemsize for dtype in dtypes.values())
         memory = torch.full((end_bytes + start_bytes,), PATTERN, dtype=torch.uint8, device=device)
-        self._before, self._after = memory[:start_bytes], memory[end_bytes:]
-        self.tensor = memory[start_bytes:end_bytes].view(dtype).view(tuple(shape))
+        self._before, self._storage, self._after = memory.tensor_split((start_bytes, end_bytes))
+        self.tensors = {name: _view(memory, start_bytes, meta, dtypes[name]) for name, meta in metas.items()}
+        self._gaps = self._gaps_of(memory, start_bytes)
 
     def poison(self) -> None:
-        """Fills the output with NaN, which an element that is never written keeps."""
-        self.tensor.fill_(math.nan)
+        """Fills the tensors that are written alone with NaN, or PATTERN in integers: what is never written keeps it."""
+        for name, meta in self._metas.items():
+            if meta.role == "out":
+                tensor = self.tensors[name]
+                if tensor.is_floating_point():
+                    tensor.fill_(math.nan)
+                else:
+                    tensor.copy_(_pattern(tensor))
 
     def damage(self) -> Finding | None:
-        """What was written outside the output since the last call, None where nothing was. Restores the guards."""
+        """What was written outside the tensors since the last call, None if nothing was. Restores the guards."""
         # As elements: both zones are whole numbers of any dtype's.
-        before, after = ((zone != PATTERN).view(-1, self.tensor.element_size()) for zone in (self._before, self._after))
-        if not torch.stack([before.any(), after.any()]).any():
+        before, after = ((zone != PATTERN).view(-1, self._element_bytes) for zone in (self._before, self._after))
+        between = None if self._gaps is None else (self._storage != PATTERN) & self._gaps
+        written = [before.any(), after.any(), *([] if between is None else [between.any()])]
+        if not torch.stack(written).any():
             return None
         places = []
-        for written, side in ((before.any(dim=1).flip(0), "before its beginning"), (after.any(dim=1), "after its end")):
-            distances = written.nonzero().flatten()
+        for zone, side in ((before.any(dim=1).flip(0), "before its beginning"), (after.any(dim=1), "after its end")):
+            distances = zone.nonzero().flatten()
             if len(distances):
                 elements = _elements(len(distances))
                 places.append(f"{elements} {side}, the nearest {_elements(int(distances[0]) + 1)} away")
+        if between is not None and between.any():
+            places.append(f"{int(between.sum())} bytes between its rows")
+            self._storage[between] = PATTERN
         self._before.fill_(PATTERN)
         self._after.fill_(PATTERN)
         return Finding(
             "outside",
-            f"wrote outside its output: {' and '.join(places)} (an element is {self.tensor.element_size()} bytes): "
+            f"wrote outside its output: {' and '.join(places)} (an element is {self._element_bytes} bytes): "
             "a store's mask or offset is wrong",
         )
+
+    def _gaps_of(self, memory: torch.Tensor, start_bytes: int) -> torch.Tensor | None:
+        """A flag for each byte of the storage that belongs to no tensor; None if all belong to one."""
+        if len(self._metas) == 1 and next(iter(self.tensors.values())).is_contiguous() and self._storage.numel():
+            return None
+        held = torch.zeros_like(memory)
+        for name, meta in self._metas.items():
+            marked = _view(held, start_bytes, meta, self.tensors[name].dtype)
+            marked.copy_(_pattern(marked))
+        gaps = held[start_bytes : start_bytes + self._storage.numel()] != PATTERN
+        return gaps if gaps.any() else None
+
+
+def _view(memory: torch.Tensor, start_bytes: int, meta: TensorMeta, dtype: torch.dtype) -> torch.Tensor:
+    whole = memory[start_bytes : start_bytes + meta.extent * dtype.itemsize].view(dtype)
+    return whole.as_strided(meta.shape, meta.stride, whole.storage_offset() + meta.offset)
+
+
+def _pattern(tensor: torch.Tensor) -> torch.Tensor:
+    """One element whose bytes are all PATTERN, of the tensor's dtype."""
+    pattern = torch.full((tensor.element_size(),), PATTERN, dtype=torch.uint8, device=tensor.device)
+    return pattern.view(tensor.dtype)
 
 
 class Fingerprints:

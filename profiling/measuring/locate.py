@@ -9,12 +9,12 @@ rounding, far below the tolerance, makes none. Where there is NaN or infinity, i
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from ssdprof.kernels.interface import Axis, Config, Tolerances
+from ssdprof.kernels.interface import Axis, Tolerances
 from ssdprof.profiling.measuring.check import figure, pieces, row_pieces
 from ssdprof.profiling.runs.model import Finding, FindingCode
 
@@ -85,13 +85,13 @@ def locate(
     tolerances: Tolerances,
     norm_rms: float,
     axes: Sequence[Axis],
-    config: Config,
+    tiles: Mapping[str, int],
 ) -> Finding:
     """Where a wrong output is wrong, and how far the worst row is off.
 
     `out` and `reference` have one shape, of at least two dimensions, named by `axes`; `norm_rms` is `row_norm_rms` of
-    the reference. A tile is `config.block_m` along the axis with chunks, counted from the chunk's beginning, by
-    `config.block_n` along the last, and one index of every other axis. Needs a byte of device memory per row.
+    the reference. A tile has the size that `tiles` gives by axis, counted from the chunk's beginning in an axis with
+    chunks; one index of every other axis, and all of the last. Needs a byte of device memory per row.
     """
     survey = _survey(out, reference, tolerances, norm_rms)
     not_finite = None if math.isfinite(survey.worst) else _not_finite(out)
@@ -100,14 +100,14 @@ def locate(
     if count == 0:
         return Finding("everywhere", f"spread over all rows, none of which is off by more than {figure(survey.worst)}")
     box = [_extent(axis, used) for axis, used in zip(axes, _used(wrong), strict=True)]
-    code, whereabouts = _place(box, count / rows, config)
+    code, whereabouts = _place(box, count / rows, tiles)
     where = ", ".join(extent.text for extent in box if extent.text)
     if not_finite is not None:
         kind = "NaN" if torch.stack([piece.isnan().any() for piece in pieces(out.flatten(0, -2))]).any() else "infinity"
         amount = f"{kind} in {count} {'row' if count == 1 else 'rows'}"
-        among = [amount, whereabouts] if code in ("tail", "tile") else [amount]
+        among = [amount, whereabouts] if code in ("tail", "one-tile") else [amount]
         return Finding("nan", _joined(", ".join(among), where))
-    amount = whereabouts if code in ("tail", "tile") else share(count, rows)
+    amount = whereabouts if code in ("tail", "one-tile") else share(count, rows)
     index = _index(survey.worst_row, out.shape[:-1])
     named = [f"{axis.name} {i}" for axis, i, size in zip(axes, index, out.shape, strict=False) if size > 1]
     worst = ", ".join([*named, f"off by {figure(survey.worst)}"])
@@ -183,24 +183,25 @@ def _extent(axis: Axis, used: torch.Tensor) -> _Extent:
     return _Extent(axis, len(used), first, last, first_in_chunk, last_in_chunk)
 
 
-def _place(box: Sequence[_Extent], share: float, config: Config) -> tuple[FindingCode, str]:
+def _place(box: Sequence[_Extent], share: float, tiles: Mapping[str, int]) -> tuple[FindingCode, str]:
     if share > MOST:
         return "everywhere", ""
     if any(extent.in_last_of_several_chunks for extent in box if extent.axis.chunk):
         return "tail", "all in the last chunk"
-    if _in_one_tile(box, config):
-        return "tile", "all in one tile"
+    if _in_one_tile(box, tiles):
+        return "one-tile", "all in one tile"
     return "rows", ""
 
 
-def _in_one_tile(box: Sequence[_Extent], config: Config) -> bool:
+def _in_one_tile(box: Sequence[_Extent], tiles: Mapping[str, int]) -> bool:
     *leading, columns = box
     for extent in leading:
-        tile = config.block_m if extent.axis.chunk else 1
+        tile = tiles.get(extent.axis.name, 1)
         same_tile = extent.first_in_chunk // tile == extent.last_in_chunk // tile
         if not (extent.in_one_chunk and same_tile):
             return False
-    return columns.first // config.block_n == columns.last // config.block_n
+    tile = tiles.get(columns.axis.name, columns.size)
+    return columns.first // tile == columns.last // tile
 
 
 def _joined(amount: str, where: str) -> str:

@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import torch
 
 from ssdprof.profiling.gpu.telemetry import Telemetry
+from ssdprof.profiling.measuring.amounts import COPY_BYTES, FLUSH_L2_FACTOR, LOAD_BYTES
 from ssdprof.profiling.runs.model import Conditions, TimedBy
-from ssdprof.profiling.sweep.request import COPY_BYTES, FLUSH_L2_FACTOR, LOAD_BYTES
 from ssdprof.profiling.workers.fork_server import function_named
 
 GRAPH_BELOW_MS = 0.2
@@ -30,6 +30,7 @@ MAX_LOAD_COPIES = 200
 """Beside one launch: some 10 ms on an H100."""
 
 Launch = Callable[[], Any]
+Reset = Callable[[], None]
 
 
 class Timer(Protocol):
@@ -50,8 +51,18 @@ class Timer(Protocol):
         """The latency of one launch, roughly, after it has run before."""
         ...
 
-    def batch(self, launch: Launch, samples: int, latency_ms: float, timed_by: TimedBy | None) -> Timed:
-        """Latencies of `samples` launches after a warm-up; `latency_ms` is what one is expected to take."""
+    def batch(
+        self,
+        launch: Launch,
+        samples: int,
+        latency_ms: float,
+        timed_by: TimedBy | None,
+        reset: Reset | None = None,
+    ) -> Timed:
+        """Latencies of `samples` launches after a warm-up; `latency_ms` is what one is expected to take.
+
+        `reset` runs before each of them and is not timed.
+        """
         ...
 
 
@@ -85,9 +96,21 @@ class HostTimer:
         launch()
         return 1e3 * (time.perf_counter() - start_s)
 
-    def batch(self, launch: Launch, samples: int, latency_ms: float, timed_by: TimedBy | None) -> Timed:  # noqa: ARG002
+    def batch(
+        self,
+        launch: Launch,
+        samples: int,
+        latency_ms: float,  # noqa: ARG002  # the protocol's
+        timed_by: TimedBy | None,  # noqa: ARG002
+        reset: Reset | None = None,
+    ) -> Timed:
         """The times of `samples` calls; nothing is warmed up or flushed."""
-        return tuple(self.once_ms(launch) for _ in range(samples)), "host", Conditions()
+        times_ms = []
+        for _ in range(samples):
+            if reset:
+                reset()
+            times_ms.append(self.once_ms(launch))
+        return tuple(times_ms), "host", Conditions()
 
 
 class CudaTimer:
@@ -133,8 +156,15 @@ class CudaTimer:
         end.synchronize()
         return max(1e-3, float(start.elapsed_time(end)))
 
-    def batch(self, launch: Launch, samples: int, latency_ms: float, timed_by: TimedBy | None) -> Timed:
-        """Latencies of `samples` launches, L2 flushed before each; by a CUDA graph where they are short."""
+    def batch(
+        self,
+        launch: Launch,
+        samples: int,
+        latency_ms: float,
+        timed_by: TimedBy | None,
+        reset: Reset | None = None,
+    ) -> Timed:
+        """Latencies of `samples` launches, L2 flushed before each; by a CUDA graph if they are short."""
         timed_by = timed_by or ("graph" if latency_ms < GRAPH_BELOW_MS else "events")
         self._telemetry.begin()
         for _ in range(max(1, min(MAX_WARM_UP_LAUNCHES, math.ceil(WARM_UP_MS / latency_ms)))):
@@ -144,11 +174,11 @@ class CudaTimer:
             torch.cuda.synchronize()
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph):
-                self._queue(launch, pairs)
+                self._queue(launch, pairs, reset)
             graph.replay()
         else:
             torch.cuda._sleep(SLEEP_CYCLES_PER_SAMPLE * samples)
-            self._queue(launch, pairs)
+            self._queue(launch, pairs, reset)
         torch.cuda.synchronize()
         times_ms = tuple(float(start.elapsed_time(end)) for start, end in pairs)
         return times_ms, timed_by, self._telemetry.end()
@@ -160,8 +190,12 @@ class CudaTimer:
         times_ms = sorted(self.once_ms(lambda: target.copy_(source)) for _ in range(12))
         return 2 * COPY_BYTES / (1e6 * times_ms[len(times_ms) // 2])
 
-    def _queue(self, launch: Launch, pairs: list[tuple[torch.cuda.Event, torch.cuda.Event]]) -> None:
+    def _queue(
+        self, launch: Launch, pairs: list[tuple[torch.cuda.Event, torch.cuda.Event]], reset: Reset | None
+    ) -> None:
         for start, end in pairs:
+            if reset:
+                reset()
             self._flush()
             start.record()
             launch()

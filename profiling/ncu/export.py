@@ -5,15 +5,27 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
+from ssdprof.kernels.errors import UsageError
+from ssdprof.profiling.hardware.launch_table import MAX_FILE_BYTES
 from ssdprof.profiling.hardware.limits import ArchError, limits_for
 from ssdprof.profiling.hardware.occupancy import Launch, LaunchError, occupancy
-from ssdprof.profiling.ncu.program import DYNAMIC, EXPORT_HINT, REGISTERS, STATIC, NcuCsvError, NcuNumber, NcuRow
+from ssdprof.profiling.hardware.rule import rule_sentence
+from ssdprof.profiling.ncu.program import (
+    DYNAMIC,
+    EXPORT_HINT,
+    REGISTERS,
+    STATIC,
+    NcuCsvError,
+    NcuNumber,
+    NcuRow,
+    read_raw,
+)
 from ssdprof.profiling.ncu.verify import (
     FIGURES,
     Comparison,
     Ours,
-    Sentence,
     Unchecked,
     Verification,
     against_ncu,
@@ -25,7 +37,25 @@ _SM_COUNTS = ("device__attribute_multiprocessor_count", "launch__sm_count")
 _INPUT_METRICS = {figure.metric for figure in FIGURES if figure.is_input}
 
 
-def against_export(rows: Sequence[NcuRow], of: str, arch: str | None, sentence: Sentence) -> Verification:
+def read_export(path: Path) -> tuple[NcuRow, ...]:
+    """The launches of an exported report. Raises UsageError if it cannot be read or is none."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"--ncu-report {path} cannot be read: {error.strerror or error}") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise UsageError(f"--ncu-report {path} is larger than {MAX_FILE_BYTES >> 20} MiB: export fewer launches")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise UsageError(f"--ncu-report {path} is no text: export the report with {EXPORT_HINT}")
+    return read_raw(text, str(path))
+
+
+def against_export(rows: Sequence[NcuRow], of: str, arch: str | None) -> Verification:
     """The launches of an exported report: registers, shared memory and block size from it, the rest ours.
 
     `arch` is for a file that does not say it. Raises NcuCsvError where needed columns are missing.
@@ -37,7 +67,7 @@ def against_export(rows: Sequence[NcuRow], of: str, arch: str | None, sentence: 
     restored = 0
     for row in rows:
         try:
-            ours, was_restored = _ours_of(row, arch, sentence)
+            ours, was_restored = _ours_of(row, arch)
         except (ArchError, LaunchError) as error:
             unchecked.append(Unchecked(_label(row), str(error)))
             continue
@@ -76,7 +106,7 @@ def _check_columns(row: NcuRow, of: str, arch: str | None) -> None:
         raise NcuCsvError(f"{of} lacks {', '.join(missing)}: export the report with {EXPORT_HINT}")
 
 
-def _ours_of(row: NcuRow, arch: str | None, sentence: Sentence) -> tuple[Ours, bool]:
+def _ours_of(row: NcuRow, arch: str | None) -> tuple[Ours, bool]:
     """Our figures for the launch that ncu describes, and whether its bytes had to be restored from rounded ones."""
     limits = limits_for(_arch_of(row) or arch or "")
     if arch not in (None, limits.arch):
@@ -100,7 +130,7 @@ def _ours_of(row: NcuRow, arch: str | None, sentence: Sentence) -> tuple[Ours, b
         num_sms=sms[0] if sms else None,
     )
     rounded = any(number is not None and number.half_step >= 1 for number in (dynamic, static))
-    return Ours(_label(row), launch, limits, occ, sentence(occ)), rounded
+    return Ours(_label(row), launch, limits, occ, rule_sentence(occ)), rounded
 
 
 def _label(row: NcuRow) -> str:

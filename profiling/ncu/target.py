@@ -12,9 +12,8 @@ from pathlib import Path
 
 import torch
 
-from ssdprof.kernels.interface import LaunchPlan, TensorMeta
-from ssdprof.profiling.gpu.driver import cuda_driver, driver_attributes
-from ssdprof.profiling.measuring.measure import loaded
+from ssdprof.kernels.launch import LaunchPlan, TensorMeta
+from ssdprof.profiling.gpu.driver import cuda_driver, driver_attributes, loaded
 from ssdprof.profiling.ncu.launch_file import read_launches
 from ssdprof.profiling.runs.model import Loaded
 
@@ -24,8 +23,15 @@ _tensors: dict[str, torch.Tensor] = {}
 def prepare(tensors: Mapping[str, TensorMeta], device: str) -> dict[str, int]:
     """Makes the tensors on `device`, filled with zeros; the driver's attributes of device 0 by their names."""
     _tensors.clear()
+    storages: dict[str, torch.Tensor] = {}
+    extents: dict[str, int] = {}
     for name, meta in tensors.items():
-        _tensors[name] = torch.zeros(meta.shape, dtype=getattr(torch, meta.dtype), device=device)
+        storage = meta.storage or f"/{name}"
+        extents[storage] = max(extents.get(storage, 0), meta.extent)
+    for name, meta in tensors.items():
+        storage, dtype = meta.storage or f"/{name}", getattr(torch, meta.dtype)
+        whole = storages.setdefault(storage, torch.zeros(extents[storage], dtype=dtype, device=device))
+        _tensors[name] = whole.view(dtype).as_strided(meta.shape, meta.stride, meta.offset)
     return driver_attributes(cuda_driver()) if device.startswith("cuda") else {}
 
 
@@ -39,7 +45,7 @@ def launch_once(plan: LaunchPlan) -> Loaded:
 
 def main(launches: str, launched: str, device: str = "cuda:0") -> None:
     """Launches all of the file `launches` in order; writes the ids of those that ran to the file `launched`."""
-    tensors, plans = read_launches(Path(launches).read_text(encoding="utf-8"))
+    tensors, plans = read_launches(Path(launches))
     prepare(tensors, device)
     with Path(launched).open("w", encoding="utf-8") as file:
         for name, plan in plans.items():

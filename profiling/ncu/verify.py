@@ -14,8 +14,6 @@ from ssdprof.profiling.runs.model import Loaded
 Source = Literal["driver", "ncu"]
 Outcome = Literal["equal", "differs", "known"]
 Status = Literal["equal", "differs", "nothing"]
-Sentence = Callable[[Occupancy], "str | None"]
-"""The rule's sentence of an occupancy, None where the rule is silent."""
 
 BLOCKS, CAN_LAUNCH, RULE_SENTENCE = "blocks_per_sm", "can_launch", "rule_sentence"
 DRIVER_CALLS: Mapping[str, str] = {

@@ -11,19 +11,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ssdprof.kernels.config import config_id
+from ssdprof.kernels.config import Config
 from ssdprof.kernels.errors import ConfigError, SsdprofError
-from ssdprof.kernels.interface import Config, KernelSpec, LaunchPlan
+from ssdprof.kernels.interface import Subject
+from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.profiling.gpu.devices import GpuInfo
 from ssdprof.profiling.gpu.driver import SM_COUNT
 from ssdprof.profiling.hardware.limits import DRIVER_ATTRIBUTES, differences, limits_for
 from ssdprof.profiling.hardware.occupancy import occupancy
-from ssdprof.profiling.ncu.launch_file import launches_text
+from ssdprof.profiling.hardware.rule import rule_sentence
+from ssdprof.profiling.ncu.launch_file import write_launches
 from ssdprof.profiling.ncu.program import NcuError, Profile, Runner, profile, run_program
 from ssdprof.profiling.ncu.verify import (
     Comparison,
     Ours,
-    Sentence,
     Unchecked,
     Verification,
     against_driver,
@@ -33,13 +34,12 @@ from ssdprof.profiling.ncu.verify import (
 )
 from ssdprof.profiling.runs.model import Compiled, Loaded
 from ssdprof.profiling.workers.fork_server import child_env, python_command
-from ssdprof.profiling.workers.pool import compile_plans
-from ssdprof.profiling.workers.worker import Failure, Worker, wait_any
+from ssdprof.profiling.workers.pool import Pool, compile_plans, run_task
+from ssdprof.profiling.workers.worker import Failure
 
 PREPARE_TIMEOUT_S = 600.0
 NCU_START_S, NCU_LAUNCH_S = 300.0, 10.0
 """What ncu may take to start a process and make its tensors, and for each launch."""
-_TICK_S = 0.2
 _PREPARE = "ssdprof.profiling.ncu.target:prepare"
 _LAUNCH = "ssdprof.profiling.ncu.target:launch_once"
 _TARGET = "from ssdprof.profiling.ncu.target import main; main(*sys.argv[1:])"
@@ -48,19 +48,21 @@ OnStep = Callable[[str, int, int], None]
 """Hears what is being done, and how many of how many are."""
 
 
+class NothingToVerifyError(SsdprofError):
+    """Neither a GPU nor a report to hold the figures against; says what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class VerifyRequest:
-    """What to verify on `gpu`. `ncu` None: the driver alone is asked. `sentence` is our form of ncu's rule."""
+    """What to verify on `gpu`. `ncu` None: the driver alone is asked."""
 
-    spec: KernelSpec
-    problem: Any
+    subject: Subject
     of: str
     configs: tuple[Config, ...]
     gpu: GpuInfo
     jobs: int
     timeout_s: float
     ncu: Path | None
-    sentence: Sentence
     notes: tuple[str, ...] = ()
 
 
@@ -130,23 +132,24 @@ def _plans(request: VerifyRequest) -> tuple[dict[str, LaunchPlan], list[Unchecke
         if isinstance(taken, Unchecked):
             unchecked.append(taken)
         else:
-            plans.setdefault(config_id(taken), request.spec.launch(request.problem, taken))
+            plans.setdefault(request.subject.params.id(taken), request.subject.launch(taken))
     return plans, unchecked
 
 
 def _resolved(request: VerifyRequest, config: Config) -> Config | Unchecked:
     try:
-        return request.spec.resolve(config, request.problem)
+        return request.subject.resolve(config)
     except ConfigError as error:
-        return Unchecked(config_id(config), str(error))
+        return Unchecked(request.subject.params.id(config), str(error))
 
 
 def _launch(
     request: VerifyRequest, plans: Mapping[str, LaunchPlan], device: str, on_step: OnStep
 ) -> tuple[dict[str, int], dict[str, Loaded | Failure]]:
     """The driver's attributes, and what it says of each kernel once launched, or why it was not."""
-    worker = Worker(_gpu_env(request.gpu))
-    tensors = dict(request.spec.tensors(request.problem))
+    pool = Pool(measurers=1, early=False, env=_gpu_env(request.gpu))
+    (worker,) = pool.measurers
+    tensors = dict(request.subject.tensors())
     attributes: dict[str, int] = {}
     found: dict[str, Loaded | Failure] = {}
     ready = False
@@ -154,32 +157,26 @@ def _launch(
         for name, plan in plans.items():
             on_step("launching", len(found), len(plans))
             if not ready:
-                prepared = _run(worker, _PREPARE, tensors, device, timeout_s=PREPARE_TIMEOUT_S)
+                prepared = run_task(worker, _PREPARE, tensors, device, timeout_s=PREPARE_TIMEOUT_S)
                 if isinstance(prepared, Failure):
                     why = replace(prepared, kind="crashed", message=f"the GPU could not be prepared: {prepared.line}")
                     return attributes, {name: found.get(name, why) for name in plans}
                 attributes, ready = prepared, True
-            outcome = _run(worker, _LAUNCH, plan, timeout_s=request.timeout_s)
+            outcome = run_task(worker, _LAUNCH, plan, timeout_s=request.timeout_s)
             if isinstance(outcome, Failure) and not outcome.out_of_resources:
                 worker.kill()  # a fault poisons the CUDA context: the next launch gets a new process
                 ready = False
             found[name] = outcome
     finally:
         worker.kill()
+        pool.close()
     return attributes, found
-
-
-def _run(worker: Worker, function: str, *args: Any, timeout_s: float) -> Any:
-    worker.submit(function, function, *args, timeout_s=timeout_s)
-    while not wait_any([worker], _TICK_S):
-        pass
-    return worker.outcome()
 
 
 def _ours(request: VerifyRequest, name: str, compiled: Compiled, attributes: Mapping[str, int]) -> Ours:
     limits = limits_for(request.gpu.arch)
     occ = occupancy(compiled.launch, limits, num_sms=attributes.get(SM_COUNT))
-    return Ours(name, compiled.launch, limits, occ, request.sentence(occ))
+    return Ours(name, compiled.launch, limits, occ, rule_sentence(occ))
 
 
 def _is_refusal(ours: Ours, failure: Failure) -> bool:
@@ -201,8 +198,8 @@ def _ncu(
     """Ncu's version and the comparisons with it. Raises NcuError where it gives nothing that can be assigned."""
     with tempfile.TemporaryDirectory(prefix="ssdprof-ncu-") as name:
         folder = Path(name)
-        todo, done = folder / "launches.json", folder / "launched.txt"
-        todo.write_text(launches_text(request.spec.tensors(request.problem), launched), encoding="utf-8")
+        todo, done = folder / "launches.pickle", folder / "launched.txt"
+        write_launches(todo, request.subject.tensors(), launched)
         found = profile(
             ncu,
             [*python_command(_TARGET), str(todo), str(done), device],

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from types import MappingProxyType
+from typing import Any, Literal
 
-from ssdprof.kernels.interface import Config, Tolerances
+from ssdprof.kernels.config import Config, Param
+from ssdprof.kernels.interface import LeftOut, Question, Remark, Tolerances
 from ssdprof.profiling.hardware.occupancy import Launch, Occupancy
 
 Status = Literal["ok", "wrong", "unstable", "compile-error", "out-of-resources", "launch-error", "timeout", "not-run"]
-STATUSES: tuple[Status, ...] = get_args(Status)
-FindingCode = Literal["input-changed", "outside", "nan", "partial", "tail", "tile", "rows", "everywhere"]
+STATUSES: Mapping[Status, str] = MappingProxyType(
+    {
+        "ok": "Correct",
+        "wrong": "Wrong output: not ranked, not to be used",
+        "unstable": "Unstable output: not ranked, not to be used",
+        "compile-error": "Did not compile",
+        "out-of-resources": "Need more than the GPU has",
+        "launch-error": "Failed to launch",
+        "timeout": "Took too long",
+        "not-run": "Not run",
+    }
+)
+"""Every status a row can have, in the order in which they are listed, with what heads such rows."""
+FindingCode = Literal["input-changed", "outside", "nan", "partial", "tail", "one-tile", "rows", "everywhere"]
 FORBIDDEN_WRITES: tuple[FindingCode, ...] = ("input-changed", "outside")
 TimedBy = Literal["events", "graph", "host"]
 
@@ -20,8 +35,7 @@ class Compiled:
     """What the compiler produced for one config, read from the binary.
 
     `num_warps` is the compiled count, which warp specialisation raises; `grid_blocks` counts the blocks of clusters one
-    by one. `spill_bytes` is local memory per thread, stack
-    included. `num_barriers` is what the binary declares.
+    by one. `spill_bytes` is local memory per thread, stack included. `num_barriers` is what the binary declares.
     """
 
     registers_per_thread: int
@@ -72,6 +86,7 @@ class Check:
 
     Errors are relative and NaN where an element was not a number or was never written. `bad_rows` of `rows` exceed the
     row tolerance. `repeatable`: every launch on the same input gave the same bits. `seeds`: inputs it was checked on.
+    Of several outputs the figures are those of the worst, which `output` names.
     """
 
     relative_error: float
@@ -82,6 +97,7 @@ class Check:
     launches: int
     seeds: int = 1
     findings: tuple[Finding, ...] = ()
+    output: str = ""
 
     @property
     def harmless(self) -> bool:
@@ -188,11 +204,34 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """Everything known of one config. `status_reason` is empty only where `status` is ok.
+class Recorded:
+    """What another run measured of the same config, kernel source, problem and architecture.
 
-    `rank` counts from 1 and exists for ok rows alone. `tied_with_best`: its difference to the best is within the noise.
-    `driver_blocks_per_sm` is the driver's own answer, where a GPU was asked.
+    `source` says of which run. `same_binary`: whether registers, spills and shared memory are the same there; if not,
+    the latency is that of another binary.
+    """
+
+    source: str
+    status: Status
+    status_reason: str
+    check: Check | None
+    timing: Timing | None
+    same_binary: bool
+
+    @property
+    def latency_ms(self) -> float | None:
+        """The median latency, if there is one."""
+        return self.timing.latency_ms if self.timing else None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Everything known of one config. `status_reason` is empty only if `status` is ok.
+
+    `rank` counts from 1: the ok rows by latency and, in a run that measured nothing, those that were recorded as ok.
+    `tied_with_best`: its difference to the best is within the noise. `driver_blocks_per_sm` is the driver's own answer,
+    if a GPU was asked. `by_construction`: why the output must be wrong, known before anything ran; empty: nothing says
+    so. `recorded` is laid over rows of a run that measured nothing, and is not kept with them.
     """
 
     config: Config
@@ -207,6 +246,37 @@ class Row:
     rank: int | None = None
     speedup_vs_baseline: float | None = None
     tied_with_best: bool | None = None
+    by_construction: str = ""
+    recorded: Recorded | None = None
+
+    @property
+    def known_status(self) -> Status:
+        """Its own status, or the recorded one if it only compiled here."""
+        return self.recorded.status if self._only_compiled and self.recorded else self.status
+
+    @property
+    def known_reason(self) -> str:
+        """The reason of that status."""
+        return self.recorded.status_reason if self._only_compiled and self.recorded else self.status_reason
+
+    @property
+    def known_timing(self) -> Timing | None:
+        """Its own timing, or the recorded one."""
+        return self.timing or (self.recorded.timing if self.recorded else None)
+
+    @property
+    def known_check(self) -> Check | None:
+        """Its own check, or the recorded one."""
+        return self.check or (self.recorded.check if self.recorded else None)
+
+    @property
+    def known_latency_ms(self) -> float | None:
+        """The median of that timing."""
+        return self.known_timing.latency_ms if self.known_timing else None
+
+    @property
+    def _only_compiled(self) -> bool:
+        return self.status == "not-run" and self.compiled is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +308,10 @@ class Device:
 class RunHeader:
     """What a run is of: everything that must be equal before two latencies may be compared.
 
-    `kernel_hashes`: of the source, by variant. `budget_s`: the time given to the rounds in which the best configs are
-    timed again. `tolerances`: what a right output may be off by.
+    `kernel_hashes`: of the source, by variant. `problem` is the subject's identity, `params` what its configs set.
+    `bytes_min` and `flops` are what the problem needs at least, None if the subject does not say. `budget_s`: the time
+    given to the rounds in which the best configs are timed again. `tolerances`: what each correct output may be off by.
+    `left_out`: configs that the kernel's own pruning left out. `remarks`: what the subject says of these configs.
     """
 
     kernel: str
@@ -255,11 +327,14 @@ class RunHeader:
     date: str
     command: str
     baseline_id: str | None
-    bytes_min: int
-    flops: int
+    bytes_min: int | None
+    flops: int | None
     budget_s: float = 0.0
-    tolerances: Tolerances | None = None
+    tolerances: tuple[Tolerances, ...] = ()
     interrupted: bool = False
+    params: tuple[Param, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def provenance(self) -> str:
@@ -294,7 +369,7 @@ class Run:
 
     @property
     def ranked(self) -> tuple[Row, ...]:
-        """The ok rows, best first."""
+        """The rows with a rank, best first."""
         return tuple(sorted((row for row in self.rows if row.rank is not None), key=lambda row: row.rank or 0))
 
 
@@ -302,7 +377,7 @@ class Run:
 class Neighbours:
     """The config recompiled with one parameter changed, ordered by its value, the config itself among them."""
 
-    parameter: str
+    param: Param
     rows: tuple[Row, ...]
 
 
@@ -310,11 +385,12 @@ class Neighbours:
 class Explanation:
     """A config, what the compiler made of it, and of it with one parameter changed at a time.
 
-    `latency_source` says where latencies in the rows come from ("measured on NVIDIA H100 …", "recorded on …"), None
-    where there are none.
+    `question`: what users of this kernel ask of one parameter. `latency_source` says where the recorded latencies of
+    the rows come from ("measured on NVIDIA H100 …", "recorded on …"), None if there are none.
     """
 
     header: RunHeader
     row: Row
     neighbours: tuple[Neighbours, ...]
+    question: Question | None
     latency_source: str | None

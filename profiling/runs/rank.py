@@ -9,6 +9,8 @@ from typing import TypeVar
 
 from ssdprof.profiling.runs.model import Batch, Row, Timing
 
+TARGET_INTERVAL_SHARE = 0.01
+"""The best are timed until their 95 % intervals are below this share of the median."""
 _Number = TypeVar("_Number", int, float)
 
 
@@ -70,24 +72,24 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 def rank(rows: Sequence[Row], baseline_id: str | None) -> tuple[Row, ...]:
     """The rows in their order, each with rank, speed-up and tie filled in.
 
-    Only ok rows with a latency are ranked: by median latency, then by occupancy. A row is tied with the best where the
-    confidence intervals of the two medians overlap. Speed-ups are latencies of the baseline over the row's own, and
-    exist only where the baseline is ok.
+    Only rows known to be ok with a latency are ranked: by median latency, then by occupancy. A row is tied with the
+    best if the confidence intervals of the two medians overlap. Speed-ups are latencies of the baseline over the row's
+    own, and exist only if the baseline is ok.
     """
-    ranked = sorted((row for row in rows if row.status == "ok" and row.timing), key=_key)
+    ranked = sorted((row for row in rows if row.known_status == "ok" and row.known_timing), key=_key)
     places = {row.config_id: place for place, row in enumerate(ranked, start=1)}
-    best = ranked[0].timing if ranked else None
-    baseline = next((row.timing for row in ranked if row.config_id == baseline_id), None)
+    best = ranked[0].known_timing if ranked else None
+    baseline = next((row.known_timing for row in ranked if row.config_id == baseline_id), None)
 
     def filled(row: Row) -> Row:
-        place = places.get(row.config_id)
-        if place is None or row.timing is None or best is None:
+        place, timing = places.get(row.config_id), row.known_timing
+        if place is None or timing is None or best is None:
             return replace(row, rank=None, speedup_vs_baseline=None, tied_with_best=None)
         return replace(
             row,
             rank=place,
-            speedup_vs_baseline=baseline.latency_ms / row.timing.latency_ms if baseline else None,
-            tied_with_best=row.timing.latency_ci95_low_ms <= best.latency_ci95_high_ms,
+            speedup_vs_baseline=baseline.latency_ms / timing.latency_ms if baseline else None,
+            tied_with_best=timing.latency_ci95_low_ms <= best.latency_ci95_high_ms,
         )
 
     return tuple(filled(row) for row in rows)
@@ -112,8 +114,8 @@ def _median(values: Sequence[_Number | None]) -> _Number | None:
 
 
 def _key(row: Row) -> tuple[float, float]:
-    assert row.timing is not None
-    return row.timing.latency_ms, -(row.occupancy.theoretical_occupancy_pct if row.occupancy else 0.0)
+    assert row.known_latency_ms is not None
+    return row.known_latency_ms, -(row.occupancy.theoretical_occupancy_pct if row.occupancy else 0.0)
 
 
 def _mean_ranks(values: Sequence[float]) -> list[float]:

@@ -1,9 +1,9 @@
-"""The run file, format 2: JSON Lines, one record of a run a line, appended as results come.
+"""The run file, format 3: JSON Lines, one record of a run a line, appended as results come.
 
 Each line is an object whose `kind` says what its other fields are: `header` (RunHeader, with the format; first, and
-again where it changed), `row` (Row, less its rank and what goes with it; its timing is that of the batches, and stands
-in the row only where their samples were not kept) or `batch` (Batch). A later header or row replaces the one before it,
-batches add up. A line that was cut off does not count; every line before it does.
+again if it changed), `row` (Row, less what is derived; its timing is that of the batches, and stands in the row only
+if their samples were not kept) or `batch` (Batch). A later header or row replaces the one before it, batches add up. A
+line that was cut off does not count; every line before it does. Files of format 2 are read too.
 """
 
 from __future__ import annotations
@@ -11,28 +11,24 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
-import math
 import os
 import re
 import reprlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import MISSING, fields, is_dataclass
-from functools import cache
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from ssdprof.kernels.errors import UsageError
+from ssdprof.kernels.registry import upgraded
+from ssdprof.profiling.runs.codec import plain, reader
 from ssdprof.profiling.runs.model import Batch, Row, Run, RunHeader
 from ssdprof.profiling.runs.state import Record, RunState
 
-FORMAT = 2
+FORMAT, OLDER_FORMATS = 3, (2,)
 _KINDS: dict[str, type] = {"header": RunHeader, "row": Row, "batch": Batch}
-_DERIVED: dict[type, tuple[str, ...]] = {Row: ("rank", "speedup_vs_baseline", "tied_with_best")}
 _START = f'{{"format": {FORMAT}, "kind": "header", '
 _FORMAT = re.compile(r'\{\s*"format"\s*:\s*([0-9]{1,9})')
-_NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
 
 
 class RunError(UsageError):
@@ -102,15 +98,16 @@ def parse_state(text: str, name: str = "the text") -> RunState:
     """
     *lines, _ = text.split("\n")
     found = _FORMAT.match(text)
-    if found is not None and int(found[1]) != FORMAT:
-        older = int(found[1]) < FORMAT
+    number = int(found[1]) if found else FORMAT
+    if number != FORMAT and number not in OLDER_FORMATS:
+        older = number < FORMAT
         age, way_out = ("older", "sweep again") if older else ("newer", f"this one reads format {FORMAT}")
-        raise RunError(f"{name} is of format {found[1]}, made by {'an' if older else 'a'} {age} ssdprof: {way_out}")
+        raise RunError(f"{name} is of format {number}, made by {'an' if older else 'a'} {age} ssdprof: {way_out}")
     if found is None and not _START.startswith(text):
         raise RunError(f"{name} is not a run file: it does not begin with a header of format {FORMAT}")
     if not lines:
         raise NoHeaderError(f"{name} is cut off before the end of its first line: it holds no run")
-    records = (_record(line, number, name) for number, line in enumerate(lines, 1))
+    records = (_record(line, i, name, number) for i, line in enumerate(lines, 1))
     header = next(records)
     assert isinstance(header, RunHeader)  # the others have no format
     state = RunState(header)
@@ -138,107 +135,27 @@ def _lock(fd: int, operation: int, path: Path) -> None:
 def _line(record: Record) -> dict[str, Any]:
     kind = next(kind for kind, of in _KINDS.items() if isinstance(record, of))
     start = {"format": FORMAT, "kind": kind} if kind == "header" else {"kind": kind}
-    return {**start, **_plain(record)}
+    return {**start, **plain(record)}
 
 
-def _record(line: str, number: int, name: str) -> Record:
+def _record(line: str, number: int, name: str, file_format: int) -> Record:
     try:
-        return _parsed(line)
+        return _parsed(line, file_format)
     except json.JSONDecodeError as error:
         what = f"no valid JSON at column {error.colno}: {error.msg}"
     except (ValueError, RecursionError) as error:
         what = str(error)
-    raise RunError(f"{name} is not a run file of format {FORMAT}: line {number}: {what}")
+    raise RunError(f"{name} is not a run file of format {file_format}: line {number}: {what}")
 
 
-def _parsed(line: str) -> Record:
+def _parsed(line: str, file_format: int) -> Record:
     values = json.loads(line)
     kind = values.pop("kind", None) if isinstance(values, dict) else None
     if not isinstance(kind, str) or kind not in _KINDS:
         raise ValueError(f"no record: its kind is none of {', '.join(_KINDS)}")
-    if kind == "header" and (given := values.pop("format", None)) != FORMAT:
+    if kind == "header" and (given := values.pop("format", None)) != file_format:
         raise ValueError(f"a header of format {reprlib.repr(given)}")
-    record: Record = _reader(_KINDS[kind])(values)
+    if file_format != FORMAT:
+        values = upgraded(kind, values)
+    record: Record = reader(_KINDS[kind])(values)
     return record
-
-
-@cache
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind) if field.name not in _DERIVED.get(kind, ()))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-    if is_dataclass(value):
-        kind: Any = type(value)
-        return {name: _plain(getattr(value, name)) for name in _names(kind)}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value
-
-
-@cache
-def _reader(kind: Any) -> Callable[[Any], Any]:
-    """What makes a value of this type of what JSON gives for it. Raises ValueError.
-
-    The type decides, so that a text which says NaN stays a text.
-    """
-    origin, args = get_origin(kind), get_args(kind)
-    if is_dataclass(kind):
-        return _object_reader(kind)
-    if origin in (UnionType, Union):
-        read = _reader(next(one for one in args if one is not type(None)))
-        return lambda value: None if value is None else read(value)
-    if origin is tuple:
-        item = _reader(args[0])
-        return lambda value: tuple(map(item, _checked(value, isinstance(value, list), "a list")))
-    if origin is Literal:
-        return lambda value: _checked(value, isinstance(value, str) and value in args, f"one of {', '.join(args)}")
-    return _PLAIN_READERS[origin or kind]
-
-
-def _object_reader(kind: Any) -> Callable[[Any], Any]:
-    hints = get_type_hints(kind)
-    readers = {name: _reader(hints[name]) for name in _names(kind)}
-    needed = [one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING]
-
-    def read(value: Any) -> Any:
-        _checked(value, isinstance(value, dict), "an object")
-        for name in needed:
-            if name not in value:
-                raise ValueError(f"{name} is missing")
-        values = {}
-        for name, item in value.items():
-            if name not in readers:
-                raise ValueError(f"unknown field {reprlib.repr(name)}")
-            try:
-                values[name] = readers[name](item)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
-        return kind(**values)
-
-    return read
-
-
-def _checked(value: Any, right: bool, what: str) -> Any:
-    if not right:
-        raise ValueError(f"{reprlib.repr(value)} is not {what}")
-    return value
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, str) and value in _NO_NUMBERS:
-        return float(value)
-    right = isinstance(value, (int, float)) and not isinstance(value, bool)
-    number: float = _checked(value, right, "a number")
-    return number
-
-
-_PLAIN_READERS: dict[Any, Callable[[Any], Any]] = {
-    bool: lambda value: _checked(value, isinstance(value, bool), "true or false"),
-    dict: lambda value: _checked(value, isinstance(value, dict), "an object"),
-    float: _number,
-    int: lambda value: _checked(value, isinstance(value, int) and not isinstance(value, bool), "a whole number"),
-    str: lambda value: _checked(value, isinstance(value, str), "a text"),
-}

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from ssdprof.kernels.registry import recorded_files
-from ssdprof.profiling.runs.model import Row, Run, RunHeader
-from ssdprof.profiling.runs.rank import rank
+from ssdprof.profiling.runs.model import Run, RunHeader
 from ssdprof.profiling.runs.run_file import NoHeaderError, check_free, parse_state
 from ssdprof.profiling.runs.run_file import RunError as RunError
 from ssdprof.profiling.runs.state import RunState
@@ -25,7 +22,7 @@ SUFFIX = ".jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """A run that is gone on with: its file, and what that held."""
+    """A run that is resumed: its file, and what that held."""
 
     path: Path
     state: RunState
@@ -90,14 +87,14 @@ def resumable(header: RunHeader, path: Path | None) -> Resumed | None:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
     if found := differences(state.header, header):
         raise RunError(
-            f"{path} cannot be gone on with: {'; '.join(found)}; a run goes on only with the same kernel, problem, "
+            f"{path} cannot be resumed: {'; '.join(found)}; a run is resumed only with the same kernel, problem, "
             "space, seed, baseline, GPU, driver and versions: leave --resume out, or name another file with -o"
         )
     return Resumed(path, state)
 
 
 def differences(old: RunHeader, new: RunHeader) -> tuple[str, ...]:
-    """In words, what keeps a sweep that begins with `new` from going on with the run of `old`.
+    """In words, what keeps a sweep that begins with `new` from resuming the run of `old`.
 
     Empty where nothing does. What only the measuring worker knows, such as the copy bandwidth, is not compared.
     """
@@ -108,58 +105,6 @@ def differences(old: RunHeader, new: RunHeader) -> tuple[str, ...]:
         for name in names
         if there.get(name) != here.get(name)
     )
-
-
-def recorded_runs() -> Iterator[Run]:
-    """The runs that ship with ssdprof, each measured on a named GPU."""
-    for path in recorded_files():
-        yield load_run(path)
-
-
-def recorded_for(run: Run) -> Run | None:
-    """The recorded run of the same kernel source, problem and architecture that holds most of this run's configs.
-
-    Only rows of this run's configs are kept, ranked among themselves; None where there is no such row.
-    """
-    wanted = {row.config_id for row in run.rows}
-    best: Run | None = None
-    for recorded in recorded_runs():
-        rows = tuple(row for row in recorded.comparable_rows(run.header) if row.config_id in wanted)
-        if rows and len(rows) > (len(best.rows) if best else 0):
-            best = replace(recorded, rows=rank(rows, run.header.baseline_id))
-    return best
-
-
-def find_row(run: Run, reference: str) -> Row:
-    """The row that `#3` (by rank), `best` or `baseline` names; ranks of a compile-only run are the recorded ones.
-
-    Raises RunError where the run has no such row.
-    """
-    if reference == "baseline":
-        wanted = run.header.baseline_id
-        if wanted is None:
-            raise RunError("this run has no baseline: name one with `ssdprof sweep --baseline CONFIG`")
-    else:
-        ranked = (run if run.measured else recorded_for(run) or run).ranked
-        if not ranked:
-            raise RunError(
-                f"{reference}: the run has no ranked config (nothing right was measured): name a config by its id"
-            )
-        place = 1 if reference == "best" else _place(reference)
-        if not 1 <= place <= len(ranked):
-            raise RunError(f"{reference}: the run has ranks #1 to #{len(ranked)}")
-        wanted = ranked[place - 1].config_id
-    row = next((row for row in run.rows if row.config_id == wanted), None)
-    if row is None:
-        raise RunError(f"{reference}: {wanted} is not among the run's configs")
-    return row
-
-
-def _place(reference: str) -> int:
-    digits = reference.removeprefix("#")
-    if not (reference.startswith("#") and digits.isascii() and digits.isdigit() and len(digits) < 10):
-        raise RunError(f"{reference!r} names no row of a run: give #N (its rank), best or baseline")
-    return int(digits)
 
 
 def _kept() -> list[Path]:
@@ -177,11 +122,11 @@ def _same(path: Path, header: RunHeader) -> bool:
 
 
 def _identity(header: RunHeader) -> dict[str, Any]:
-    """By name, what must be equal before a run can be gone on with."""
+    """By name, what must be equal before a run can be resumed."""
     device = header.device
     return {
         "kernel": header.kernel,
-        "kernel source": ", ".join(f"{variant} {of}" for variant, of in header.kernel_hashes.items()),
+        "kernel source": ", ".join(f"{variant} {of}".strip() for variant, of in header.kernel_hashes.items()),
         **{f"problem {name}": value for name, value in header.problem.items()},
         "space": header.space,
         "seed": header.seed,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 
-from ssdprof.kernels.config import config_id
+from ssdprof.kernels.config import Config
 from ssdprof.kernels.errors import ConfigError
+from ssdprof.kernels.interface import Costed, Diagnosing, Referenced, Subject
 from ssdprof.profiling.gpu.devices import GpuInfo
 from ssdprof.profiling.runs.model import Device, Prepared, RunHeader
 from ssdprof.profiling.sweep.request import SweepRequest
@@ -19,13 +19,14 @@ from ssdprof.profiling.sweep.request import SweepRequest
 def run_header(request: SweepRequest) -> RunHeader:
     """The header of a sweep that begins now; what only the measuring worker knows is added by `with_prepared`.
 
-    It says interrupted until the run is finished. Raises ConfigError where the kernel cannot take the baseline.
+    It says interrupted until the run is finished.
     """
-    work = request.spec.work(request.problem)
+    subject = request.subject
+    work = subject.work() if isinstance(subject, Costed) else None
     return RunHeader(
-        kernel=request.spec.name,
-        kernel_hashes=dict(request.spec.source_hashes()),
-        problem=request.problem.as_dict(),
+        kernel=subject.name,
+        kernel_hashes=dict(subject.source_hashes()),
+        problem=subject.identity(),
         space=request.space,
         device=_device(request.arch, request.gpu) if request.gpu else Device(arch=request.arch),
         triton=version("triton"),
@@ -36,11 +37,14 @@ def run_header(request: SweepRequest) -> RunHeader:
         date=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
         command=request.command,
         baseline_id=_baseline_id(request),
-        bytes_min=work.bytes_min,
-        flops=work.flops,
+        bytes_min=work.bytes_min if work else None,
+        flops=work.flops if work else None,
         budget_s=request.budget_s,
-        tolerances=request.spec.tolerances(request.problem),
+        tolerances=subject.tolerances() if isinstance(subject, Referenced) else (),
         interrupted=True,
+        params=subject.params.params,
+        left_out=request.left_out,
+        remarks=tuple(subject.remarks(request.configs, request.arch)) if isinstance(subject, Diagnosing) else (),
     )
 
 
@@ -71,15 +75,19 @@ def _pid(line: str) -> tuple[str, ...]:
 
 
 def _baseline_id(request: SweepRequest) -> str | None:
-    """The baseline's id where it is one of the configs."""
+    """The baseline's id if it is one of the configs."""
     if request.baseline is None:
         return None
-    name = config_id(request.spec.resolve(request.baseline, request.problem))
-    for config in request.configs:
-        with suppress(ConfigError):  # a row that says so
-            if config_id(request.spec.resolve(config, request.problem)) == name:
-                return name
-    return None
+    name = resolved_id(request.subject, request.baseline)
+    return name if any(resolved_id(request.subject, config) == name for config in request.configs) else None
+
+
+def resolved_id(subject: Subject, config: Config) -> str | None:
+    """The id of a config as the kernel takes it; None if it does not."""
+    try:
+        return subject.params.id(subject.resolve(config))
+    except ConfigError:
+        return None
 
 
 def _device(arch: str, gpu: GpuInfo) -> Device:

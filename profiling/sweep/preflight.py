@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
-from typing import Any
 
-from ssdprof.kernels.config import config_id
-from ssdprof.kernels.errors import ConfigError
-from ssdprof.kernels.interface import DTYPE_BYTES, Config, KernelSpec
-from ssdprof.profiling.runs import store
+from ssdprof.kernels.interface import Costed, Referenced, Subject
+from ssdprof.kernels.launch import DTYPE_BYTES
+from ssdprof.profiling.gpu.devices import DeviceError, GpuInfo
+from ssdprof.profiling.measuring.amounts import COPY_BYTES, GUARD_BYTES, LOAD_BYTES, SEEDS
+from ssdprof.profiling.runs.recorded import recorded_runs
 from ssdprof.profiling.runs.state import RunState
-from ssdprof.profiling.sweep.request import COPY_BYTES, GUARD_BYTES, LOAD_BYTES, SEEDS, SweepRequest
+from ssdprof.profiling.sweep.header import resolved_id
+from ssdprof.profiling.sweep.request import SweepRequest
 
 GIB = 1 << 30
 MEMORY_COUNTED = (
@@ -76,20 +77,20 @@ def preflight(request: SweepRequest, state: RunState | None = None) -> Preflight
     the longer the more bytes the problem moves, at an H100's bandwidth; nothing hangs.
     """
     rows = state.rows if state else {}
-    names = {name: None for config in request.configs if (name := _id(request, config))}
+    names = {name: None for config in request.configs if (name := resolved_id(request.subject, config))}
     to_measure = [name for name in names if name not in rows or rows[name].status == "not-run"]
     to_compile = [name for name in to_measure if name not in rows or rows[name].compiled is None]
     if request.gpu is None:
         to_measure = []
     compile_s = _compile_s(request, to_compile)
-    launch_s = BYTES_OVER_MIN * request.spec.work(request.problem).bytes_min / COPY_BYTES_PER_S
+    launch_s = BYTES_OVER_MIN * _bytes_min(request.subject) / COPY_BYTES_PER_S
     measure_s = len(to_measure) * (CONFIG_S + LAUNCHES_PER_CONFIG * launch_s)
     rounds_s = min(request.budget_s, ROUNDS_S) if request.gpu else 0.0
     return Preflight(
         configs=len(names),
         to_compile=len(to_compile),
         to_measure=len(to_measure),
-        memory_bytes=needed_memory_bytes(request.spec, request.problem) if request.gpu else None,
+        memory_bytes=needed_memory_bytes(request.subject) if request.gpu else None,
         memory_free_bytes=request.gpu.memory_free_bytes if request.gpu else None,
         duration_s=START_S + max(compile_s, measure_s) + rounds_s,
         arch=request.arch,
@@ -97,19 +98,36 @@ def preflight(request: SweepRequest, state: RunState | None = None) -> Preflight
     )
 
 
-def needed_memory_bytes(spec: KernelSpec, problem: Any) -> int:
+def needed_memory_bytes(subject: Subject) -> int:
     """The peak of the measuring process on the device, estimated from above.
 
-    Either the last set of inputs is made, with its reference, beside the other sets, two outputs (one between guards)
-    and the buffers; or bandwidth is measured before, whose buffers are freed.
+    Either the last set of inputs is made, with its reference, beside the other sets, two of each output (one between
+    guards) and the buffers; or bandwidth is measured before, whose buffers are freed.
     """
-    tensors = spec.tensors(problem)
-    out = tensors[spec.output_name()]
-    one_set = sum(meta.size_bytes for meta in tensors.values()) - out.size_bytes + out.numel * DTYPE_BYTES["float32"]
-    sets = spec.memory_bytes(problem) + (SEEDS - 1) * one_set
-    return (
-        FLUSH_BYTES + 2 * LOAD_BYTES + max(sets + 2 * out.size_bytes + 2 * GUARD_BYTES, 2 * COPY_BYTES + CONTEXT_BYTES)
-    )
+    metas = subject.tensors().values()
+    outs = [meta for meta in metas if meta.is_written]
+    read_bytes = sum(meta.size_bytes for meta in metas if meta.role != "out")
+    references_bytes = sum(meta.numel * DTYPE_BYTES["float32"] for meta in outs)
+    sets = subject.memory_bytes() + (SEEDS - 1) * (read_bytes + references_bytes)
+    outs_bytes = sum(2 * meta.size_bytes + 2 * GUARD_BYTES for meta in outs)
+    return FLUSH_BYTES + 2 * LOAD_BYTES + max(sets + outs_bytes, 2 * COPY_BYTES + CONTEXT_BYTES)
+
+
+def check_measurable(subject: Subject, gpu: GpuInfo) -> None:
+    """Raises DeviceError if measuring needs more memory than `gpu` has free, or the subject knows no correct output."""
+    if not isinstance(subject, Referenced):
+        raise DeviceError(
+            f"{subject.name} has no reference to hold its outputs against, so none could be ranked: give --device none "
+            "to compile only"
+        )
+    needed_bytes = needed_memory_bytes(subject)
+    if needed_bytes > gpu.memory_free_bytes:
+        users = f" (used by {', '.join(gpu.others)})" if gpu.others else ""
+        raise DeviceError(
+            f"the problem needs about {needed_bytes / GIB:.1f} GiB ({MEMORY_COUNTED}), {gpu.name} has "
+            f"{gpu.memory_free_bytes / GIB:.1f} of {gpu.memory_bytes / GIB:.1f} GiB free{users}: "
+            "reduce --seqlen, --batch or --nheads, divide it with --tp, or take another GPU with --device"
+        )
 
 
 def about(duration_s: float) -> str:
@@ -123,12 +141,13 @@ def _configs(number: int) -> str:
     return "1 config" if number == 1 else f"{number} configs"
 
 
-def _id(request: SweepRequest, config: Config) -> str | None:
-    """The id of a config that the kernel takes, None for another."""
-    try:
-        return config_id(request.spec.resolve(config, request.problem))
-    except ConfigError:
-        return None
+def _bytes_min(subject: Subject) -> int:
+    """What a launch moves at least, or all of its tensors if the subject does not say."""
+    return (
+        subject.work().bytes_min
+        if isinstance(subject, Costed)
+        else sum(m.size_bytes for m in subject.tensors().values())
+    )
 
 
 def _compile_s(request: SweepRequest, names: list[str]) -> float:
@@ -136,8 +155,8 @@ def _compile_s(request: SweepRequest, names: list[str]) -> float:
 
     One run is enough: reading it takes some 40 ms, and a config compiles as long for one problem as for another.
     """
-    recorded = store.recorded_runs() if names else iter(())
-    run = next((run for run in recorded if run.header.kernel == request.spec.name), None)
+    recorded = recorded_runs() if names else iter(())
+    run = next((run for run in recorded if run.header.kernel == request.subject.name), None)
     known = {row.config_id: row.compiled.compile_s for row in run.rows if row.compiled} if run else {}
     typical_s = statistics.median(known.values()) if known else UNKNOWN_COMPILE_S
     each_s = [known.get(name, typical_s) for name in names]

@@ -3,26 +3,50 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Protocol
 
+from ssdprof.profiling.measuring.amounts import turn_samples
 from ssdprof.profiling.runs.model import Batch, Row, Timing
 from ssdprof.profiling.runs.rank import timing_of
+from ssdprof.profiling.runs.state import Record, RunState
 from ssdprof.profiling.sweep import rounds
-from ssdprof.profiling.workers.worker import Failure, wait_any
-
-if TYPE_CHECKING:
-    from ssdprof.profiling.sweep.sweep import Sweep
+from ssdprof.profiling.sweep.request import Phase, SweepRequest
 
 COOL_DOWN_S = 0.1
 """A pause after a batch that was throttled, in which the GPU cools and its average power falls."""
 LOOK_AGAIN_SHARE = 0.25
 """Of the budget: what second looks may take."""
-_TICK_S = 0.2
-_RESAMPLE = "ssdprof.profiling.measuring.measure:resample"
 
 
-def refine(sweep: Sweep) -> None:
+class Measuring(Protocol):
+    """What the rounds need of a sweep."""
+
+    state: RunState
+    request: SweepRequest
+
+    @property
+    def asked(self) -> Collection[str]:
+        """The ids of the configs asked for; a resumed run may hold others, if a space file changed."""
+
+    @property
+    def can_measure(self) -> bool:
+        """Whether the GPU could be prepared so far."""
+
+    def resample(
+        self, name: str, samples: int | None, latency_ms: float | None, on_wait: Callable[[], None]
+    ) -> tuple[Batch, str] | None:
+        """More latencies of a config, and what is wrong with its last output; None if it failed, which is recorded."""
+
+    def record(self, record: Record) -> None:
+        """Takes in one result."""
+
+    def tell(self, phase: Phase, done: int, total: int, name: str | None, eta_s: float | None = None) -> None:
+        """Says how far the rounds are."""
+
+
+def refine(sweep: Measuring) -> None:
     """Times the finalists of the sweep in rounds, until the leading ones are settled or the budget is spent.
 
     Turns that an earlier sweep of this run has taken are not taken again.
@@ -33,7 +57,7 @@ def refine(sweep: Sweep) -> None:
 class _Rounds:
     """The rounds of one sweep: who takes part, and how far they are."""
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: Measuring) -> None:
         self.sweep = sweep
         self.turns = self.planned = 0
         self.leading: tuple[str, ...] = ()
@@ -51,7 +75,7 @@ class _Rounds:
         number = 1
         while names := self._round(number):
             for name in names:
-                if self._left_s() <= 0 or self.sweep.prepare_failure:
+                if self._left_s() <= 0 or not self.sweep.can_measure:
                     return
                 if self._is_due(name, number):
                     self._take_turn(name, number)
@@ -72,14 +96,13 @@ class _Rounds:
         """A second look at right configs that the first may have wronged, for a part of the budget."""
         until_s = (1 - LOOK_AGAIN_SHARE) * self.sweep.request.budget_s
         for name in rounds.doubted([self._first_look(row) for row in self._asked()]):
-            if self._left_s() <= until_s or self.sweep.prepare_failure:
+            if self._left_s() <= until_s or not self.sweep.can_measure:
                 return
             if len(self._first_batches(name)) == 1:
                 self._take_turn(name, 0)
 
     def _asked(self) -> list[Row]:
-        """The rows of the configs asked for; a run that is gone on with may hold others, where a space file changed."""
-        return [row for name, row in self.sweep.state.rows.items() if name in self.sweep.plans]
+        return [row for name, row in self.sweep.state.rows.items() if name in self.sweep.asked]
 
     def _round(self, number: int) -> tuple[str, ...]:
         timings = {name: self._timing(name) for name in self.leading if self.sweep.state.rows[name].status == "ok"}
@@ -91,21 +114,12 @@ class _Rounds:
         return state.rows[name].check is not None and all(batch.round != number for batch in state.batches(name))
 
     def _take_turn(self, name: str, number: int) -> None:
-        sweep, worker = self.sweep, self.sweep.measurer
-        assert worker is not None
-        if not sweep.ready:
-            sweep.submit_prepare()
-            sweep.set_prepared(self._outcome(name))
-            if sweep.prepare_failure:
-                return  # what was timed before stands
+        sweep = self.sweep
         row = sweep.state.row(name)
         latency_ms = row.timing.latency_ms if row.timing else None
-        samples = None if latency_ms is None else rounds.turn_samples(latency_ms)
-        arguments = (sweep.plans[name], name, samples, latency_ms, sweep.request.timed_by, row.status == "ok")
-        worker.submit(name, _RESAMPLE, *arguments, timeout_s=sweep.request.timeout_s)
-        outcome = self._outcome(name)
-        if isinstance(outcome, Failure):
-            sweep.fail_measured(name, outcome)
+        samples = None if latency_ms is None else turn_samples(latency_ms)
+        outcome = sweep.resample(name, samples, latency_ms, lambda: self._tell(name))
+        if outcome is None:
             return
         batch, trouble = outcome
         if trouble:
@@ -116,13 +130,6 @@ class _Rounds:
         sweep.record(replace(batch, round=number))
         if batch.throttled:
             time.sleep(COOL_DOWN_S)
-
-    def _outcome(self, name: str) -> Any:
-        worker = self.sweep.measurer
-        assert worker is not None
-        while not wait_any([worker], _TICK_S):
-            self._tell(name)
-        return worker.outcome()
 
     def _first_batches(self, name: str) -> list[Batch]:
         return [batch for batch in self.sweep.state.batches(name) if batch.round == 0]

@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from ssdprof.kernels.interface import Config, KernelSpec
+from ssdprof.kernels.config import Config
+from ssdprof.kernels.interface import LeftOut, Subject
 from ssdprof.profiling.gpu.devices import GpuInfo
 from ssdprof.profiling.runs.model import Row, TimedBy
 
 DEFAULT_BUDGET_S = 10.0
-SEEDS = 2
-"""Sets of random inputs, each with its reference, that every config is checked on."""
-GUARD_BYTES = 16 << 20
-"""Memory on either side of the output that a launch must leave as it is."""
-FLUSH_L2_FACTOR = 2
-"""What is read before each timed launch to flush L2, as a multiple of its size."""
-LOAD_BYTES = 64 << 20
-"""What is copied over and over beside a launch that is checked under load."""
-COPY_BYTES = 1 << 30
-"""What is copied to measure bandwidth."""
+DEFAULT_TIMEOUT_S = 300.0
 Phase = Literal["compiling", "preparing", "measuring", "refining"]
 
 
@@ -28,11 +20,11 @@ class SweepRequest:
     """What to sweep. `gpu` None compiles only, for `arch`; `timeout_s` is for one config's compilation or measurement.
 
     `baseline` None: speed-ups are relative to nothing. `command` is the command line, for the run file. `budget_s` is
-    for the rounds in which the best are timed again. `timed_by` None: CUDA graphs where launches are short.
+    for the rounds in which the best are timed again. `timed_by` None: CUDA graphs if launches are short. `left_out`:
+    configs that the kernel's own pruning left out of the space.
     """
 
-    spec: KernelSpec
-    problem: Any
+    subject: Subject
     space: str
     configs: tuple[Config, ...]
     arch: str
@@ -44,6 +36,7 @@ class SweepRequest:
     command: str
     budget_s: float = DEFAULT_BUDGET_S
     timed_by: TimedBy | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

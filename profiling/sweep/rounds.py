@@ -11,9 +11,8 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 
 from ssdprof.profiling.runs.model import Row, Status, Timing
+from ssdprof.profiling.runs.rank import TARGET_INTERVAL_SHARE
 
-TARGET_INTERVAL_SHARE = 0.01
-"""Rounds go on until the 95 % interval of each leading config is below this share of its median."""
 CLEARLY_SLOWER = 1.05
 """Right configs beyond this factor of the best keep their first few samples, but for the fastest MIN_FINALISTS."""
 MIN_FINALISTS, MAX_FINALISTS = 12, 24
@@ -23,8 +22,6 @@ milliseconds something may hold up the GPU that much."""
 MIN_ROUNDS = 4
 SLOWER_ROUNDS = 2
 """Of them, in which finalists that are clearly slower take part."""
-TURN_MS = 8.0
-TURN_SAMPLES = (4, 40)
 
 
 def finalists(rows: Sequence[Row], baseline_id: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -54,12 +51,6 @@ def doubted(rows: Sequence[Row]) -> tuple[str, ...]:
     return tuple(
         name for name, least_ms in right.items() if name not in names and (least_ms <= limit_ms or name in throttled)
     )
-
-
-def turn_samples(latency_ms: float) -> int:
-    """Launches of one turn: some TURN_MS of them."""
-    low, high = TURN_SAMPLES
-    return max(low, min(high, round(TURN_MS / max(latency_ms, 1e-3))))
 
 
 def unsettled(timings: Mapping[str, Timing | None]) -> tuple[str, ...]:

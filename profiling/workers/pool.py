@@ -1,62 +1,121 @@
-"""The process that a sweep's workers are forked from, started as early as may be: imports are what takes time."""
+"""One pool of processes for everything: some compile, one or more measure, all forked from a server that has paid for
+the imports. A sweep, a verification and the benchmarks differ only in what they hand out.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from typing import Any
 
-from ssdprof.kernels.interface import LaunchPlan
-from ssdprof.profiling.runs.model import Compiled
+from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.profiling.workers.fork_server import ForkServer
 from ssdprof.profiling.workers.worker import Failure, Worker, wait_any
 
 WORKER_ENV = {"TRITON_INTERPRET": None}
 """Laid over the environment of every worker: kernels are compiled, whatever the caller does."""
 COMPILE = "ssdprof.profiling.binary.compiler:compile_launch"
-_TICK_S = 0.2
+TICK_S = 0.2
 _COMPILE_WARM_UP = "ssdprof.profiling.binary.compiler:warm_up"
 _MEASURE = "ssdprof.profiling.measuring.measure"
 MEASURER_MAIN = "ssdprof.profiling.measuring.beginning:serve"
 
 
-def start_server() -> ForkServer:
-    """A server that begins at once; its workers have what compiling needs."""
-    server = ForkServer(WORKER_ENV)
-    server.preload(_COMPILE_WARM_UP)
-    return server
+class Pool:
+    """Compilers and measurers. The server begins at once, since imports are what takes time.
 
-
-def start_measurer(server: ForkServer) -> Worker:
-    """A worker that measures, running at once.
-
-    It imports by itself what `server` imports meanwhile, and so waits for nothing that compiling alone needs. The
-    processes after its first are forked from `server`.
+    `measurers` run at once too: each imports by itself what the server imports meanwhile, and so waits for nothing that
+    compiling alone needs; the processes after its first are forked from the server, as is the first if not `early`.
+    `env` is laid over the environment of the measurers. Close it in the end.
     """
-    worker = Worker(WORKER_ENV, successor=server, main=MEASURER_MAIN)
-    worker.start()
-    return worker
+
+    def __init__(self, *, measurers: int = 0, early: bool = True, env: Mapping[str, str | None] | None = None) -> None:
+        self.server = ForkServer(WORKER_ENV)
+        self.server.preload(_COMPILE_WARM_UP)
+        self.compilers: list[Worker] = []
+        env = {**WORKER_ENV, **(env or {})}
+        if early:
+            self.measurers = [Worker(env, successor=self.server, main=MEASURER_MAIN) for _ in range(measurers)]
+            for worker in self.measurers:
+                worker.start()
+        else:
+            self.measurers = [Worker(env, self.server) for _ in range(measurers)]
+
+    @property
+    def workers(self) -> list[Worker]:
+        """All of them."""
+        return [*self.compilers, *self.measurers]
+
+    @property
+    def is_compiling(self) -> bool:
+        """Whether any compiler is at work."""
+        return any(worker.task is not None for worker in self.compilers)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any worker is at work."""
+        return any(worker.task is not None for worker in self.workers)
+
+    def add_compilers(self, count: int) -> None:
+        """Makes `count` compilers, which start with their first task."""
+        self.compilers += [Worker(WORKER_ENV, self.server) for _ in range(count)]
+
+    def expect_measuring(self) -> None:
+        """Lets the server load torch too: processes forked from now on have what measuring needs."""
+        self.server.preload("importlib:import_module", _MEASURE)
+
+    def compile(self, waiting: deque[str], plans: Mapping[str, LaunchPlan], arch: str, timeout_s: float) -> None:
+        """Gives each idle compiler the next of the `waiting` plans."""
+        for worker in self.compilers:
+            if worker.task is None and waiting:
+                name = waiting.popleft()
+                worker.submit(name, COMPILE, plans[name], arch, timeout_s=timeout_s)
+
+    def outcomes(self, timeout_s: float = TICK_S) -> list[tuple[Worker, Any, Any]]:
+        """(worker, task, outcome) of those that are done or late, after at most `timeout_s`."""
+        return [(worker, worker.task, worker.outcome()) for worker in wait_any(self.workers, timeout_s)]
+
+    def dismiss_measurers(self) -> None:
+        """Lets the measurers end: nothing will be measured."""
+        for worker in self.measurers:
+            worker.hang_up()
+        self.measurers = []
+
+    def hang_up(self) -> None:
+        """Lets all processes end, and does not wait for that; what hangs gets no time to end by itself."""
+        for worker in self.workers:
+            if worker.task is not None:
+                worker.drop()
+        self.server.hang_up()
+        for worker in self.measurers:
+            worker.hang_up()
+
+    def close(self) -> None:
+        """Ends all processes."""
+        self.server.close()
+        for worker in self.measurers:
+            worker.close()
 
 
-def expect_measuring(server: ForkServer) -> None:
-    """Lets the server load torch too, where it has not yet: workers forked from now on have what measuring needs."""
-    server.preload("importlib:import_module", _MEASURE)
+def run_task(worker: Worker, function: str, *args: Any, timeout_s: float) -> Any:
+    """One task of a worker as a call: its result, or a Failure."""
+    worker.submit(function, function, *args, timeout_s=timeout_s)
+    while not wait_any([worker], TICK_S):
+        pass
+    return worker.outcome()
 
 
 def compile_plans(
     plans: Mapping[str, LaunchPlan], arch: str, *, jobs: int, timeout_s: float, on_step: Callable[[int], None]
-) -> dict[str, Compiled | Failure]:
+) -> dict[str, Any | Failure]:
     """Each plan compiled for `arch`, at most `jobs` at once, or why it could not be. `on_step` hears how many are."""
-    waiting = list(plans)
-    done: dict[str, Compiled | Failure] = {}
-    with closing(start_server()) as server:
-        workers = [Worker(WORKER_ENV, server) for _ in range(min(jobs, len(plans)))]
-        while waiting or any(worker.task is not None for worker in workers):
+    waiting = deque(plans)
+    done: dict[str, Any | Failure] = {}
+    with closing(Pool()) as pool:
+        pool.add_compilers(min(jobs, len(plans)))
+        while waiting or pool.is_busy:
             on_step(len(done))
-            for worker in workers:
-                if worker.task is None and waiting:
-                    name = waiting.pop(0)
-                    worker.submit(name, COMPILE, plans[name], arch, timeout_s=timeout_s)
-            for worker in wait_any(workers, _TICK_S):
-                name = worker.task
-                done[name] = worker.outcome()
+            pool.compile(waiting, plans, arch, timeout_s)
+            done |= {task: outcome for _, task, outcome in pool.outcomes()}
     return {name: done[name] for name in plans}

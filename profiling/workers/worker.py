@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Literal
 
+from ssdprof.kernels.errors import first_line
 from ssdprof.profiling.workers.fork_server import ForkServer, function_named
 
 FailureKind = Literal["error", "crashed", "timeout"]
@@ -47,13 +48,6 @@ class Failure:
     def too_much_shared_memory(self) -> bool:
         """Whether it was refused before it was launched, so that the process is as good as before."""
         return self.error in ("OutOfResources", "OutOfResourcesError")
-
-
-def first_line(message: str, length: int = 240) -> str:
-    """The first line of `message` that says something, cut at `length` characters."""
-    lines = (line.strip() for line in message.splitlines())
-    line = next((line for line in lines if line), "no message")
-    return line if len(line) <= length else line[: length - 1] + "…"
 
 
 class Worker:

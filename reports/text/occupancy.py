@@ -6,31 +6,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ssdprof.profiling.hardware.headroom import Allowance, Curve, Headroom, Step, headroom, occupancy_curves
+from ssdprof.profiling.hardware.limiters import BARRIER_LIMITER, BARRIERS, LIMITERS, SHARED_MEMORY
 from ssdprof.profiling.hardware.limits import SmLimits
 from ssdprof.profiling.hardware.occupancy import Launch, Occupancy
+from ssdprof.profiling.hardware.rule import estimated_local_speedup_pct, joined, rule_sentence
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-RULE_FIRES_BELOW_PCT = 80.0
-"""ncu's Theoretical Occupancy rule speaks below this occupancy."""
-
-_LIMITER_PHRASES = {
-    "blocks": "the number of blocks that can fit on the SM",
-    "registers": "the number of required registers",
-    "shared memory": "the required amount of shared memory",
-    "warps": "the number of warps within each block",
-}
-_BARRIERS_PHRASE = "the number of barriers within each block"
 _SOURCE_NOTES = {
     "given": "given",
     "prefers-shared": "prefers shared memory",
     "assumed": "assumed, not measured",
 }
 _BLOCKED_PHRASES = {
-    **_LIMITER_PHRASES,
-    "barriers": _BARRIERS_PHRASE,
+    **{name: limiter.phrase for name, limiter in LIMITERS.items()},
+    BARRIERS: BARRIER_LIMITER.phrase,
     "clusters": "the size of the cluster",
     "static shared memory": "the static and reserved shared memory",
 }
@@ -46,46 +38,14 @@ class SectionRow:
     note: str = ""
 
 
-def rule_sentence(occ: Occupancy) -> str | None:
-    """The sentence of ncu's Theoretical Occupancy rule; None at or above 80 % and for what cannot launch.
-
-    Unlike ncu, which drops names when it joins three or more, all tied limiters are named; and barriers are
-    named where they alone limit, where ncu has no name to give.
-    """
-    if occ.cannot_launch or _rule_pct(occ) >= RULE_FIRES_BELOW_PCT:
-        return None
-    phrases = [_LIMITER_PHRASES[name] for name in occ.limiters] or [_BARRIERS_PHRASE]
-    return (
-        f"The {occ.warps_per_scheduler:.2f} theoretical warps per scheduler this kernel can issue according "
-        f"to its occupancy are below the hardware maximum of {occ.max_warps_per_scheduler}. This kernel's "
-        f"theoretical occupancy ({_rule_pct(occ):.1f}%) is limited by {_joined(phrases)}."
-    )
-
-
-def estimated_local_speedup_pct(occ: Occupancy) -> float:
-    """The estimate that ncu prints beside that sentence: how far occupancy is from 100 %."""
-    return 100.0 - _rule_pct(occ)
-
-
-def _rule_pct(occ: Occupancy) -> float:
-    """The rule's own percentage, of warps per scheduler.
-
-    With 2 warps on an SM ncu 2025.3.1 says 1.00 of 16 and 6.2 % in the sentence, and 3.12 % in the section.
-    """
-    return 100.0 * occ.warps_per_scheduler / occ.max_warps_per_scheduler
-
-
 def section_rows(occ: Occupancy) -> tuple[SectionRow, ...]:
     """The rows of ncu's Occupancy section, and of its Launch Statistics what occupancy depends on."""
-    limits = (
-        ("Block Limit Barriers", occ.limit_barriers_blocks, "barriers"),
-        ("Block Limit SM", occ.limit_blocks_blocks, "blocks"),
-        ("Block Limit Registers", occ.limit_registers_blocks, "registers"),
-        ("Block Limit Shared Mem", occ.limit_shared_mem_blocks, "shared memory"),
-        ("Block Limit Warps", occ.limit_warps_blocks, "warps"),
-    )
-    smallest = min(value for _, value, _ in limits)
-    rows = [SectionRow(name, "block", str(value), "limits" if value == smallest else "") for name, value, _ in limits]
+    limits = [(one.section_row, getattr(occ, one.field)) for one in (BARRIER_LIMITER, *LIMITERS.values())]
+    smallest = min(limit for _, limit in limits)
+    rows = [
+        SectionRow(f"Block Limit {name}", "block", str(limit), "limits" if limit == smallest else "")
+        for name, limit in limits
+    ]
     rows += [
         SectionRow("Theoretical Active Warps per SM", "warp", str(occ.warps_per_sm), f"of {occ.max_warps_per_sm}"),
         SectionRow("Theoretical Occupancy", "%", f"{occ.theoretical_occupancy_pct:.2f}"),
@@ -129,7 +89,7 @@ def headroom_lines(launch: Launch, occ: Occupancy, limits: SmLimits) -> list[str
     lines = [f"Cannot launch: {occ.cannot_launch}."] if occ.cannot_launch else []
     if room.blocks_per_sm > occ.blocks_per_sm:
         lines.append(
-            f"A larger shared-memory configuration than {grouped(occ.shared_mem_config_bytes)} bytes alone "
+            f"A larger shared-memory configuration than {thousands(occ.shared_mem_config_bytes)} bytes alone "
             f"gives {_blocks(room.blocks_per_sm)} per SM instead of {occ.blocks_per_sm}."
         )
     if room.step is None:
@@ -137,7 +97,7 @@ def headroom_lines(launch: Launch, occ: Occupancy, limits: SmLimits) -> list[str
     else:
         lines.append(_step_line(room.step, room.blocks_per_sm, launch))
         if _shared_mem_ties_by_configuration(occ, room.step):
-            configured, largest = grouped(occ.shared_mem_config_bytes), grouped(limits.max_config_bytes)
+            configured, largest = thousands(occ.shared_mem_config_bytes), thousands(limits.max_config_bytes)
             lines.append(
                 f"Shared memory is no obstacle to that: {configured} bytes were configured for this launch, "
                 f"and the driver can configure {largest}."
@@ -180,7 +140,7 @@ def allowances(launch: Launch, limits: SmLimits, *, rows: int = 8) -> Table:
             str(item.blocks_per_sm),
             f"{item.theoretical_occupancy_pct:.1f} %",
             str(item.max_registers_per_thread),
-            f"{grouped(item.max_dynamic_shared_mem_bytes)} bytes",
+            f"{thousands(item.max_dynamic_shared_mem_bytes)} bytes",
             "now" if item.blocks_per_sm == room.blocks_per_sm else "",
         )
     if len(shown) > rows:
@@ -189,13 +149,9 @@ def allowances(launch: Launch, limits: SmLimits, *, rows: int = 8) -> Table:
     return table
 
 
-def grouped(count: int) -> str:
+def thousands(count: int) -> str:
     """A count with its thousands set apart: 41 728."""
     return f"{count:,}".replace(",", " ")
-
-
-def _joined(phrases: list[str]) -> str:
-    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])}, and {phrases[-1]}"
 
 
 def _blocks(count: int) -> str:
@@ -212,7 +168,7 @@ def _step_line(step: Step, blocks: int, launch: Launch) -> str:
     if step.dynamic_shared_mem_fewer_bytes:
         parts.append(
             f"{_counted(step.dynamic_shared_mem_fewer_bytes, 'byte')} of shared memory fewer per block "
-            f"({grouped(launch.dynamic_shared_mem_bytes)} → {grouped(step.dynamic_shared_mem_bytes)})"
+            f"({thousands(launch.dynamic_shared_mem_bytes)} → {thousands(step.dynamic_shared_mem_bytes)})"
         )
     one = len(parts) == 1 and 1 in (step.registers_fewer, step.dynamic_shared_mem_fewer_bytes)
     verb = "together give" if len(parts) > 1 else "gives" if one else "give"
@@ -223,7 +179,7 @@ def _step_line(step: Step, blocks: int, launch: Launch) -> str:
 
 
 def _shared_mem_ties_by_configuration(occ: Occupancy, step: Step) -> bool:
-    if "shared memory" not in occ.limiters or occ.shared_mem_config_source != "given":
+    if SHARED_MEMORY not in occ.limiters or occ.shared_mem_config_source != "given":
         return False
     return step.dynamic_shared_mem_fewer_bytes == 0 and occ.limit_shared_mem_blocks < step.blocks_per_sm
 
@@ -233,18 +189,18 @@ def _allowance_line(allowance: Allowance) -> str:
         f"{_blocks(allowance.blocks_per_sm).capitalize()} per SM "
         f"{'fits' if allowance.blocks_per_sm == 1 else 'fit'} up to "
         f"{allowance.max_registers_per_thread} registers per thread and "
-        f"{grouped(allowance.max_dynamic_shared_mem_bytes)} bytes of dynamic shared memory."
+        f"{thousands(allowance.max_dynamic_shared_mem_bytes)} bytes of dynamic shared memory."
     )
 
 
 def _counted(count: int, noun: str) -> str:
-    return f"{grouped(count)} {noun}" + ("" if count == 1 else "s")
+    return f"{thousands(count)} {noun}" + ("" if count == 1 else "s")
 
 
 def _blocked_line(room: Headroom) -> str:
     phrases = [_BLOCKED_PHRASES[name] for name in room.blocked_by]
     allow = "allow" if len(phrases) > 1 else "allows"
-    return f"No fewer registers or bytes give another block: {_joined(phrases)} {allow} {_blocks(room.blocks_per_sm)}."
+    return f"No fewer registers or bytes give another block: {joined(phrases)} {allow} {_blocks(room.blocks_per_sm)}."
 
 
 _CURVE_HEIGHT = 4
@@ -267,10 +223,10 @@ def curve_lines(curve: Curve) -> list[str]:
 
 
 def _axis(curve: Curve) -> str:
-    """First and last value at the ends, the launch's own below its arrow; where two would meet, it alone."""
+    """First and last value at the ends, the launch's own below its arrow; if two would meet, it alone."""
     width = _CURVE_BAR_WIDTH * len(curve.points)
-    first, last = grouped(curve.points[0]), grouped(curve.points[-1])
-    own = grouped(curve.points[curve.present])
+    first, last = thousands(curve.points[0]), thousands(curve.points[-1])
+    own = thousands(curve.points[curve.present])
     start = min(max(0, _CURVE_BAR_WIDTH * curve.present - len(own) // 2), width - len(own))
     if start < len(first) + 2:
         first = ""

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ssdprof.cli.console import note
+from ssdprof.profiling.runs.model import Run, RunHeader
+from ssdprof.profiling.runs.run_file import RunFile
+from ssdprof.profiling.runs.state import Record
+from ssdprof.profiling.runs.store import Resumed, new_run_path
 
-if TYPE_CHECKING:
-    from ssdprof.profiling.runs.model import Run
-    from ssdprof.profiling.runs.run_file import RunFile
-    from ssdprof.profiling.runs.state import Record
-    from ssdprof.profiling.runs.store import Resumed
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of a run's file, in a line, and whether that is a warning."""
+
+    line: str
+    is_warning: bool
 
 
 class Keeper:
     """Appends each record it is called with to one file: the resumed run's, `path`, or a new one in the data folder.
 
     A file at `path` that is not resumed is replaced. Records that could not be written are written before the next.
+    `warn` hears what went wrong, in a line.
     """
 
-    def __init__(self, path: Path | None, *, resumed: Resumed | None = None, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        *,
+        resumed: Resumed | None = None,
+        warn: Callable[[str], None],
+    ) -> None:
         self.path = resumed.path if resumed is not None else path
         self._resumes = resumed is not None
-        self._quiet = quiet
+        self._warn = warn
         self._file: RunFile | None = None
         self._unwritten: list[Record] = []
         self._holds_some = self._resumes
@@ -37,13 +50,13 @@ class Keeper:
             self._file.write(*self._unwritten)
         except OSError as error:
             if not self._failure:
-                note(f"the run cannot be kept in {self.path}: {error.strerror or error}; going on without")
+                self._warn(f"the run cannot be kept in {self.path}: {error.strerror or error}; continuing without")
             self._failure = error.strerror or str(error)
         else:
             self._unwritten, self._holds_some, self._failure = [], True, ""
 
-    def tell(self, run: Run) -> None:
-        """Ends the file, and says where the run is and what to do with it."""
+    def close(self, run: Run) -> Kept:
+        """Ends the file: where the run is and what to do with it."""
         if self._file is not None:
             self._file.close()
         if self._failure:
@@ -51,19 +64,14 @@ class Keeper:
         else:
             kept = f"what was done is kept in {self.path}"
         if run.header.interrupted:
-            way_on = f"{kept}; go on with --resume" if kept else "nothing is kept"
-            note(f"interrupted; {way_on}")
-        elif self._failure and kept:
-            note(f"{kept}: make room and measure the rest again with --resume")
-        elif not self._quiet and not self._failure:
-            which = "best, '#2' or any config above" if run.ranked else "any config above"
-            note(f"run kept in {self.path}; next: ssdprof explain {which}")
+            return Kept(f"interrupted; {f'{kept}; continue with --resume' if kept else 'nothing is kept'}", True)
+        if self._failure:
+            remedy = ": make room and measure the rest again with --resume"
+            return Kept(f"{kept}{remedy}" if kept else "nothing is kept", True)
+        which = "best, '#2' or any config above" if run.ranked else "any config above"
+        return Kept(f"run kept in {self.path}; next: ssdprof explain {which}", False)
 
     def _opened(self) -> RunFile:
-        from ssdprof.profiling.runs.model import RunHeader
-        from ssdprof.profiling.runs.run_file import RunFile
-        from ssdprof.profiling.runs.store import new_run_path
-
         if self.path is None:
             self.path = new_run_path(next(one for one in self._unwritten if isinstance(one, RunHeader)))
         return RunFile(self.path, anew=not self._resumes)

@@ -1,0 +1,208 @@
+"""Every way to name a launch configuration in a text, read by the kernel's own table; no torch, no triton.
+
+Read are the id (`m64n64k32d128w2s4`), Triton's printed form (`BLOCK_SIZE_M: 64, …, maxnreg: None`), its source form
+(`triton.Config({…}, num_stages=4, num_warps=2)`) and `KEY=VALUE,…`. `best`, `baseline` and `#3` name a config of a run;
+whoever holds the run resolves them.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+
+from ssdprof.kernels.config import TRITON_DEFAULTS, Config, Param, ParamTable, Value, shown
+from ssdprof.kernels.errors import ConfigError
+
+_PAIR = re.compile(r"\s*([A-Za-z_]\w*)\s*[:=]\s*([^\s,;:=]+)\s*", re.ASCII)
+# What one Triton version or another adds; read only where it is off, since no config sets it.
+_OTHER_OPTIONS = {
+    "num_ctas",
+    "maxnreg",
+    "pre_hook",
+    "ir_override",
+    "num_buffers_warp_spec",
+    "num_consumer_groups",
+    "reg_dec_producer",
+    "reg_inc_consumer",
+}
+_CALL_ORDER = ("num_warps", "num_stages", "num_ctas", "maxnreg", "pre_hook", "ir_override")
+_TEXT_MAX = 1000
+
+
+def is_run_reference(text: str) -> bool:
+    """Whether `text` names a config of a run: `best`, `baseline`, or a rank such as `#3`."""
+    return re.fullmatch(r"\s*(best|baseline|#[0-9]{1,6})\s*", text) is not None
+
+
+def parse_config(text: str, table: ParamTable) -> Config:
+    """Reads a config in any form; the first variant is meant where the text names none.
+
+    Raises ConfigError where it cannot be read, with the nearest that can, or where a value breaks a rule.
+    """
+    body = text.rpartition("best config selected:")[2].strip().rstrip(",;").rstrip()
+    if is_run_reference(body):
+        raise ConfigError(f"{body} is no config of its own: it names one of a run, and there is none here")
+    try:
+        if len(text) > _TEXT_MAX:
+            raise ConfigError(f"it has {len(text)} characters, {_TEXT_MAX} are the most")
+        head, _, rest = (part.strip() for part in body.partition(":"))
+        is_named = bool(head) and (head.lower() in table.variants or _short_id(table).match(rest) is not None)
+        pairs = _read(rest if is_named else body, table)
+        if pairs is None:
+            raise ConfigError(_advice(body, table))
+        return config_from_pairs([("variant", head), *pairs] if is_named else pairs, table)
+    except ConfigError as error:
+        raise ConfigError(f"{shown(text)} is not a config: {error}") from None
+
+
+def config_from_pairs(pairs: Iterable[tuple[object, object]], table: ParamTable) -> Config:
+    """A config from its keys and values, keys spelled as the kernel does or as the columns do.
+
+    Raises ConfigError for a key that is unknown, missing or given twice, and for a value that breaks a rule.
+    """
+    values: dict[str, Value] = {}
+    variant: str | None = None
+    for key, value in pairs:
+        param = param_of(key, table)
+        name = "variant" if param is None and _lower(key) == "variant" else str(key)
+        if (param is not None and param.name in values) or (name == "variant" and variant is not None):
+            raise ConfigError(f"{param.column if param else name} is given twice")
+        if param is not None:
+            values[param.name] = value_of(param, value)
+        elif name == "variant":
+            variant = _variant(value, table)
+        elif shown(value) not in ("None", "0", "False") and (name, shown(value)) != ("num_ctas", "1"):
+            raise ConfigError(f"{_lower(key)} cannot be taken, got {shown(value)}: leave it out")
+    missing = [param.column for param in table if param.required and values.get(param.name) is None]
+    if missing:
+        raise ConfigError(f"{' and '.join(missing)} missing: did you mean {table.id(_completed(values, table))}?")
+    given = {name: value for name, value in values.items() if value is not None}
+    return table.config(given, variant)
+
+
+def param_of(key: object, table: ParamTable) -> Param | None:
+    """The parameter that a key names in any spelling; None for `variant` and for options that a config lacks.
+
+    Raises ConfigError for an unknown key.
+    """
+    name = _lower(key)
+    if name in table.by_spelling:
+        return table.by_spelling[name]
+    if (name == "variant" and len(table.variants) > 1) or name in _OTHER_OPTIONS:
+        return None
+    known = [param.name for param in table] + ["variant"] * (len(table.variants) > 1)
+    near = get_close_matches(str(key), known, n=1, cutoff=0.7) if isinstance(key, str) else []
+    way_out = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
+    raise ConfigError(f"unknown key {shown(key)}: {way_out}")
+
+
+def value_of(param: Param, value: object) -> Value:
+    """A value as a file or a text gives it, None if not set. Raises ConfigError for what the parameter cannot take."""
+    if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
+        return None
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value):
+        return int(value)
+    if param.low is None and isinstance(value, (bool, int, float, str)):
+        return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ConfigError(f"{param.column} must be a whole number, got {shown(value)}")
+
+
+def _lower(key: object) -> str:
+    return key.lower() if isinstance(key, str) else ""
+
+
+def _short_id(table: ParamTable) -> re.Pattern[str]:
+    """The form of the short id, in which only required parameters must stand; matches nothing without letters."""
+    if not table.has_letters:
+        return re.compile(r"(?!)")
+    parts = [
+        f"{p.letter}(?P<{p.letter}>[0-9]{{1,6}})" if p.required else f"(?:{p.letter}(?P<{p.letter}>[0-9]{{1,6}}))?"
+        for p in table
+        if p.letter
+    ]
+    return re.compile("".join(parts), re.IGNORECASE)
+
+
+def _read(body: str, table: ParamTable) -> list[tuple[object, object]] | None:
+    """Keys and values of a text without its variant prefix, None where it is in no form."""
+    if re.match(r"(triton\s*\.\s*)?Config\s*\(", body):
+        return _read_call(body)
+    items = body.split(",")
+    pairs: list[tuple[object, object]] = []
+    if short := _short_id(table).fullmatch(items[0].strip()):
+        pairs += [(table.by_letter[key].name, value) for key, value in short.groupdict().items() if value is not None]
+        items = items[1:]
+    for item in items:
+        pair = _PAIR.fullmatch(item)
+        if pair is None:
+            return None
+        pairs.append((pair[1], pair[2]))
+    return pairs
+
+
+def _read_call(body: str) -> list[tuple[object, object]] | None:
+    """Keys and values of `triton.Config({…}, …)`, with Triton's own defaults."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes in the user's text
+            call = ast.parse(body, mode="eval").body
+        if not isinstance(call, ast.Call):
+            return None
+        tiles = ast.literal_eval(call.args[0])
+        options = list(zip(_CALL_ORDER, map(ast.literal_eval, call.args[1:]), strict=False))
+        options += [(keyword.arg or "", ast.literal_eval(keyword.value)) for keyword in call.keywords]
+        given = {name for name, _ in options}
+        options += [(name, value) for name, value in TRITON_DEFAULTS.items() if name not in given]
+        return [*tiles.items(), *options]
+    except (SyntaxError, ValueError, TypeError, IndexError, AttributeError, RecursionError, MemoryError):
+        return None
+
+
+def _variant(value: object, table: ParamTable) -> str:
+    name = _lower(value)
+    if name not in table.variants:
+        near = get_close_matches(name, table.variants, n=1)
+        way_out = f"did you mean {near[0]}?" if near else f"one of {', '.join(table.variants)}"
+        raise ConfigError(f"unknown variant {shown(value)}: {way_out}")
+    return name
+
+
+def _completed(values: Mapping[str, Value], table: ParamTable, variant: str | None = None) -> Config:
+    """A valid config near what could be read; what could not is taken from the example."""
+    example = table.example
+    full: dict[str, Value] = {}
+    for param in table:
+        value = values.get(param.name)
+        if value is not None:
+            full[param.name] = value if param.low is None else param.nearest(value)
+        elif param.required:
+            known = example[param.name] if example else TRITON_DEFAULTS.get(param.name)
+            full[param.name] = param.nearest(0) if known is None else known
+    return table.config(full, variant)
+
+
+def _advice(body: str, table: ParamTable) -> str:
+    """The way out of a text in no known form: the id nearest to its names and numbers, or the forms."""
+    names = {**table.by_letter, **table.by_spelling}
+    values: dict[str, Value] = {}
+    for word, number in re.findall(r"([A-Za-z_]+)[^\w-]{0,4}([0-9]{1,6})(?![0-9])", body):
+        near = get_close_matches(word.lower(), names, n=1, cutoff=0.8)
+        if near:
+            values.setdefault(names[near[0]].name, int(number))
+    if len(values) >= 2:
+        variant = next((name for name in table.variants if name and re.search(rf"\b{re.escape(name)}\b", body)), None)
+        return f"did you mean {table.id(_completed(values, table, variant))}?"
+    near = get_close_matches(body.lower(), ["best", "baseline"], n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]}?"
+    example = table.example or _completed({}, table)
+    first = next(iter(table))
+    return (
+        f"a config is an id such as {table.id(example)}, {first.name}: {example[first.name]}, … as Triton prints it, "
+        "triton.Config({…}), KEY=VALUE,…, or best, baseline or #3 of a run"
+    )

@@ -1,0 +1,163 @@
+"""Where the chunk scan of an engine lies: of an engine by name, or at a path; no engine is imported, nor torch."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+
+from ssdprof.kernels.config import shown
+from ssdprof.kernels.errors import UsageError
+
+ENTRY, KERNEL = "_chunk_scan_fwd", "_chunk_scan_fwd_kernel"
+"""The Python function that launches a chunk scan, and the kernel; every engine has kept mamba-ssm's names."""
+PLACES: Mapping[str, tuple[str, ...]] = {
+    "mamba_ssm": ("mamba_ssm/ops/triton/ssd_chunk_scan.py",),
+    "vllm": ("vllm/model_executor/layers/mamba/ops/ssd_chunk_scan.py",),
+    "sglang": (
+        "sglang/kernels/ops/mamba/triton_ops/ssd_chunk_scan.py",
+        "sglang/srt/layers/attention/mamba/ops/ssd_chunk_scan.py",
+    ),
+    "tensorrt_llm": ("tensorrt_llm/_torch/modules/mamba/ssd_chunk_scan.py",),
+}
+"""Where each engine has its file, newest first."""
+_LONE = "ssdprof_lone.file.loaded.alone"
+"""The package of a file that is in none: deep enough for its relative imports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file with a chunk scan, the module that it is in its package, and what to call whose it is."""
+
+    file: str
+    module: str
+    owner: str
+
+
+def find(kernel: str) -> Found:
+    """The chunk scan of an engine that is installed, or at a path: a file, or a folder such as a checkout's root.
+
+    Raises UsageError for an unknown name, an engine that is not installed, and a path without a chunk scan.
+    """
+    engine, path = kernel.replace("-", "_").lower(), Path(os.path.abspath(Path(kernel).expanduser()))
+    if engine in PLACES:
+        folders = _installed(engine)
+        if folders:
+            return _found(_in_folders(folders, engine, f"{engine} as installed in {folders[0].parent}"), engine)
+        if not path.exists():
+            raise UsageError(
+                f"{engine} is not installed here: install it, or point at it by --kernel PATH, the root of a checkout "
+                "or the file that holds its chunk scan"
+            )
+    if path.is_dir():
+        return _found(_in_folders([path], None, str(path)))
+    if not path.is_file():
+        near = get_close_matches(engine, PLACES, n=1)
+        guess = f"did you mean {near[0]}?" if near else f"an engine that is installed ({', '.join(PLACES)}),"
+        raise UsageError(
+            f"unknown kernel {shown(kernel)}: chunk-scan, {guess} or a path that exists, of a file that holds a chunk "
+            "scan or of a checkout's root"
+        )
+    if not holds_chunk_scan(path, strict=True):
+        raise UsageError(f"{path} holds no chunk scan: it must define {ENTRY} and {KERNEL}")
+    return _found(path)
+
+
+def holds_chunk_scan(file: Path, *, strict: bool = False) -> bool:
+    """Whether a file defines a chunk scan's entry and kernel. Raises UsageError if `strict` and it is no Python file."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        if KERNEL not in text:
+            return False
+        return {ENTRY, KERNEL} <= {name for node in _statements(ast.parse(text)) for name in _defined(node)}
+    except (OSError, ValueError, SyntaxError) as error:  # ValueError: not UTF-8, or null bytes
+        if not strict:
+            return False
+        raise UsageError(f"{file} cannot be read as Python source ({type(error).__name__}): name a .py file") from None
+
+
+def _installed(engine: str) -> list[Path]:
+    """The folders of an engine's package, which is not imported; none if it is not installed."""
+    try:
+        spec = find_spec(engine)
+    except ValueError:
+        return []
+    return [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
+
+
+def _in_folders(folders: list[Path], engine: str | None, where: str) -> Path:
+    """The file at a known place, else the only one that holds a chunk scan. Raises UsageError."""
+    engines = [engine] if engine else list(PLACES)
+    bases = [(base, folder) for folder in folders for base in (folder, folder / "python", folder.parent)]
+    known = [
+        [base / place for place in PLACES[one] for base, folder in bases if folder in (base / place).parents]
+        for one in engines
+    ]
+    newest = [next((file for file in files if file.is_file() and holds_chunk_scan(file)), None) for files in known]
+    files = [file for file in newest if file is not None]
+    if not files:
+        files = [file for folder in folders for file in _python_files(folder) if holds_chunk_scan(file)]
+    if not files:
+        raise UsageError(f"{where} holds no chunk scan, no file that defines {ENTRY} and {KERNEL}: name the file itself")
+    if len(files) > 1:
+        raise UsageError(f"{where} holds {len(files)} chunk scans, name one of them: {', '.join(map(str, files))}")
+    return files[0]
+
+
+def _python_files(folder: Path) -> Iterator[Path]:
+    """Every source file below a folder, but for hidden folders."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(parent, name) for name in sorted(files) if name.endswith(".py"))
+
+
+def _found(file: Path, engine: str | None = None) -> Found:
+    place = next((place for places in PLACES.values() for place in places if file.as_posix().endswith(f"/{place}")), None)
+    engine = engine or _engine(file)
+    owner = engine or re.sub(r"[^\w.-]", "_", file.stem)
+    if place is not None:
+        return Found(str(file), place.removesuffix(".py").replace("/", "."), owner)
+    package: list[str] = []
+    folder = file.parent
+    while (folder / "__init__.py").is_file():
+        package.insert(0, folder.name)
+        folder = folder.parent
+    if package:
+        name = ".".join(package)
+    else:  # in the engine's own, so that what it imports of it is looked for beside it
+        name = ".".join(Path(PLACES[engine][0]).parent.parts) if engine else _LONE
+    return Found(str(file), f"{name}.{file.stem}", owner)
+
+
+def _engine(file: Path) -> str | None:
+    """The engine whose file it is, told by its folders or by what it imports."""
+    named = [part for part in reversed(file.parts[:-1]) if part in PLACES]
+    if named:
+        return named[0]
+    imported = [
+        (node.module or "") if isinstance(node, ast.ImportFrom) else node.names[0].name
+        for node in _statements(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and not node.level)
+    ]
+    tops = [name.partition(".")[0] for name in imported]
+    return next((engine for engine in PLACES if engine in tops), None)
+
+
+def _statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """A module's statements, those under `if` and `try` too."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt):
+            yield child
+            if isinstance(child, (ast.If, ast.Try)):
+                yield from _statements(child)
+
+
+def _defined(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.FunctionDef):
+        return [node.name]
+    return [target.id for target in node.targets if isinstance(target, ast.Name)] if isinstance(node, ast.Assign) else []

@@ -1,0 +1,119 @@
+"""The arguments of an engine's Python entry in the layouts that engines have, made of our inputs on the meta device."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ssdprof.kernels.errors import UsageError
+from ssdprof.kernels.foreign.files import ENTRY
+from ssdprof.kernels.launch import TensorMeta
+from ssdprof.kernels.ssd.on_problem import tensors
+from ssdprof.kernels.ssd.problem import ChunkScanProblem
+
+BY_CHUNK = "cu_chunk_seqlens"
+"""The parameter that tells vLLM's newer layout: no batch, chunks of one sequence each, told apart by index, and the
+state that each chunk leaves, not the one that it finds."""
+CHUNK_SEQ_IDX = "chunk_seq_idx"
+_ABSENT = ("D", "z", "seq_idx", "initial_states", "chunk_indices", "chunk_offsets")
+"""Parameters for which None says that there is no such thing."""
+
+
+@dataclass
+class Layout:
+    """Values by parameter of the entry, and the launch's tensors by name: what they are, and their storage on meta."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    metas: dict[str, TensorMeta] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
+
+    def add(self, name: str, meta: TensorMeta) -> torch.Tensor:
+        """A tensor of that name on the meta device."""
+        tensor = torch.empty(meta.shape, dtype=getattr(torch, meta.dtype), device="meta")
+        self.metas[name], self.names[storage_id(tensor)] = meta, name
+        return tensor
+
+    def arguments(self, parameters: Mapping[str, inspect.Parameter], where: str) -> dict[str, Any]:
+        """Values for every parameter that has a known one or needs one. Raises UsageError."""
+        for name in _ABSENT:
+            if self.values.get(name) is not None and name not in parameters:
+                raise UsageError(f"{where} takes no {name}, and the problem has it")
+        arguments = {}
+        for name, parameter in parameters.items():
+            if name in self.values or name in _ABSENT:
+                arguments[name] = self.values.get(name)
+            elif parameter.default is parameter.empty and parameter.kind not in (
+                parameter.VAR_POSITIONAL,
+                parameter.VAR_KEYWORD,
+            ):
+                raise UsageError(f"{where} asks for {name}, which is not known here: a version newer than ssdprof's")
+        return arguments
+
+
+def storage_id(tensor: torch.Tensor) -> int:
+    """What tensors on the meta device that share their storage have in common: it has no address."""
+    return int(tensor.untyped_storage()._cdata)
+
+
+def batched(problem: ChunkScanProblem) -> Layout:
+    """Names and shapes of mamba-ssm, which are ours; TensorRT-LLM's, SGLang's."""
+    layout = Layout()
+    ours = {name: layout.add(name, meta) for name, meta in tensors(problem).items()}
+    layout.values = {
+        "cb": ours["cb"],
+        "x": ours["x"],
+        "dt": ours["dt"],
+        "dA_cumsum": ours["da_cumsum"],
+        "C": ours["c"],
+        "states": ours["states"],
+        "D": ours.get("d"),
+        "z": ours.get("z"),
+        "seq_idx": ours.get("seq_idx"),
+        "chunk_size": problem.chunk_size,
+        "out": ours["out"],
+    }
+    return layout
+
+
+def unbatched(problem: ChunkScanProblem) -> Layout:
+    """The same without the batch: of the first sequence, which must be the only one."""
+    layout = batched(problem)
+    for name, value in layout.values.items():
+        if isinstance(value, torch.Tensor) and name != "D":
+            layout.values[name] = value[0]
+    return layout
+
+
+def by_chunk(problem: ChunkScanProblem, where: str) -> Layout:
+    """Of `BY_CHUNK`. The first chunk begins its sequence and takes no state. Raises UsageError for packed sequences."""
+    if problem.seq_idx:
+        raise UsageError(f"{where} takes one sequence index per chunk, but packed sequences begin inside of chunks")
+    layout = unbatched(problem)
+    states = layout.metas["states"]
+    if problem.nchunks > 1:  # what a chunk leaves is what the next one finds: the same states, from the second one on
+        one_more = TensorMeta((problem.nchunks + 1, *states.shape[2:]), states.dtype)
+        layout.values["states"] = layout.add("states", one_more)[1:]
+        layout.metas["states"] = states
+    layout.values["seq_idx"] = layout.add(CHUNK_SEQ_IDX, TensorMeta((problem.nchunks,), "int32"))
+    layout.values[BY_CHUNK] = layout.add(BY_CHUNK, TensorMeta((problem.nchunks + 1,), "int32"))
+    return layout
+
+
+def added_inputs(problem: ChunkScanProblem, device: str) -> dict[str, torch.Tensor]:
+    """Those inputs of `by_chunk` that are not ours."""
+    starts = torch.arange(problem.nchunks + 1, dtype=torch.int32, device=device) * problem.chunk_size
+    chunks = torch.zeros(problem.nchunks, dtype=torch.int32, device=device)
+    return {BY_CHUNK: starts.clamp(max=problem.seqlen), CHUNK_SEQ_IDX: chunks}
+
+
+def layouts(
+    parameters: Mapping[str, inspect.Parameter], problem: ChunkScanProblem, where: str
+) -> list[Layout]:
+    """The layouts that an entry with these parameters may have, likeliest first. Raises UsageError."""
+    if BY_CHUNK in parameters:
+        return [by_chunk(problem, where)]
+    return [batched(problem), unbatched(problem)]

@@ -1,0 +1,236 @@
+"""The launch that an engine's own Python entry prepares of our inputs, noted instead of made; no GPU is needed."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from ssdprof.kernels.errors import UsageError
+from ssdprof.kernels.foreign.files import ENTRY, KERNEL
+from ssdprof.kernels.foreign.layouts import Layout, layouts, storage_id
+from ssdprof.kernels.launch import TensorMeta, TensorRef
+from ssdprof.kernels.loading import cuda_untouched, load_module
+from ssdprof.kernels.ssd.on_problem import OUTPUT
+from ssdprof.kernels.ssd.problem import ChunkScanProblem
+from ssdprof.kernels.stand_ins import NOT_THERE, StandIn
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A launch without its config.
+
+    `layers`: the kernel as its file has it, with the autotuner and heuristics that are around it, outermost first.
+    `bound`: arguments by parameter, tensors on the meta device; `positional`: how many of them came by position.
+    `refs`: the tensors among them as a plan has them, by parameter; `tensors`: what they refer to.
+    """
+
+    module: ModuleType
+    layers: tuple[Any, ...]
+    parameters: Mapping[str, inspect.Parameter]
+    grid: Any
+    bound: Mapping[str, Any]
+    positional: int
+    options: Mapping[str, Any]
+    refs: Mapping[str, TensorRef]
+    tensors: Mapping[str, TensorMeta]
+
+    @property
+    def autotuner(self) -> Any:
+        """The autotuner, None if the kernel has none."""
+        return next((layer for layer in self.layers if type(layer).__name__ == "Autotuner"), None)
+
+    @property
+    def heuristics(self) -> list[Any]:
+        """What computes meta-parameters from the others, outermost first."""
+        return [layer for layer in self.layers if type(layer).__name__ == "Heuristics"]
+
+    def given(self, name: str) -> Any:
+        """What a parameter is without a config: what the entry passes, or the kernel's own default; None if neither."""
+        default = self.parameters[name].default if name in self.parameters else None
+        return self.bound.get(name, None if default is inspect.Parameter.empty else default)
+
+    def values(self, meta: Mapping[str, Any]) -> dict[str, Any]:
+        """Every argument by parameter under a config's meta-parameters, heuristics evaluated, tensors on meta."""
+        values = {name: self.given(name) for name in self.parameters} | dict(meta)
+        for layer in self.heuristics:
+            for name, value_of in layer.values.items():
+                values[name] = value_of(dict(values))
+        return values
+
+    def grid_of(self, values: Mapping[str, Any]) -> tuple[int, ...]:
+        """The grid of a launch with these arguments."""
+        grid = self.grid(dict(values)) if callable(self.grid) else self.grid
+        return tuple(int(size) for size in (grid if isinstance(grid, (tuple, list)) else (grid,)))
+
+
+@lru_cache(maxsize=16)
+def noted(file: str, module_name: str, problem: ChunkScanProblem, _mtime_ns: int) -> Noted:
+    """The one launch that the file's entry makes of a problem.
+
+    Raises UsageError if the file cannot be loaded, and if its entry asks for something unknown, cannot be given what
+    the problem has, or refuses what it gets.
+    """
+    try:
+        module = load_module(module_name, file)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(f"{file} cannot be loaded: {_said(error)}") from error
+    where = f"{ENTRY} of {file}"
+    parameters = inspect.signature(getattr(module, ENTRY)).parameters
+    refusals = []
+    for layout in layouts(parameters, problem, where):
+        arguments = layout.arguments(parameters, where)
+        try:
+            launches, returned = _launches(module, arguments)
+        except UsageError:
+            raise
+        except Exception as error:
+            refusals.append(_said(error))
+            continue
+        if len(launches) != 1:
+            raise UsageError(f"{where} launches {KERNEL} {len(launches)} times, where once is expected")
+        if problem.batch > 1 and layout.values["x"].dim() == 3:
+            raise UsageError(f"{where} takes no batch: the problem's must be 1, got {problem.batch}")
+        outputs = [tensor for tensor in _flat(returned) if isinstance(tensor, torch.Tensor)]
+        if "out" not in parameters:
+            _take_output(layout, outputs, problem)
+        return _bound(module, launches[0], layout, outputs, where)
+    raise UsageError(f"{where} refuses these inputs: {refusals[0]}")
+
+
+class _Recorder:
+    """Stands in for the kernel and notes its launches. It is its own inner kernel, which some launch to save time."""
+
+    def __init__(self, kernel: Any) -> None:
+        self.launches: list[_Launch] = []
+        self._kernel = kernel
+        self.fn = self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kernel, name)
+
+    @property
+    def best_config(self) -> Any:
+        """As if it had been tuned."""
+        return self._kernel.configs[0]
+
+    def __getitem__(self, grid: Any) -> Callable[..., None]:
+        return lambda *args, **kwargs: self.launches.append((grid, args, kwargs))
+
+
+_Launch = tuple[Any, tuple[Any, ...], dict[str, Any]]
+
+
+def _launches(module: ModuleType, arguments: Mapping[str, Any]) -> tuple[list[_Launch], Any]:
+    """The launches of the entry, and what it returns."""
+    kernel = getattr(module, KERNEL)
+    recorder = _Recorder(kernel)
+    setattr(module, KERNEL, recorder)
+    try:
+        with cuda_untouched():
+            returned = getattr(module, ENTRY)(**arguments)
+    finally:
+        setattr(module, KERNEL, kernel)
+    return recorder.launches, returned
+
+
+def _take_output(layout: Layout, outputs: list[torch.Tensor], problem: ChunkScanProblem) -> None:
+    """Makes the first tensor that the entry returns, which it has made itself, our output, if it has its shape."""
+    meta = layout.metas.pop(OUTPUT)
+    if not outputs or tuple(outputs[0].shape) not in (meta.shape, meta.shape[problem.batch == 1 :]):
+        return
+    out = outputs[0]
+    strides = None if out.is_contiguous() else (out.stride()[0] * out.shape[0], *out.stride())[-4:]
+    layout.metas[OUTPUT] = replace(meta, dtype=_dtype(out), strides=strides)
+    layout.names[storage_id(out)] = OUTPUT
+
+
+def _bound(
+    module: ModuleType, launch: _Launch, layout: Layout, outputs: list[torch.Tensor], where: str
+) -> Noted:
+    """The launch by the kernel's parameters, its tensors by our names. Raises UsageError for what is not known here."""
+    grid, args, kwargs = launch
+    layers = tuple(_layers(getattr(module, KERNEL)))
+    function = getattr(layers[-1], "fn", None)
+    if not inspect.isfunction(function):
+        raise UsageError(f"{KERNEL} of {module.__file__} is no Triton kernel: a @triton.jit function is")
+    _check_names(layers[-1], set(), f"the kernel of {module.__file__}")
+    parameters = inspect.signature(function).parameters
+    if len(args) > len(parameters):
+        raise UsageError(f"{where} passes {len(args)} arguments, and its kernel takes {len(parameters)}")
+    bound = dict(zip(parameters, args, strict=False)) | {name: kwargs[name] for name in kwargs if name in parameters}
+    bound = {name: value.value if type(value).__name__ == "constexpr" else value for name, value in bound.items()}
+    refs = {}
+    for name, value in bound.items():
+        if not isinstance(value, torch.Tensor):
+            _check_plain(name, value, where)
+            continue
+        storage = storage_id(value)
+        if storage not in layout.names:
+            if not any(storage == storage_id(tensor) for tensor in outputs):
+                raise UsageError(f"{where} gives its kernel a tensor of its own making, {name}, not known here")
+            layout.names[storage] = made = name.removesuffix("_ptr")
+            layout.metas[made] = TensorMeta(tuple(value.shape), _dtype(value), "out", tuple(value.stride()))
+        refs[name] = TensorRef(layout.names[storage], _dtype(value), int(value.storage_offset()))
+    used = {ref.name for ref in refs.values()}
+    if OUTPUT not in used:
+        raise UsageError(f"{where} neither takes an output nor returns one of the problem's shape")
+    options = {name: value for name, value in kwargs.items() if name not in parameters}
+    metas = {name: meta for name, meta in layout.metas.items() if name in used}
+    return Noted(module, layers, parameters, grid, bound, len(args), options, refs, metas)
+
+
+def _layers(kernel: Any) -> Iterator[Any]:
+    while type(kernel).__name__ in ("Autotuner", "Heuristics"):
+        yield kernel
+        kernel = kernel.fn
+    yield kernel
+
+
+def _check_names(kernel: Any, seen: set[int], what: str) -> None:
+    """Raises UsageError if a kernel, or a function that it calls, uses what is only stood in for."""
+    function = getattr(kernel, "fn", None)
+    if id(kernel) in seen or not inspect.isfunction(function):
+        return
+    seen.add(id(kernel))
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        if isinstance(value, StandIn):
+            raise UsageError(f"{what} uses {value!r}, {NOT_THERE}")
+        _check_names(value, seen, what)
+
+
+def _check_plain(name: str, value: Any, where: str) -> None:
+    """Raises UsageError for an argument that cannot be handed to another process."""
+    try:
+        pickle.dumps(value)
+    except Exception:
+        raise UsageError(
+            f"{where} gives its kernel a {type(value).__name__} for {name}: numbers, text and tensors are known here"
+        ) from None
+
+
+def _flat(returned: Any) -> Iterator[Any]:
+    if isinstance(returned, (tuple, list)):
+        for one in returned:
+            yield from _flat(one)
+    else:
+        yield returned
+
+
+def _dtype(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _said(error: Exception) -> str:
+    """An error in one line."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,194 @@
+"""A launch, spelled out as a value: the same plan is compiled without a GPU and launched on one.
+
+Nothing here imports torch or triton before a launch is bound, so that help and compile-only runs stay quick.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from ssdprof.kernels.loading import load_module
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPE_BYTES: Mapping[str, int] = {
+    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "float8_e4m3fn": 1, "float8_e5m2": 1,
+    "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1,
+}  # fmt: skip
+Role = Literal["in", "out", "in-out"]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorMeta:
+    """A tensor of a launch: shape, dtype (torch's name without the prefix, such as `bfloat16`), and what it is for.
+
+    `strides` and `offset` are in elements; None: contiguous, row major. Tensors that name the same `storage` share it.
+    `role`: read, written, or read and written by the launch.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    role: Role = "in"
+    strides: tuple[int, ...] | None = None
+    storage: str = ""
+    offset: int = 0
+
+    @property
+    def stride(self) -> tuple[int, ...]:
+        """Strides in elements."""
+        if self.strides is not None:
+            return self.strides
+        strides = [1]
+        for size in reversed(self.shape[1:]):
+            strides.append(strides[-1] * max(size, 1))
+        return tuple(reversed(strides)) if self.shape else ()
+
+    @property
+    def numel(self) -> int:
+        """Number of elements."""
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its elements."""
+        return self.numel * DTYPE_BYTES[self.dtype]
+
+    @property
+    def extent(self) -> int:
+        """Elements of the storage up to the last one of the tensor."""
+        if self.numel == 0:
+            return self.offset
+        spans = ((size - 1) * stride for size, stride in zip(self.shape, self.stride, strict=True))
+        return self.offset + 1 + sum(spans)
+
+    @property
+    def is_written(self) -> bool:
+        """Whether the launch writes it."""
+        return self.role != "in"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRef:
+    """A kernel argument that is a tensor, or a part that begins `offset` elements into it.
+
+    It is bound to real memory at launch, and to its dtype and alignment alone when only compiling.
+    """
+
+    name: str
+    dtype: str
+    offset: int = 0
+
+    @property
+    def offset_bytes(self) -> int:
+        """Where the part begins, in bytes."""
+        return self.offset * DTYPE_BYTES[self.dtype]
+
+
+FIRST_WITH_TMA = "sm_90"
+"""The first architecture with a tensor memory accelerator, which descriptors are for (CUDA C++ Programming Guide)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptorRef:
+    """A kernel argument that is a tensor descriptor of tensor `name`, and None if the GPU has no TMA.
+
+    It sees the tensor with this `shape` and these `strides` in elements, and moves tiles of `block`. On a GPU without
+    TMA Triton would make pointers of it, with thousands of spilled bytes; the kernel's own pointers do better.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    block: tuple[int, ...]
+
+    def of(self, tensor: Any) -> Any:
+        """Triton's descriptor of the tensor, whose address must be a multiple of 16."""
+        from triton.tools.tensor_descriptor import TensorDescriptor
+
+        return TensorDescriptor(tensor, list(self.shape), list(self.strides), list(self.block))
+
+
+def has_tma(arch: str) -> bool:
+    """Whether GPUs of an architecture such as sm_90 or sm_90a have a tensor memory accelerator."""
+    return capability(arch) >= capability(FIRST_WITH_TMA)
+
+
+def capability(arch: str) -> int:
+    """The number of an architecture, as Triton takes it: sm_90 is 90."""
+    match = re.fullmatch(r"sm_(\d+)a?", arch)
+    assert match is not None, arch
+    return int(match.group(1))
+
+
+def arch_of(device: torch.device) -> str | None:
+    """The architecture of a GPU, such as sm_90; None of the CPU."""
+    import torch
+
+    if device.type != "cuda":
+        return None
+    major, minor = torch.cuda.get_device_capability(device)
+    return f"sm_{major}{minor}"
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchPlan:
+    """One launch: callee, grid, arguments and options.
+
+    The callee is `function` of the importable `module`, or of the source `file` if one is given, whose imports that
+    the kernel does not need are stood in for. `args` are in the order of the kernel's parameters: tensors by
+    reference, everything else by value. `options` are Triton's launch options (num_warps, num_stages, …).
+    """
+
+    module: str
+    function: str
+    grid: tuple[int, ...]
+    args: Mapping[str, Any]
+    options: Mapping[str, Any]
+    file: str = ""
+
+    @property
+    def grid_blocks(self) -> int:
+        """Number of programs of the launch."""
+        blocks = 1
+        for size in self.grid:
+            blocks *= size
+        return blocks
+
+    def callee(self) -> Any:
+        """The kernel itself, without the autotuner and heuristics that may be around it."""
+        kernel = getattr(load_module(self.module, self.file), self.function)
+        while type(kernel).__name__ in ("Autotuner", "Heuristics"):
+            kernel = kernel.fn
+        return kernel
+
+    def bind(self, tensors: Mapping[str, torch.Tensor]) -> Callable[[], Any]:
+        """The launch on these tensors as a call without arguments, which returns the compiled kernel."""
+        function = self.callee()[self.grid]
+        arch = arch_of(next(iter(tensors.values())).device)
+        tma = arch is None or has_tma(arch)  # on the CPU, Triton's interpreter acts as if
+        arguments = self.arguments(lambda ref: _part(tensors[ref.name], ref), tma=tma)
+        return lambda: function(**arguments, **self.options)
+
+    def arguments(self, tensor_of: Callable[[TensorRef | DescriptorRef], Any], *, tma: bool) -> dict[str, Any]:
+        """The kernel's arguments, with what `tensor_of` gives in the place of tensors; no descriptors without `tma`."""
+        return {name: _argument(value, tensor_of, tma) for name, value in self.args.items()}
+
+
+def _part(tensor: torch.Tensor, ref: TensorRef | DescriptorRef) -> torch.Tensor:
+    if isinstance(ref, DescriptorRef) or not ref.offset:
+        return tensor
+    return tensor.as_strided((1,), (1,), tensor.storage_offset() + ref.offset)
+
+
+def _argument(value: Any, tensor_of: Callable[[TensorRef | DescriptorRef], Any], tma: bool) -> Any:
+    if isinstance(value, DescriptorRef):
+        return value.of(tensor_of(value)) if tma else None
+    return tensor_of(value) if isinstance(value, TensorRef) else value

@@ -1,0 +1,200 @@
+"""Modules by name, or from a source file that is loaded alone.
+
+Of a file's own package, plain modules are loaded that lie beside it or that it imports from its checkout. Packages are
+not, since theirs may pull in compiled extensions and half of an inference engine: those, and whatever else is not
+installed, are stood in for.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from functools import lru_cache
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import find_spec, module_from_spec, resolve_name, spec_from_file_location
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any
+
+from ssdprof.kernels.stand_ins import Loading, gpu_capability, stand_in
+
+
+def load_module(name: str, file: str = "") -> ModuleType:
+    """The module of that name; with `file`, the one that the source file makes, loaded alone and once.
+
+    `name` then says which package the file is part of. `sys.modules` and the finders of imports are left as they were.
+    Raises whatever the file raises.
+    """
+    return _load_alone(name, file, os.stat(file).st_mtime_ns) if file else importlib.import_module(name)
+
+
+@contextmanager
+def cuda_untouched() -> Iterator[None]:
+    """Meanwhile `torch.cuda` answers what files ask of it with or without a GPU, and makes no context."""
+    import torch
+
+    answers: dict[str, Any] = {
+        "device": lambda *_: nullcontext(),
+        "current_device": lambda: 0,
+        "get_device_capability": lambda *_: divmod(gpu_capability(), 10),
+        "is_available": lambda: True,
+    }
+    held = {name: getattr(torch.cuda, name) for name in answers}
+    try:
+        for name, answer in answers.items():
+            setattr(torch.cuda, name, answer)
+        yield
+    finally:
+        for name, function in held.items():
+            setattr(torch.cuda, name, function)
+
+
+@lru_cache(maxsize=32)
+def _load_alone(name: str, file: str, _mtime_ns: int) -> ModuleType:
+    load = _Load(name, Path(file))
+    loader = _Source(name, file, load)
+    spec = spec_from_file_location(name, file, loader=loader)
+    assert spec is not None
+    module = module_from_spec(spec)
+    with load.running(), cuda_untouched():
+        sys.modules[name] = module
+        loader.exec_module(module)
+    return module
+
+
+class _Load(Loader):
+    """One loading of a file: what it and its neighbours import, where that lies, and stand-ins for what lies nowhere."""
+
+    def __init__(self, name: str, file: Path) -> None:
+        self.name, self.file, self.loading = name, file, Loading(file)
+        self.top, *_ = self.package = name.split(".")[:-1]
+        inside = (*self.package, f"{name.rpartition('.')[2]}.py")
+        self.is_in_checkout = file.parts[-len(inside) :] == inside
+        self.root = file.parents[len(inside) - 1] if self.is_in_checkout else _installed(self.top)
+        self.wanted: set[str] = set()  # what it and its neighbours cannot do without
+        self.imported: set[str] = set()  # by the file itself
+        self.made: set[str] = set()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """What is imported meanwhile is found here: of the file's own package before, of others after all finders."""
+        held = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == self.top}
+        first, last = _Finder(self, is_first=True), _Finder(self, is_first=False)
+        sys.meta_path[:] = [first, *sys.meta_path, last]
+        try:
+            yield
+        finally:
+            self.loading.is_running = False
+            for finder in (first, last):
+                sys.meta_path.remove(finder)
+            for name in self.made | {self.name}:
+                sys.modules.pop(name, None)
+            sys.modules.update(held)
+
+    def note(self, tree: ast.AST, module: str) -> None:
+        """Notes what a module imports, but for what it can do without: imports in a `try`."""
+        names = set(_imports(tree, module.rpartition(".")[0]))
+        self.wanted |= names
+        if module == self.name:
+            self.imported |= names
+
+    def spec(self, name: str) -> ModuleSpec | None:
+        """Of a plain module, or of a stand-in; None if the file can do without."""
+        file = self.file_of(name)
+        is_wanted = any(one == name or one.startswith(f"{name}.") for one in self.wanted)
+        if file is None and not is_wanted:
+            return None
+        self.made.add(name)
+        if file is not None:
+            return spec_from_file_location(name, file, loader=_Source(name, str(file), self))
+        return ModuleSpec(name, self, is_package=True)
+
+    def file_of(self, name: str) -> Path | None:
+        """The plain module of that name, beside the file or imported by it from elsewhere in its package."""
+        *package, last = name.split(".")
+        files = []
+        if package == self.package or (not self.is_in_checkout and name in self.wanted):
+            files.append(self.file.with_name(f"{last}.py"))
+        if self.root and package and name in self.imported:
+            files.append(self.root.joinpath(*package, f"{last}.py"))
+        return next((file for file in files if file != self.file and file.is_file()), None)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Makes a stand-in of an empty module."""
+
+        def named(name: str) -> Any:
+            full = f"{module.__name__}.{name}"
+            if name.startswith("__") or self.file_of(full):  # so that import looks for a module of that name
+                raise AttributeError(name)
+            return stand_in(full, self.loading)
+
+        module.__dict__["__getattr__"] = named
+
+
+class _Finder(MetaPathFinder):
+    """Finds what a loading file imports: of its own package only there, of others what nobody else finds."""
+
+    def __init__(self, load: _Load, is_first: bool) -> None:
+        self._load, self._is_first = load, is_first
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:  # noqa: ARG002
+        """As import asks for it."""
+        if (fullname.partition(".")[0] == self._load.top) != self._is_first:
+            return None
+        spec = self._load.spec(fullname)
+        if spec is None and self._is_first:  # and so that nobody imports the package that is installed
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+        return spec
+
+
+class _Source(SourceFileLoader):
+    """Loads the file or a neighbour, always from its source; a neighbour that fails is stood in for."""
+
+    def __init__(self, fullname: str, path: str, load: _Load) -> None:
+        super().__init__(fullname, path)
+        self._load = load
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Of the source as it is, of which nothing is kept."""
+        text = self.get_data(self.path)
+        self._load.note(ast.parse(text), fullname)
+        code: CodeType = self.source_to_code(text, self.path)
+        return code
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Runs the source."""
+        try:
+            super().exec_module(module)
+        except Exception:
+            if module.__name__ == self._load.name:
+                raise
+            self._load.exec_module(module)
+
+
+def _installed(top: str) -> Path | None:
+    """The folder that a package is installed in, which is not imported."""
+    try:
+        spec = find_spec(top)
+    except ValueError:  # a module in sys.modules that does not say where it is from
+        return None
+    return (
+        Path(next(iter(spec.submodule_search_locations))).parent if spec and spec.submodule_search_locations else None
+    )
+
+
+def _imports(node: ast.AST, package: str) -> Iterator[str]:
+    """Modules, and names that may be modules, which the statements below a node import; not those in a `try`."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import):
+            yield from (alias.name for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            module = resolve_name("." * child.level + (child.module or ""), package) if child.level else child.module
+            yield module or ""
+            yield from (f"{module}.{alias.name}" for alias in child.names)
+        elif not (isinstance(child, ast.Try) and child.handlers):
+            yield from _imports(child, package)

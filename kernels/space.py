@@ -1,0 +1,104 @@
+"""A subject's space by name, from a file, or of values to cross."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+from ssdprof.kernels.config import Config, Param, Value, shown
+from ssdprof.kernels.config_text import param_of, value_of
+from ssdprof.kernels.errors import ConfigError, SpaceError, UsageError
+from ssdprof.kernels.interface import Space, Spaced, Subject
+from ssdprof.kernels.space_file import CONFIGS_MAX, SUFFIXES, read_space_file
+
+
+def space_of(
+    subject: Subject,
+    name_or_path: str | None = None,
+    *,
+    variant: str | None = None,
+    values: Mapping[str, Sequence[object]] | None = None,
+) -> Space:
+    """The space of that name, that of a .json, .yaml or .yml file, or the subject's default one.
+
+    `variant` replaces that of the configs. `values` are crossed with the space: each of its configs is taken with each
+    of the values in turn. Raises SpaceError for an unknown name, variant or parameter, an unreadable file, an entry
+    that is no config (named), and a space that is empty or too large.
+    """
+    name = name_or_path or (subject.default_space if isinstance(subject, Spaced) else "")
+    known = subject.space_names() if isinstance(subject, Spaced) else {}
+    if isinstance(subject, Spaced) and name in known:
+        found = subject.space(name, variant)
+    elif Path(name).suffix.lower() in SUFFIXES:
+        found = _from_file(subject, Path(name), variant)
+    else:
+        near = get_close_matches(name, known, n=1)
+        guess = f", did you mean {near[0]}?" if near else ":"
+        files = f"the path of a file that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+        raise SpaceError(f"unknown space {shown(name)}{guess} One of {', '.join([*known, files])}")
+    if values:
+        found = _crossed_with(subject, found, values)
+    return replace(found, configs=tuple(dict.fromkeys(found.configs)))
+
+
+def values_from(texts: Sequence[str]) -> dict[str, list[object]]:
+    """`NAME=1,2,3` of each text. Raises UsageError for one that is none, and for a name that is given twice."""
+    found: dict[str, list[object]] = {}
+    for text in texts:
+        name, equals, listed = text.partition("=")
+        items = [item.strip() for item in listed.split(",")]
+        if not equals or not name.strip() or not all(items):
+            raise UsageError(f"--values {shown(text)}: give NAME=VALUE,VALUE,…, such as num_warps=2,4")
+        if name.strip() in found:
+            raise UsageError(f"--values names {shown(name.strip())} twice: give all of its values once")
+        found[name.strip()] = list(items)
+    return found
+
+
+def _from_file(subject: Subject, path: Path, variant: str | None) -> Space:
+    sizes = {name: size for name, size in subject.identity().items() if type(size) is int}
+    name, configs, own_variant = read_space_file(path, subject.params, sizes, partial(_completed, subject))
+    variant = variant or own_variant
+    if variant and isinstance(subject, Spaced):
+        configs = list(subject.under_variant(configs, variant))
+    elif variant:
+        raise SpaceError(f"{subject.name} has no variants: leave --variant out")
+    return Space(name, tuple(configs), f"configs of {path.name}")
+
+
+def _completed(subject: Subject, config: Config) -> Config:
+    """The config as the kernel takes it; as it is if it does not."""
+    try:
+        return subject.resolve(config)
+    except ConfigError:
+        return config
+
+
+def _crossed_with(subject: Subject, space: Space, values: Mapping[str, Sequence[object]]) -> Space:
+    listed: dict[Param, list[Value]] = {}
+    for name, given in values.items():
+        param, numbers = _checked(subject, name, given)
+        listed[param] = numbers
+    changes = [dict(zip((p.name for p in listed), each, strict=True)) for each in product(*listed.values())]
+    if len(changes) * len(space.configs) > CONFIGS_MAX:
+        raise SpaceError(f"--values: {len(changes) * len(space.configs)} configs, a space has at most {CONFIGS_MAX}")
+    configs: list[Config] = [config.with_values(change) for config in space.configs for change in changes]
+    return replace(space, configs=tuple(configs))
+
+
+def _checked(subject: Subject, name: str, given: Sequence[object]) -> tuple[Param, list[Value]]:
+    """The parameter of that name and the values as it takes them. Raises SpaceError."""
+    try:
+        param = param_of(name, subject.params)
+        if param is None:
+            raise ConfigError("it cannot be swept")
+        values = [value_of(param, value) for value in given]
+        for value in values:
+            param.check(value)
+    except ConfigError as error:
+        raise SpaceError(f"--values {name}: {error}") from None
+    return param, values

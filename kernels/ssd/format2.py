@@ -1,0 +1,48 @@
+"""Run files of format 2, which only the chunk scan has written: their records as those of today."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ssdprof.kernels.ssd.on_problem import OUTPUT
+from ssdprof.kernels.ssd.params import PARAMS
+
+_FINDINGS = {"tile": "one-tile"}
+"""Codes of findings that have another name now."""
+
+
+def upgraded(kind: str, values: dict[str, Any]) -> dict[str, Any]:
+    """A record of format 2, its fields by name, with the fields that it has today. Raises ValueError if it is none."""
+    if kind == "header":
+        return _header(values)
+    return _row(values) if kind == "row" else values
+
+
+def _header(values: dict[str, Any]) -> dict[str, Any]:
+    """One output had one tolerance. The table of parameters was not kept."""
+    tolerances = values.get("tolerances")
+    if tolerances is not None and not isinstance(tolerances, dict):
+        raise ValueError("tolerances: not an object")
+    params = [
+        {**{name: getattr(param, name) for name in param.__slots__}, "around": list(param.around), "aliases": []}
+        for param in PARAMS
+    ]
+    return {**values, "tolerances": [{**tolerances, "output": OUTPUT}] if tolerances else [], "params": params}
+
+
+def _row(values: dict[str, Any]) -> dict[str, Any]:
+    """A config had a field for each parameter."""
+    config, check = values.get("config"), values.get("check")
+    if not isinstance(config, dict):
+        raise ValueError("config: not an object")
+    known = {param.column: param for param in PARAMS}
+    if unknown := set(config) - {*known, "variant"}:
+        raise ValueError(f"config: unknown field {min(unknown)!r}")
+    if missing := [column for column, param in known.items() if param.required and column not in config]:
+        raise ValueError(f"config: {missing[0]} is missing")
+    numbers = {param.name: config.get(column, param.default) for column, param in known.items()}
+    row = {**values, "config": {"values": numbers, "variant": config.get("variant", PARAMS.variants[0])}}
+    if isinstance(check, dict) and isinstance(check.get("findings"), list):
+        found = [{**one, "code": _FINDINGS.get(one.get("code"), one.get("code"))} for one in check["findings"]]
+        row["check"] = {**check, "findings": found}
+    return row

@@ -1,0 +1,325 @@
+"""ssdprof as functions: `sweep`, `explain`, `occupancy`, and what the command line needs besides: it uses nothing else.
+
+Every module is imported when a function needs it, so that importing this one stays quick.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ssdprof.kernels.errors import UsageError
+
+if TYPE_CHECKING:
+    from ssdprof.kernels.config import Config
+    from ssdprof.kernels.interface import Subject
+    from ssdprof.profiling.diagnosis.statement import Statement
+    from ssdprof.profiling.gpu.devices import GpuInfo
+    from ssdprof.profiling.hardware.launch_table import LaunchTable
+    from ssdprof.profiling.hardware.limits import SmLimits
+    from ssdprof.profiling.hardware.occupancy import Launch, Occupancy
+    from ssdprof.profiling.ncu.verify import Verification
+    from ssdprof.profiling.ncu.verify_run import OnStep
+    from ssdprof.profiling.runs.keeper import Kept
+    from ssdprof.profiling.runs.model import Explanation, Run
+    from ssdprof.profiling.runs.state import Record
+    from ssdprof.profiling.sweep.request import Event
+    from ssdprof.profiling.workers.pool import Pool
+
+NEIGHBOURS = "neighbours"
+
+
+def sweep(
+    subject: Subject,
+    *,
+    space: str | None = None,
+    variant: str | None = None,
+    values: Mapping[str, Sequence[object]] | None = None,
+    baseline: str | Config | None = None,
+    arch: str | None = None,
+    device: str = "auto",
+    jobs: int | None = None,
+    timeout_s: float = 300.0,
+    budget_s: float = 10.0,
+    timing: str = "auto",
+    seed: int = 0,
+    out: Path | None = None,
+    keep: bool = False,
+    resume: bool = False,
+    command: str = "",
+    on_event: Callable[[Event], None] = lambda _: None,
+    on_record: Callable[[Record], None] = lambda _: None,
+    warn: Callable[[str], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
+    on_kept: Callable[[Kept], None] = lambda _: None,
+    pool: Pool | None = None,
+) -> Run:
+    """Compiles, checks, times and ranks every config of a space; without a GPU, compiles for `arch` alone.
+
+    - `subject`: a kernel on a problem, as `ssdprof.subject` makes it;
+    - `space`: a space's name or the path of a JSON or YAML file (default: the subject's own), its configs under another
+      `variant`, crossed with `values` (parameter to values);
+    - `baseline`: the config that speed-ups are over, as an id, `best` or `#3` of the run kept last (default: the
+      subject's);
+    - `arch` such as sm_90 (default: the GPU's, else sm_90); `device`: auto, none, or a GPU's index;
+    - `jobs`: configs compiled at once (default: the CPU cores); `timeout_s` for one config to compile or to measure;
+    - `budget_s`: seconds for timing the best again; `timing`: auto, events or graph; `seed` of the inputs;
+    - `out`: the run's file; `keep`: without one, a file in the user's data folder; `resume`: continues such a run;
+    - `on_event` hears where the sweep stands, `on_record` each result; `warn` and `say` hear lines for
+      the user, `on_kept` where the run is kept in the end;
+    - `pool`: processes that `started` began; it stays the caller's to close.
+
+    Returns the run, ranked; one that measured nothing has recorded latencies laid over its rows. Ctrl-C returns the run
+    so far, marked as interrupted. Raises UsageError for what cannot be.
+    """
+    from ssdprof.profiling.runs.keeper import Keeper
+    from ssdprof.profiling.runs.recorded import with_recorded
+    from ssdprof.profiling.runs.store import resumable
+    from ssdprof.profiling.sweep.asking import sweep_request
+    from ssdprof.profiling.sweep.header import run_header
+    from ssdprof.profiling.sweep.preflight import preflight
+    from ssdprof.profiling.sweep.sweep import sweep as run_sweep
+
+    request = sweep_request(
+        subject, space, variant, values, baseline, arch, device, jobs, timeout_s, budget_s, timing, seed, command
+    )
+    if pool is not None and request.gpu is None:
+        pool.dismiss_measurers()
+    resumed = resumable(run_header(request), out) if resume else None
+    if resume:
+        say(f"resuming {resumed.path}" if resumed else "nothing to resume: a new run begins")
+    state = resumed.state if resumed else None
+    say(preflight(request, state).line)
+    keeper = Keeper(out, resumed=resumed, warn=warn) if keep or out is not None or resumed else None
+
+    def record(one: Record) -> None:
+        if keeper is not None:
+            keeper(one)
+        on_record(one)
+
+    with nullcontext(pool) if pool is not None else closing(started(device)) as running:
+        run = with_recorded(run_sweep(request, on_event, record, state, running))
+    if keeper is not None:
+        on_kept(keeper.close(run))
+    return run
+
+
+def started(device: str = "auto") -> Pool:
+    """The processes of a sweep, started at once: they import what takes long while the caller does other things."""
+    from ssdprof.profiling.gpu.driver import may_measure
+    from ssdprof.profiling.workers.pool import Pool
+
+    return Pool(measurers=1 if device != "none" and may_measure() else 0)
+
+
+def explain(
+    config: str | Config,
+    subject: Subject | None = None,
+    *,
+    run: Run | Path | str | None = None,
+    arch: str | None = None,
+    device: str = "auto",
+    jobs: int | None = None,
+    timeout_s: float = 300.0,
+    command: str = "",
+    on_event: Callable[[Event], None] = lambda _: None,
+) -> Explanation:
+    """Why a config has the occupancy and the latency it has: compiled again with one parameter changed at a time.
+
+    `config`: a `Config`, a text in any form, or `best`, `baseline` or `#3` of `run`: a run, the path of its file,
+    "recorded" for the one that ships with ssdprof, or (None) the run kept last, if it is of this kernel. `subject`
+    None: that of the run. Nothing is measured: latencies are the run's, or recorded ones. Raises UsageError for what
+    cannot be.
+    """
+    from ssdprof.kernels.config_text import is_run_reference
+    from ssdprof.profiling.sweep.asking import checked_jobs, config_of, subject_and_run, target
+    from ssdprof.profiling.sweep.explain import ExplainRequest
+    from ssdprof.profiling.sweep.explain import explain as explain_request
+    from ssdprof.profiling.sweep.request import SweepRequest
+
+    is_reference = isinstance(config, str) and is_run_reference(config)
+    subject, known = subject_and_run(subject, run, is_needed=is_reference)
+    chosen = config_of(config, known, subject)
+    target_arch, _ = target(arch, device)
+    if known is not None and arch is None:
+        target_arch = known.header.device.arch
+    request = SweepRequest(
+        subject=subject,
+        space=NEIGHBOURS,
+        configs=(),
+        arch=target_arch,
+        gpu=None,
+        seed=0,
+        baseline=None,
+        jobs=checked_jobs(jobs, timeout_s),
+        timeout_s=timeout_s,
+        command=command,
+    )
+    return explain_request(ExplainRequest(config=chosen, sweep=request, run=known), on_event)
+
+
+def occupancy(
+    *,
+    threads_per_block: int,
+    registers_per_thread: int,
+    dynamic_shared_mem_bytes: int = 0,
+    static_shared_mem_bytes: int = 0,
+    num_barriers: int = 1,
+    grid_blocks: int | None = None,
+    num_ctas: int = 1,
+    arch: str = "sm_90",
+    shared_mem_config_bytes: int | None = None,
+    prefers_shared: bool | None = None,
+    num_sms: int | None = None,
+) -> Occupancy:
+    """Theoretical occupancy of one launch as Nsight Compute prints it: every limit, and the names of the limiters.
+
+    Shared memory is in bytes per block, registers are per thread. `shared_mem_config_bytes`: what the driver configured
+    the SM's shared memory to, if that is known. Raises UsageError for numbers that no launch can have.
+    """
+    return answer_launch(
+        threads_per_block=threads_per_block,
+        registers_per_thread=registers_per_thread,
+        arch=arch,
+        dynamic_shared_mem_bytes=dynamic_shared_mem_bytes,
+        static_shared_mem_bytes=static_shared_mem_bytes,
+        num_barriers=num_barriers,
+        grid_blocks=grid_blocks,
+        num_ctas=num_ctas,
+        shared_mem_config_bytes=shared_mem_config_bytes,
+        prefers_shared=prefers_shared,
+        num_sms=num_sms,
+    )[1]
+
+
+def answer_launch(
+    *,
+    arch: str,
+    shared_mem_config_bytes: int | None = None,
+    prefers_shared: bool | None = None,
+    num_sms: int | None = None,
+    **launch: Any,
+) -> tuple[Launch, Occupancy, SmLimits]:
+    """The launch, its occupancy as `occupancy` answers, and the limits that it was held against."""
+    from ssdprof.profiling.hardware.limits import limits_for
+    from ssdprof.profiling.hardware.occupancy import Launch, check_launch, check_shared_mem
+    from ssdprof.profiling.hardware.occupancy import occupancy as occupancy_of
+
+    limits, asked = limits_for(arch), Launch(**launch)
+    check_launch(asked, limits)
+    check_shared_mem(asked, limits)
+    occ = occupancy_of(
+        asked,
+        limits,
+        shared_mem_config_bytes=shared_mem_config_bytes,
+        prefers_shared=prefers_shared,
+        num_sms=num_sms,
+    )
+    return asked, occ, limits
+
+
+def verify(
+    subject: Subject,
+    *,
+    space: str | None = None,
+    variant: str | None = None,
+    values: Mapping[str, Sequence[object]] | None = None,
+    limit: int | None = None,
+    is_spread: bool = False,
+    arch: str | None = None,
+    device: str = "auto",
+    jobs: int | None = None,
+    timeout_s: float = 300.0,
+    ncu: Path | None = None,
+    notes: tuple[str, ...] = (),
+    on_step: OnStep = lambda *_: None,
+) -> Verification:
+    """Our occupancy figures held against the driver's and, with `ncu`, against Nsight Compute's, on this machine.
+
+    `limit`: only that many configs of the space, the first or, if `is_spread`, spread over it. Raises
+    NothingToVerifyError without a GPU, UsageError for what cannot be.
+    """
+    from ssdprof.kernels.space import space_of
+    from ssdprof.profiling.ncu.verify_run import NothingToVerifyError, VerifyRequest, spread
+    from ssdprof.profiling.ncu.verify_run import verify as run_verification
+    from ssdprof.profiling.sweep.asking import checked_jobs, target
+    from ssdprof.profiling.sweep.preflight import check_measurable
+
+    found = space_of(subject, space, variant=variant, values=values)
+    configs = found.configs
+    if limit is not None:
+        if limit < 1:
+            raise UsageError(f"--limit must be at least 1, got {limit}")
+        configs = spread(configs, limit) if is_spread else configs[:limit]
+    number_of_jobs = checked_jobs(jobs, timeout_s)
+    target_arch, gpu = target(arch, device)
+    if gpu is None:
+        what = f"a GPU of {target_arch}" if arch else "an NVIDIA GPU"
+        raise NothingToVerifyError(
+            f"nothing to verify against: this needs {what}, and none is {'used' if device == 'none' else 'here'}; give "
+            "--ncu-report FILE, an export made where one is"
+        )
+    check_measurable(subject, gpu)
+    request = VerifyRequest(subject, found.name, configs, gpu, number_of_jobs, timeout_s, ncu, notes)
+    return run_verification(request, on_step)
+
+
+def verify_report(path: Path, arch: str | None = None) -> Verification:
+    """An exported ncu report, a CSV of its raw page, held against us. Raises UsageError if it is none."""
+    from ssdprof.profiling.hardware.limits import canonical_arch
+    from ssdprof.profiling.ncu.export import against_export, read_export
+
+    arch = canonical_arch(arch) if arch is not None else None
+    return against_export(read_export(path), str(path), arch)
+
+
+def find_ncu(path: Path | None = None) -> tuple[Path | None, str]:
+    """Ncu at `path`, of PATH or of the CUDA toolkit; without one None, and where it was looked for.
+
+    Raises UsageError for a path that is no program.
+    """
+    from ssdprof.profiling.ncu.program import FALLBACK_FOLDERS
+    from ssdprof.profiling.ncu.program import find_ncu as find
+
+    if path is not None:
+        if not path.is_file() or not os.access(path, os.X_OK):
+            raise UsageError(f"--ncu-path {path} is no program that can be run")
+        return path, ""
+    return find(), f"PATH, {', '.join(FALLBACK_FOLDERS)}"
+
+
+def answer_launches(path: Path, *, arch: str | None = None, num_sms: int | None = None) -> LaunchTable:
+    """The occupancy of every launch of a CSV file. Raises UsageError for what cannot be read."""
+    from ssdprof.profiling.hardware.launch_table import MAX_FILE_BYTES, answered
+
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"--from-csv {path} cannot be read: {error.strerror or error}") from None
+    return answered(content, str(path), arch=arch, num_sms=num_sms)
+
+
+def devices() -> tuple[tuple[GpuInfo, ...], tuple[str, ...]]:
+    """The GPUs that CUDA programs would see here, as NVML describes them; and the architectures with known limits."""
+    from ssdprof.profiling.gpu.devices import gpus
+    from ssdprof.profiling.hardware.limits import known_archs
+
+    return gpus(), known_archs()
+
+
+def statements(run: Run) -> list[Statement]:
+    """Everything that the figures of a run allow to say, as data."""
+    from ssdprof.profiling.diagnosis.verdicts import statements
+
+    return statements(run)
+
+
+def arch_here(arch: str | None = None) -> str:
+    """The architecture that is given, else that of the GPU here, else the default one. Raises UsageError."""
+    from ssdprof.profiling.sweep.asking import target
+
+    return target(arch, "auto")[0]

@@ -1,0 +1,97 @@
+"""Whether occupancy goes with latency: among the rows of a run, and among a config and its neighbours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ssdprof.profiling.diagnosis.rows import extremes, latency_ms, occupancy_pct
+from ssdprof.profiling.diagnosis.statement import Statement
+from ssdprof.profiling.runs.model import Explanation, Row
+from ssdprof.profiling.runs.rank import spearman
+
+MIN_PAIRS = 5
+LOOSE, STRONG = 0.4, 0.7
+CODE = "occupancy-and-latency"
+
+
+def correlation(rows: Sequence[Row]) -> dict[str, Any] | None:
+    """Spearman's rank correlation of occupancy and latency in these rows, and what it says; None below two rows.
+
+    `finding`: `one-occupancy`, `too-few`, `no-relation`, `unclear`, `higher-latency`, `loose` or `strong`. The limit of
+    chance is the 5 % one of a correlation of 0, ±1.96 / √(n − 1) (Kendall and Gibbons, "Rank Correlation Methods",
+    chapter 4), an approximation for small n.
+    """
+    pairs = [(occupancy_pct(row), latency_ms(row)) for row in rows if row.occupancy and row.known_timing]
+    n = len(pairs)
+    if n < 2:
+        return None
+    occupancies, latencies = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    figures: dict[str, Any] = {"configs": n, "latency_ms": extremes(latencies)}
+    if len(set(occupancies)) == 1:
+        return {**figures, "finding": "one-occupancy", "theoretical_occupancy_pct": occupancies[0]}
+    rho = spearman(occupancies, latencies) if n >= MIN_PAIRS else None
+    if rho is None:
+        return {**figures, "finding": "too-few"}
+    chance = 1.96 / math.sqrt(n - 1)
+    return {**figures, "finding": _finding(rho, chance), "spearman": rho, "spearman_by_chance": chance}
+
+
+def among_ranked(ranked: Sequence[Row]) -> Statement | None:
+    """The correlation among ranked rows, with the row of highest occupancy if that is not the best one's."""
+    figures = correlation(ranked)
+    if figures is None:
+        return None
+    best, top = ranked[0], max((row for row in ranked if row.occupancy), key=occupancy_pct, default=ranked[0])
+    if best.occupancy and occupancy_pct(top) > occupancy_pct(best):
+        figures |= {"highest_occupancy": _figures(top), "best": _figures(best)}
+    return Statement("note", CODE, figures)
+
+
+def among_neighbours(explanation: Explanation) -> list[Statement]:
+    """Whether more occupancy goes with less latency among the config and its correct neighbours."""
+    own = explanation.row
+    rows = {row.config_id: row for neighbours in explanation.neighbours for row in neighbours.rows}
+    rows[own.config_id] = own
+    timed = [row for row in rows.values() if row.known_status == "ok" and row.known_timing and row.occupancy]
+    if own not in timed:
+        return [Statement("note", "no-latency", {"config_id": own.config_id, "status": own.known_status})]
+    higher = [row for row in timed if occupancy_pct(row) > occupancy_pct(own)]
+    if not higher:
+        counted = {"neighbours": len(timed) - 1, "theoretical_occupancy_pct": occupancy_pct(own)}
+        return [Statement("note", "no-higher-occupancy", counted)]
+    found = correlation(timed)
+    return [
+        _against_higher(own, min(higher, key=latency_ms), len(higher)),
+        *([Statement("note", CODE, found)] * bool(found)),
+    ]
+
+
+def _finding(rho: float, chance: float) -> str:
+    if abs(rho) < chance:
+        return "no-relation" if abs(rho) < LOOSE else "unclear"
+    if rho > 0:
+        return "higher-latency"
+    return "strong" if rho <= -STRONG else "loose"
+
+
+def _against_higher(own: Row, fastest: Row, count: int) -> Statement:
+    """The config beside the fastest correct neighbour of higher occupancy."""
+    assert own.known_timing is not None
+    assert fastest.known_timing is not None
+    finding = "same"
+    if fastest.known_timing.latency_ci95_high_ms < own.known_timing.latency_ci95_low_ms:
+        finding = "faster"
+    elif fastest.known_timing.latency_ci95_low_ms > own.known_timing.latency_ci95_high_ms:
+        finding = "slower"
+    figures = {"finding": finding, "neighbours": count, "fastest": _figures(fastest), "own": _figures(own)}
+    return Statement("note", "higher-occupancy", figures)
+
+
+def _figures(row: Row) -> dict[str, Any]:
+    return {
+        "config_id": row.config_id,
+        "theoretical_occupancy_pct": occupancy_pct(row),
+        "latency_ms": latency_ms(row),
+    }

@@ -1,0 +1,74 @@
+"""Which rows of a run a statement or a table is about, and the figures that it compares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ssdprof.profiling.hardware.limiters import BARRIERS
+from ssdprof.profiling.hardware.occupancy import Occupancy
+from ssdprof.profiling.runs.model import Row, Run, Timing
+
+
+def has_latencies(run: Run) -> bool:
+    """Whether the run was measured, or another one measured any of its configs."""
+    return run.measured or any(row.recorded for row in run.rows)
+
+
+def listed_rows(run: Run) -> list[Row]:
+    """The rows to choose from: those with a rank and, if nothing was measured, then those that may be correct."""
+    return list(run.ranked) if run.measured else compiled_rows(run)
+
+
+def compiled_rows(run: Run) -> list[Row]:
+    """The rows that have a rank, best first, then those that compiled and of which nothing says that they are wrong."""
+    others = [
+        row
+        for row in run.rows
+        if row.rank is None and row.compiled and row.occupancy and row.known_status in ("ok", "not-run")
+    ]
+    return [*run.ranked, *others]
+
+
+def leading_rows(run: Run) -> list[Row]:
+    """The best row and those that cannot be told from it."""
+    return [row for row in run.ranked if row.rank == 1 or row.tied_with_best]
+
+
+def ranked_timings(run: Run) -> list[Timing]:
+    """The timings that were taken of the ranked rows, best first."""
+    return [row.timing for row in run.ranked if row.timing]
+
+
+def found_correct(row: Row) -> bool:
+    """Whether a check, here or recorded, found the output correct."""
+    return row.status == "ok" or (row.recorded is not None and row.recorded.status == "ok")
+
+
+def timed_elsewhere(row: Row) -> bool:
+    """Whether the latency that is known of the row was recorded, not measured here."""
+    return row.timing is None and row.known_timing is not None
+
+
+def of_another_binary(row: Row) -> bool:
+    """Whether the latency that is known of the row was recorded of other registers, spills or shared memory."""
+    return timed_elsewhere(row) and row.recorded is not None and not row.recorded.same_binary
+
+
+def latency_ms(row: Row) -> float:
+    """The latency that is known of the row; infinite if there is none."""
+    return row.known_latency_ms if row.known_latency_ms is not None else float("inf")
+
+
+def occupancy_pct(row: Row) -> float:
+    """The row's theoretical occupancy, 0 if it has none."""
+    return row.occupancy.theoretical_occupancy_pct if row.occupancy else 0.0
+
+
+def limiter_names(occ: Occupancy) -> list[str]:
+    """What limits the occupancy; barriers if they alone do, for which ncu has no name."""
+    return list(occ.limiters) or [BARRIERS]
+
+
+def extremes(values: Sequence[float]) -> list[float]:
+    """The least and the largest of the values."""
+    return [min(values), max(values)]

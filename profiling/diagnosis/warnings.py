@@ -1,0 +1,126 @@
+"""What stands against the figures of a run, each with a value, its share and what is expected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ssdprof.profiling.diagnosis.rows import leading_rows, ranked_timings
+from ssdprof.profiling.diagnosis.statement import Statement
+from ssdprof.profiling.runs.model import Run, Timing
+from ssdprof.profiling.runs.rank import TARGET_INTERVAL_SHARE
+
+LOW_CLOCK_SHARE = 0.9
+"""Of the GPU's maximum: the SM clock below which latencies are said to be of a slower GPU."""
+
+
+def measurement_warnings(run: Run) -> list[Statement]:
+    """What makes the latencies of a measured run less certain: noise, throttling, other processes, low clocks."""
+    if not run.measured:
+        return []
+    return [*_busy(run), *_noise(run), *_dropped(run), *_only_throttled(run), *_not_told(run), *_clocks(run)]
+
+
+def occupancy_warnings(run: Run) -> list[Statement]:
+    """Where the driver differs from what occupancy is computed with or comes to: the model is wrong, or the limits."""
+    lines = run.header.device.limits_differ
+    found = [Statement("warning", "limits-differ", {"difference": line}, "verify") for line in lines]
+    differ = [
+        {
+            "config_id": row.config_id,
+            "blocks_per_sm": row.occupancy.blocks_per_sm,
+            "driver_blocks_per_sm": row.driver_blocks_per_sm,
+        }
+        for row in run.rows
+        if row.occupancy and row.driver_blocks_per_sm not in (None, row.occupancy.blocks_per_sm)
+    ]
+    if differ:
+        found.append(Statement("warning", "driver-differs", {"configs": differ}, "verify"))
+    return found
+
+
+def reasons(timings: Iterable[Timing]) -> list[str]:
+    """Why clocks were lowered in any of the timings, each reason once."""
+    return list(dict.fromkeys(reason for timing in timings for reason in timing.throttled or ()))
+
+
+def taken_samples(timings: Iterable[Timing]) -> int:
+    """Samples kept and dropped."""
+    return sum(timing.samples + timing.dropped_samples for timing in timings)
+
+
+def _noise(run: Run) -> list[Statement]:
+    """The best config's interval if it is wider than aimed at, else the widest of those tied with it."""
+    leading = [(row, row.timing) for row in leading_rows(run) if row.timing]
+    wide = [pair for pair in leading if pair[1].interval_share > TARGET_INTERVAL_SHARE]
+    if not wide:
+        return []
+    row, timing = wide[0] if wide[0][0].rank == 1 else max(wide, key=lambda pair: pair[1].interval_share)
+    figures = {
+        "config_id": row.config_id,
+        "rank": row.rank,
+        "interval_ms": timing.latency_ci95_high_ms - timing.latency_ci95_low_ms,
+        "latency_ms": timing.latency_ms,
+        "interval_share": timing.interval_share,
+        "interval_share_max": TARGET_INTERVAL_SHARE,
+        "wide_configs": len(wide),
+        "leading_configs": len(leading),
+        "budget_s": run.header.budget_s,
+    }
+    return [Statement("warning", "noise", figures, "raise-budget")]
+
+
+def _dropped(run: Run) -> list[Statement]:
+    timings = ranked_timings(run)
+    dropped = sum(timing.dropped_samples for timing in timings)
+    if not dropped:
+        return []
+    why = reasons(timing for timing in timings if timing.dropped_samples)
+    figures = {"dropped_samples": dropped, "samples": taken_samples(timings), **_why(run, why)}
+    return [Statement("warning", "throttled", figures, "lock-clocks")]
+
+
+def _only_throttled(run: Run) -> list[Statement]:
+    rows = [(row, row.timing) for row in run.ranked if row.timing and row.timing.only_throttled]
+    if not rows:
+        return []
+    figures = {
+        "config_ids": [row.config_id for row, _ in rows],
+        "ranked_configs": len(run.ranked),
+        **_why(run, reasons(timing for _, timing in rows)),
+    }
+    return [Statement("warning", "throttled", figures, "lock-clocks")]
+
+
+def _busy(run: Run) -> list[Statement]:
+    others = list(run.header.device.others)
+    return [Statement("warning", "busy", {"processes": others}, "free-the-gpu")] if others else []
+
+
+def _clocks(run: Run) -> list[Statement]:
+    max_mhz = run.header.device.sm_clock_max_mhz
+    clocks_mhz = [timing.sm_clock_mhz for timing in ranked_timings(run) if timing.sm_clock_mhz is not None]
+    low_mhz = [clock_mhz for clock_mhz in clocks_mhz if max_mhz and clock_mhz < LOW_CLOCK_SHARE * max_mhz]
+    if not low_mhz:
+        return []
+    figures = {
+        "low_configs": len(low_mhz),
+        "ranked_configs": len(clocks_mhz),
+        "share": LOW_CLOCK_SHARE,
+        "sm_clock_max_mhz": max_mhz,
+        "sm_clock_mhz": min(low_mhz),
+    }
+    return [Statement("warning", "clocks", figures, "check-clocks")]
+
+
+def _not_told(run: Run) -> list[Statement]:
+    timings = ranked_timings(run)
+    taken = taken_samples(timings)
+    if not taken or all(timing.throttled is not None for timing in timings):
+        return []
+    return [Statement("warning", "not-told", {"samples": taken}, "repeat-run")]
+
+
+def _why(run: Run, names: list[str]) -> dict[str, object]:
+    """The reasons and, if one is the power cap, where that is."""
+    limit_w = run.header.device.power_limit_w
+    return {"reasons": names, "power_limit_w": limit_w if "power cap" in names else None}

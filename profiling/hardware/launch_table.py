@@ -1,0 +1,208 @@
+"""Occupancy of many launches: a CSV of launches in, the same with the answers added out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from ssdprof.kernels.errors import UsageError
+from ssdprof.profiling.hardware.limits import SmLimits, limits_for
+from ssdprof.profiling.hardware.occupancy import Launch, Occupancy, occupancy
+
+MAX_FILE_BYTES = 64 * 1024 * 1024
+"""Larger input is refused: over a million launches."""
+
+NEEDED = ("threads_per_block", "registers_per_thread", "dynamic_shared_mem_bytes")
+OPTIONAL = ("static_shared_mem_bytes", "barriers", "shared_mem_config_bytes", "prefer_shared", "grid_blocks")
+ARCH = "compute_capability"
+
+ANSWERS: Mapping[str, Callable[[Occupancy], object]] = {
+    "shared_mem_allocated_bytes": lambda occ: occ.shared_mem_allocated_bytes,
+    "shared_mem_config_bytes": lambda occ: occ.shared_mem_config_bytes,
+    "shared_mem_config_source": lambda occ: occ.shared_mem_config_source,
+    "blocks_per_sm": lambda occ: occ.blocks_per_sm,
+    "warps_per_sm": lambda occ: occ.warps_per_sm,
+    "warps_per_scheduler": lambda occ: occ.warps_per_scheduler,
+    "theoretical_occupancy_pct": lambda occ: occ.theoretical_occupancy_pct,
+    "limit_registers_blocks": lambda occ: occ.limit_registers_blocks,
+    "limit_shared_mem_blocks": lambda occ: occ.limit_shared_mem_blocks,
+    "limit_warps_blocks": lambda occ: occ.limit_warps_blocks,
+    "limit_blocks_blocks": lambda occ: occ.limit_blocks_blocks,
+    "limit_barriers_blocks": lambda occ: occ.limit_barriers_blocks,
+    "limiters": lambda occ: ";".join(occ.limiters),
+    "waves_per_sm": lambda occ: occ.waves_per_sm,
+    "cannot_launch": lambda occ: occ.cannot_launch,
+}
+"""The columns that are added, in this order."""
+
+INPUT_PREFIX = "input_"
+"""What an input column is renamed by where an answer has its name."""
+
+_TRUE, _FALSE = ("1", "true", "yes"), ("0", "false", "no")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}(?:\.0*)?")
+
+
+class LaunchTableError(UsageError):
+    """A CSV of launches that cannot be read; names the column, or the line and what is wrong in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchTable:
+    """Launches with their answers: `header` and `rows` of equal length, input columns first."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+
+    def as_csv(self) -> str:
+        """The table as CSV; empty where there is no value."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.header)
+        writer.writerows(["" if value is None else value for value in row] for row in self.rows)
+        return text.getvalue()
+
+    def as_records(self) -> list[dict[str, object]]:
+        """The rows by column name; input columns are text as they stood."""
+        return [dict(zip(self.header, row, strict=True)) for row in self.rows]
+
+
+def answered(content: bytes, name: str, *, arch: str | None = None, num_sms: int | None = None) -> LaunchTable:
+    """The occupancy of every launch of a CSV file's `content`; `name` is what messages call it.
+
+    Needed columns are `NEEDED` and, without `arch`, `compute_capability`; `OPTIONAL` ones count where they
+    are not empty. Input columns are kept as they stand, renamed to `input_…` where an answer has their name.
+    A launch that asks for more than the architecture can give is answered: 0 blocks, and why. Raises
+    LaunchTableError for what cannot be read, and for numbers that no launch can have, by the line.
+    """
+    if len(content) > MAX_FILE_BYTES:
+        raise LaunchTableError(f"{name} is larger than {MAX_FILE_BYTES >> 20} MiB: split it")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise LaunchTableError(f"{name} is no text file: byte {error.start} is not UTF-8") from None
+    records = _records(text, name)
+    _, header = next(records, (0, []))
+    _check_header(header, name, arch)
+    default = None if arch is None else limits_for(arch)
+    rows = []
+    for line, cells in records:
+        try:
+            occ = _answer(dict(zip(header, cells, strict=True)), default, num_sms)
+        except UsageError as error:
+            raise LaunchTableError(f"{name}, line {line}: {error}") from None
+        rows.append((*cells, *(answer(occ) for answer in ANSWERS.values())))
+    if not rows:
+        raise LaunchTableError(f"{name} has a header and no launches below it")
+    return LaunchTable(header=(*_kept(header), *ANSWERS), rows=tuple(rows))
+
+
+def _kept(header: list[str]) -> list[str]:
+    """The input's column names, those that an answer has prefixed until no other column is called so."""
+    taken = {*header, *ANSWERS}
+    names = []
+    for column in header:
+        name = column
+        if column in ANSWERS:
+            while name in taken:
+                name = INPUT_PREFIX + name
+            taken.add(name)
+        names.append(name)
+    return names
+
+
+def _records(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
+    """Line number (from 1, of the record's first line) and cells of each record that is not blank."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    line, columns = 1, 0
+    while True:
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise LaunchTableError(f"{name}, line {line}: {error}") from None
+        if cells is None:
+            return
+        if any(cell.strip() for cell in cells):
+            columns = columns or len(cells)
+            if len(cells) != columns:
+                raise LaunchTableError(f"{name}, line {line}: {len(cells)} fields, the header has {columns}")
+            yield line, cells
+        line = reader.line_num + 1
+
+
+def _check_header(header: list[str], name: str, arch: str | None) -> None:
+    header[:] = [column.strip() for column in header]
+    if not header:
+        raise LaunchTableError(f"{name} is empty: needed is a header with {', '.join(NEEDED)}")
+    missing = [column for column in NEEDED if column not in header]
+    if missing:
+        raise LaunchTableError(
+            f"{name} has no column {', '.join(missing)}: needed are {', '.join(NEEDED)}, "
+            f"possible besides {', '.join((ARCH, *OPTIONAL))}"
+        )
+    if arch is None and ARCH not in header:
+        raise LaunchTableError(f"{name} has no column {ARCH}: add it, or give --arch for all launches")
+    twice = sorted({column for column in header if header.count(column) > 1})
+    if twice:
+        raise LaunchTableError(f"{name} has the column {', '.join(twice)} more than once")
+
+
+def _answer(cells: Mapping[str, str], default: SmLimits | None, num_sms: int | None) -> Occupancy:
+    written = cells.get(ARCH, "").strip()
+    limits = limits_for(_arch(written)) if written else default
+    if limits is None:
+        raise LaunchTableError(f"{ARCH} is empty")
+    launch = Launch(
+        threads_per_block=_needed(cells, "threads_per_block"),
+        registers_per_thread=_needed(cells, "registers_per_thread"),
+        dynamic_shared_mem_bytes=_needed(cells, "dynamic_shared_mem_bytes"),
+        static_shared_mem_bytes=_integer(cells, "static_shared_mem_bytes") or 0,
+        num_barriers=1 if (barriers := _integer(cells, "barriers")) is None else barriers,
+        grid_blocks=_integer(cells, "grid_blocks"),
+    )
+    return occupancy(
+        launch,
+        limits,
+        shared_mem_config_bytes=_integer(cells, "shared_mem_config_bytes"),
+        prefers_shared=_truth(cells, "prefer_shared"),
+        num_sms=num_sms,
+    )
+
+
+def _arch(written: str) -> str:
+    """A compute capability as spreadsheets leave it: 9.0 becomes 9."""
+    return f"{written}.0" if re.fullmatch(r"[0-9]|1[0-9]", written) else written
+
+
+def _needed(cells: Mapping[str, str], column: str) -> int:
+    value = _integer(cells, column)
+    if value is None:
+        raise LaunchTableError(f"{column} is empty")
+    return value
+
+
+def _integer(cells: Mapping[str, str], column: str) -> int | None:
+    """A whole number, also as pandas writes it beside empty cells (64.0); None where the cell is empty or missing."""
+    written = cells.get(column, "").strip()
+    if not written:
+        return None
+    if not _INTEGER.fullmatch(written):
+        raise LaunchTableError(f"{column} is {_shortened(written)}, not a whole number of at most 18 digits")
+    return int(written.partition(".")[0])
+
+
+def _truth(cells: Mapping[str, str], column: str) -> bool | None:
+    written = cells.get(column, "").strip().lower()
+    if not written:
+        return None
+    if written.removesuffix(".0") in _TRUE:
+        return True
+    if written.removesuffix(".0") in _FALSE:
+        return False
+    raise LaunchTableError(f"{column} is {_shortened(written)}: write {' or '.join((_TRUE[0], _FALSE[0]))}")
+
+
+def _shortened(written: str) -> str:
+    return repr(written if len(written) <= 30 else written[:27] + "…")

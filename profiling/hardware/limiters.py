@@ -1,0 +1,43 @@
+"""What can limit how many blocks an SM holds: each limiter's name, where its limit stands and how ncu words it.
+
+A limiter is named here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+REGISTERS, SHARED_MEMORY, WARPS, BLOCKS, BARRIERS = "registers", "shared memory", "warps", "blocks", "barriers"
+
+
+@dataclass(frozen=True, slots=True)
+class Limiter:
+    """One limiter. `field` of an `Occupancy` is its limit in blocks; `phrase` is that of ncu's rule."""
+
+    name: str
+    short: str
+    field: str
+    phrase: str
+    section_row: str
+
+
+LIMITERS: Mapping[str, Limiter] = MappingProxyType(
+    {
+        one.name: one
+        for one in (
+            Limiter(BLOCKS, "blocks", "limit_blocks_blocks", "the number of blocks that can fit on the SM", "SM"),
+            Limiter(REGISTERS, "regs", "limit_registers_blocks", "the number of required registers", "Registers"),
+            Limiter(
+                SHARED_MEMORY, "smem", "limit_shared_mem_blocks", "the required amount of shared memory", "Shared Mem"
+            ),
+            Limiter(WARPS, "warps", "limit_warps_blocks", "the number of warps within each block", "Warps"),
+        )
+    }
+)
+"""Those that ncu names, in its order."""
+BARRIER_LIMITER = Limiter(
+    BARRIERS, "barriers", "limit_barriers_blocks", "the number of barriers within each block", "Barriers"
+)
+"""Ncu has a limit for barriers and no name for them; where they alone limit, we name them."""

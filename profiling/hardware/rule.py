@@ -1,0 +1,43 @@
+"""Ncu's Theoretical Occupancy rule: when it speaks, and its sentence."""
+
+from __future__ import annotations
+
+from ssdprof.profiling.hardware.limiters import BARRIER_LIMITER, LIMITERS
+from ssdprof.profiling.hardware.occupancy import Occupancy
+
+RULE_FIRES_BELOW_PCT = 80.0
+"""The rule speaks below this occupancy."""
+
+
+def rule_sentence(occ: Occupancy) -> str | None:
+    """The rule's sentence; None at or above 80 % and for what cannot launch.
+
+    Unlike ncu, which drops names when it joins three or more, all tied limiters are named; and barriers are named if
+    they alone limit, for which ncu has no name.
+    """
+    if occ.cannot_launch or _rule_pct(occ) >= RULE_FIRES_BELOW_PCT:
+        return None
+    phrases = [LIMITERS[name].phrase for name in occ.limiters] or [BARRIER_LIMITER.phrase]
+    return (
+        f"The {occ.warps_per_scheduler:.2f} theoretical warps per scheduler this kernel can issue according "
+        f"to its occupancy are below the hardware maximum of {occ.max_warps_per_scheduler}. This kernel's "
+        f"theoretical occupancy ({_rule_pct(occ):.1f}%) is limited by {joined(phrases)}."
+    )
+
+
+def estimated_local_speedup_pct(occ: Occupancy) -> float:
+    """The estimate that ncu prints beside that sentence: how far occupancy is from 100 %."""
+    return 100.0 - _rule_pct(occ)
+
+
+def joined(phrases: list[str]) -> str:
+    """Phrases as ncu joins two: with a comma before the last."""
+    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])}, and {phrases[-1]}"
+
+
+def _rule_pct(occ: Occupancy) -> float:
+    """The rule's own percentage, of warps per scheduler.
+
+    With 2 warps on an SM ncu 2025.3.1 says 1.00 of 16 and 6.2 % in the sentence, and 3.12 % in the section.
+    """
+    return 100.0 * occ.warps_per_scheduler / occ.max_warps_per_scheduler

@@ -1,0 +1,238 @@
+"""Inputs, references and outputs of one subject on one device, and the check of a launch on them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ssdprof.kernels.config import Config
+from ssdprof.kernels.errors import SsdprofError
+from ssdprof.kernels.interface import Diagnosing, Referenced, Subject, Tolerances
+from ssdprof.kernels.launch import LaunchPlan, TensorMeta
+from ssdprof.profiling.measuring.amounts import GUARD_BYTES, SEEDS, turn_samples
+from ssdprof.profiling.measuring.check import Errors, figure, merge, output_errors, row_norm_rms, same_bits, within
+from ssdprof.profiling.measuring.guard import Fingerprints, GuardedOutput
+from ssdprof.profiling.measuring.locate import MOST, locate, share
+from ssdprof.profiling.measuring.timer import Launch, Reset, Timer
+from ssdprof.profiling.runs.model import Batch, Check, Finding, TimedBy
+
+LAUNCHES_PER_SEED = 5
+"""Launches on each set of inputs whose bits are compared."""
+UNDER_LOAD = (2, 4)
+"""Which of them run beside other work, counted from 1; the others run alone."""
+LAUNCHES_IF_WRONG = 3
+"""Launches of a config whose first output was wrong: enough to tell wrong from unstable."""
+SAMPLES_IF_WRONG = 2
+"""Launches of a wrong config that are timed at the first look: enough to see which wrong one is fastest."""
+
+
+class NoReferenceError(SsdprofError):
+    """A subject that does not know its correct outputs cannot be measured, since nothing could be ranked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """One set of inputs with the correct outputs and their typical row norms, by output."""
+
+    tensors: Mapping[str, torch.Tensor]
+    reference: Mapping[str, torch.Tensor]
+    norm_rms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A launch on one set of inputs. `reset` brings tensors that are read and written back to what they were."""
+
+    launch: Launch
+    reset: Reset | None
+
+
+class Session:
+    """Everything that launches of one subject are checked with and timed on."""
+
+    def __init__(self, subject: Subject, timer: Timer, seed: int) -> None:
+        if not isinstance(subject, Referenced):
+            raise NoReferenceError(
+                f"{subject.name} has no reference to hold its outputs against, so none could be ranked: compile only"
+            )
+        self.subject, self.timer, self.seed = subject, timer, seed
+        self.stale = False
+        """Whether inputs or references are not what they were."""
+        self.tolerances = {one.output: one for one in subject.tolerances()}
+        self._axes = {name: subject.axes(name) for name in self.tolerances}
+        self._make_inputs(subject)
+        self._guarded = [GuardedOutput(group, timer.device, GUARD_BYTES) for group in _storages(subject.tensors())]
+        held = {name: tensor for guarded in self._guarded for name, tensor in guarded.tensors.items()}
+        metas = subject.tensors()
+        self.outputs = {name: tensor for name, tensor in held.items() if metas[name].is_written}
+        self._restored = {name: tensor for name, tensor in held.items() if metas[name].role != "out"}
+        self.first = {name: torch.empty_like(tensor) for name, tensor in self.outputs.items()}
+        self.confirmed: dict[str, Fingerprints] = {}
+        """What the outputs' bits are on the last set of inputs, of each config that was found correct."""
+
+    def _make_inputs(self, subject: Referenced) -> None:
+        """All sets of inputs and their references, and what their bits are."""
+        self.inputs: list[Inputs] = []
+        held: dict[str, torch.Tensor] = {}
+        for number in range(SEEDS):
+            tensors = self.subject.inputs(self.timer.device, self.seed + number)
+            reference = subject.reference(tensors)
+            norms = {name: row_norm_rms(_rows(tensor)) for name, tensor in reference.items()}
+            self.inputs.append(Inputs(tensors, reference, norms))
+            held |= {f"{name}/{number}": tensor for name, tensor in tensors.items()}
+            of = {name: f"the reference of {name}" if len(reference) > 1 else "the reference" for name in reference}
+            held |= {f"{of[name]}/{number}": tensor for name, tensor in reference.items()}
+        self.fingerprints = Fingerprints(held)
+
+    def bind(self, plan: LaunchPlan, inputs: Inputs) -> Bound:
+        """The launch on one set of inputs, into the guarded outputs."""
+        launch = plan.bind({**inputs.tensors, **self._restored, **self.outputs})
+        if not self._restored:
+            return Bound(launch, None)
+
+        def reset() -> None:
+            for name, tensor in self._restored.items():
+                tensor.copy_(inputs.tensors[name])
+
+        return Bound(launch, reset)
+
+    def errors(self, inputs: Inputs) -> tuple[str, Errors]:
+        """How far the outputs are from the reference now: the worst of them, by its own tolerance, and its name."""
+        found = {
+            name: output_errors(_rows(self.outputs[name]), _rows(inputs.reference[name]), one, inputs.norm_rms[name])
+            for name, one in self.tolerances.items()
+        }
+        return max(found.items(), key=lambda pair: _excess(pair[1], self.tolerances[pair[0]]))
+
+    def within(self, name: str, errors: Errors) -> bool:
+        """Whether an output with these errors is correct."""
+        return within(errors, self.tolerances[name])
+
+    def all_same(self) -> bool:
+        """Whether the outputs have the bits that were noted first."""
+        return all(same_bits(tensor, self.first[name]) for name, tensor in self.outputs.items())
+
+    def confirm(self, name: str) -> None:
+        """Notes the bits of the outputs as the correct ones of a config."""
+        self.confirmed[name] = Fingerprints(self.outputs)
+
+    def poison(self) -> None:
+        """Fills the outputs with what no kernel writes."""
+        for guarded in self._guarded:
+            guarded.poison()
+
+    def launch(self, bound: Bound) -> Any:
+        """Poisons the outputs, launches and waits: what the launch returned."""
+        self.poison()
+        if bound.reset:
+            bound.reset()
+        compiled = bound.launch()
+        self.timer.synchronize()
+        return compiled
+
+    def check(self, plan: LaunchPlan, config: Config) -> tuple[Check, float]:
+        """The outputs of several launches on each set of inputs, and how long one takes, in ms; no look for damage."""
+        found: list[tuple[str, Errors]] = []
+        findings: list[Finding] = []
+        repeatable, launches, seeds, once_ms = True, 0, 0, math.inf
+        for inputs in self.inputs:
+            bound = self.bind(plan, inputs)
+            self.launch(bound)
+            seeds, launches = seeds + 1, launches + 1
+            for name, tensor in self.outputs.items():
+                self.first[name].copy_(tensor)
+            found.append(self.errors(inputs))
+            correct = self.within(*found[-1])
+            once_ms = min(once_ms, self.timer.once_ms(bound.launch))
+            for number in range(2, 1 + (LAUNCHES_PER_SEED if correct else LAUNCHES_IF_WRONG)):
+                with self.timer.under_load(once_ms) if number in UNDER_LOAD else nullcontext():
+                    self.launch(bound)
+                launches += 1
+                if not self.all_same():
+                    repeatable = False
+                    found.append(self.errors(inputs))
+                    break
+            if not correct:
+                findings = self.locate(config, inputs, *found[0])
+            if not correct or not repeatable:
+                break
+        return self.merged(found, repeatable, launches, seeds, findings), once_ms
+
+    def merged(
+        self,
+        found: list[tuple[str, Errors]],
+        repeatable: bool,
+        launches: int,
+        seeds: int,
+        findings: list[Finding] | tuple[Finding, ...],
+    ) -> Check:
+        """The worst of several launches' errors: of the output that was furthest beyond its tolerance."""
+        output, _ = max(found, key=lambda pair: _excess(pair[1], self.tolerances[pair[0]]))
+        errors = [errors for name, errors in found if name == output]
+        name = output if len(self.tolerances) > 1 else ""
+        return merge(errors, repeatable, launches, seeds, findings, name)
+
+    def damage(self) -> list[Finding]:
+        """What was written where nothing may be, which is made good before the next config."""
+        found = [damage for guarded in self._guarded if (damage := guarded.damage())]
+        metas, last = self.subject.tensors(), self.inputs[-1].tensors
+        read_only = {name: tensor for name, tensor in self._restored.items() if not metas[name].is_written}
+        changed = [name for name, tensor in read_only.items() if not same_bits(tensor, last[name])]
+        if stale := self.fingerprints.changed():
+            self.stale = True
+            changed += [name.rpartition("/")[0] for name in stale]
+        if changed:
+            names = ", ".join(dict.fromkeys(changed))
+            found.insert(0, Finding("input-changed", f"wrote to memory that is not its output: {names}"))
+        return found
+
+    def locate(self, config: Config, inputs: Inputs, output: str, errors: Errors) -> list[Finding]:
+        """Where an output, off by `errors`, is wrong, and why as far as the kernel's own structure tells."""
+        part = None
+        if isinstance(self.subject, Diagnosing):
+            part = self.subject.cause(config, inputs.tensors, inputs.reference, self.outputs)
+        if part and errors.bad_rows > MOST * errors.rows:  # the cause is known, and it is everywhere
+            message = f"{share(errors.bad_rows, errors.rows)}; the worst off by {figure(errors.worst_row_error)}"
+            return [Finding("partial", part), Finding("everywhere", message)]
+        out, reference = _rows(self.outputs[output]), _rows(inputs.reference[output])
+        params = self.subject.params
+        tiles = {param.axis: config.number(param.name) for param in params if param.axis and config[param.name]}
+        found = locate(
+            out, reference, self.tolerances[output], inputs.norm_rms[output], self._axes[output][-out.dim() :], tiles
+        )
+        return [Finding("partial", part), found] if part else [found]
+
+    def first_look(self, latency_ms: float, correct: bool) -> int:
+        """How many launches are timed right after the check; one if the host's clock is all there is."""
+        if not self.timer.on_gpu:
+            return 1
+        return turn_samples(latency_ms) if correct else SAMPLES_IF_WRONG
+
+    def time(self, bound: Bound, name: str, samples: int, latency_ms: float, timed_by: TimedBy | None) -> Batch:
+        """A batch of latencies, the outputs poisoned before."""
+        self.poison()
+        return Batch(name, *self.timer.batch(bound.launch, samples, latency_ms, timed_by, bound.reset))
+
+
+def _storages(metas: Mapping[str, TensorMeta]) -> list[dict[str, TensorMeta]]:
+    """The tensors of each storage of which a part is written, by name; one that names no storage has its own."""
+    groups: dict[str, dict[str, TensorMeta]] = {}
+    for name, meta in metas.items():
+        groups.setdefault(meta.storage or f"/{name}", {})[name] = meta
+    return [group for group in groups.values() if any(meta.is_written for meta in group.values())]
+
+
+def _rows(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor with at least two dimensions: one of fewer is a single row."""
+    return tensor if tensor.dim() > 1 else tensor.reshape(1, -1)
+
+
+def _excess(errors: Errors, tolerances: Tolerances) -> float:
+    """How far beyond its tolerance an output is; what is not a number is furthest."""
+    shares = errors.relative_error / tolerances.relative_error, errors.worst_row_error / tolerances.row_error
+    return math.inf if any(map(math.isnan, shares)) else max(shares)

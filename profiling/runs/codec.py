@@ -1,0 +1,124 @@
+"""Records as plain JSON values and back, by their types: a text that says NaN stays a text."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache, partial
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from ssdprof.kernels.config import Config
+from ssdprof.profiling.runs.model import Row
+
+DERIVED: dict[type, tuple[str, ...]] = {Row: ("rank", "speedup_vs_baseline", "tied_with_best", "recorded")}
+"""Fields that are not kept: they follow from others."""
+_NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if field.name not in DERIVED.get(kind, ()))
+
+
+def plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, Config):
+        return {"values": dict(value.values), "variant": value.variant}
+    if is_dataclass(value):
+        kind: Any = type(value)
+        return {name: plain(getattr(value, name)) for name in _names(kind)}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return value
+
+
+@cache
+def reader(kind: Any) -> Callable[[Any], Any]:
+    """What makes a value of this type of what JSON gives for it. Raises ValueError.
+
+    The type decides, so that a text which says NaN stays a text.
+    """
+    origin, args = get_origin(kind), get_args(kind)
+    if kind is Config:
+        return _config
+    if is_dataclass(kind):
+        return _object_reader(kind)
+    if origin in (UnionType, Union):
+        return partial(_one_of, tuple(reader(one) for one in args if one is not type(None)))
+    if origin is tuple:
+        item = reader(args[0])
+        return lambda value: tuple(map(item, _checked(value, isinstance(value, list), "a list")))
+    if origin is Literal:
+        return lambda value: _checked(value, isinstance(value, str) and value in args, f"one of {', '.join(args)}")
+    return _PLAIN_READERS[origin or kind]
+
+
+def _object_reader(kind: Any) -> Callable[[Any], Any]:
+    hints = get_type_hints(kind)
+    readers = {name: reader(hints[name]) for name in _names(kind)}
+    needed = [one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING]
+
+    def read(value: Any) -> Any:
+        _checked(value, isinstance(value, dict), "an object")
+        for name in needed:
+            if name not in value:
+                raise ValueError(f"{name} is missing")
+        values = {}
+        for name, item in value.items():
+            if name not in readers:
+                raise ValueError(f"unknown field {reprlib.repr(name)}")
+            try:
+                values[name] = readers[name](item)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return kind(**values)
+
+    return read
+
+
+def _one_of(readers: tuple[Callable[[Any], Any], ...], value: Any) -> Any:
+    """None, or what the first of the readers makes of the value that takes it. Raises ValueError as the last does."""
+    if value is None:
+        return None
+    for read in readers[:-1]:
+        with suppress(ValueError):
+            return read(value)
+    return readers[-1](value)
+
+
+def _config(value: Any) -> Config:
+    _checked(value, isinstance(value, dict) and set(value) == {"values", "variant"}, "a config")
+    values = _checked(value["values"], isinstance(value["values"], dict), "an object")
+    for item in values.values():
+        _checked(item, item is None or isinstance(item, (bool, int, float, str)), "a value of a parameter")
+    return Config(tuple(values.items()), _checked(value["variant"], isinstance(value["variant"], str), "a text"))
+
+
+def _checked(value: Any, is_valid: bool, what: str) -> Any:
+    if not is_valid:
+        raise ValueError(f"{reprlib.repr(value)} is not {what}")
+    return value
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, str) and value in _NO_NUMBERS:
+        return float(value)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number: float = _checked(value, is_number, "a number")
+    return number
+
+
+_PLAIN_READERS: dict[Any, Callable[[Any], Any]] = {
+    bool: lambda value: _checked(value, isinstance(value, bool), "true or false"),
+    dict: lambda value: _checked(value, isinstance(value, dict), "an object"),
+    float: _number,
+    int: lambda value: _checked(value, isinstance(value, int) and not isinstance(value, bool), "a whole number"),
+    str: lambda value: _checked(value, isinstance(value, str), "a text"),
+}

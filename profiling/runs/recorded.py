@@ -1,0 +1,110 @@
+"""Latencies that another run measured, laid over the rows of one that measured nothing: the one way to show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ssdprof.kernels.interface import Subject
+from ssdprof.kernels.registry import recorded_files
+from ssdprof.profiling.runs.model import Compiled, Recorded, Row, Run
+from ssdprof.profiling.runs.rank import rank
+from ssdprof.profiling.runs.run_file import RunError
+from ssdprof.profiling.runs.store import load_run
+
+
+def recorded_runs() -> Iterator[Run]:
+    """The runs that ship with ssdprof, each measured on a named GPU."""
+    for path in recorded_files():
+        yield load_run(path)
+
+
+def recorded_run(subject: Subject | None) -> Run:
+    """The recorded run of a subject; of the default problem if None. Raises RunError if there is none."""
+    runs = [run for run in recorded_runs() if subject is None or _is_of(run, subject)]
+    if not runs:
+        raise RunError("no recorded run is of this problem: leave --run out, or run `ssdprof sweep` on a GPU")
+    return max(runs, key=lambda run: (run.header.bytes_min or 0, len(run.rows)))
+
+
+def _is_of(run: Run, subject: Subject) -> bool:
+    return (run.header.kernel, run.header.problem) == (subject.name, subject.identity())
+
+
+def with_recorded(run: Run, source: Run | None = None) -> Run:
+    """The run with what `source` measured of its configs laid over its rows, which are then ranked by that.
+
+    Without a source that has any of them, or if the run measured its own, it is the recorded run of the same kernel
+    source, problem and architecture that has most; the run as it is if there is none.
+    """
+    if run.measured:
+        return run
+    rows = source.comparable_rows(run.header) if source is not None and source.measured else ()
+    how = "measured"
+    if source is None or not rows:
+        how, source, rows = "recorded", *_best_recorded(run)
+    if source is None:
+        return run
+    text = f"{how} on {source.header.provenance}"
+    known = {row.config_id: row for row in rows}
+    laid = [_over(row, known.get(row.config_id), text) for row in run.rows]
+    return replace(run, rows=rank(laid, run.header.baseline_id))
+
+
+def find_row(run: Run, reference: str) -> Row:
+    """The row that `#3` (by rank), `best` or `baseline` names; ranks of a compile-only run are the recorded ones.
+
+    Raises RunError if the run has no such row.
+    """
+    if reference == "baseline":
+        wanted = run.header.baseline_id
+        if wanted is None:
+            raise RunError("this run has no baseline: name one with `ssdprof sweep --baseline CONFIG`")
+    else:
+        ranked = with_recorded(run).ranked
+        if not ranked:
+            raise RunError(
+                f"{reference}: the run has no ranked config (nothing correct was measured): name a config by its id"
+            )
+        place = 1 if reference == "best" else _place(reference)
+        if not 1 <= place <= len(ranked):
+            raise RunError(f"{reference}: the run has ranks #1 to #{len(ranked)}")
+        wanted = ranked[place - 1].config_id
+    row = next((row for row in run.rows if row.config_id == wanted), None)
+    if row is None:
+        raise RunError(f"{reference}: {wanted} is not among the run's configs")
+    return row
+
+
+def _place(reference: str) -> int:
+    digits = reference.removeprefix("#")
+    if not (reference.startswith("#") and digits.isascii() and digits.isdigit() and len(digits) < 10):
+        raise RunError(f"{reference!r} names no row of a run: give #N (its rank), best or baseline")
+    return int(digits)
+
+
+def latency_source(run: Run) -> str | None:
+    """Where the recorded latencies of a run's rows come from; None if there are none."""
+    return next((row.recorded.source for row in run.rows if row.recorded), None)
+
+
+def _best_recorded(run: Run) -> tuple[Run | None, tuple[Row, ...]]:
+    wanted = {row.config_id for row in run.rows}
+    best: tuple[Run | None, tuple[Row, ...]] = None, ()
+    for recorded in recorded_runs():
+        rows = tuple(row for row in recorded.comparable_rows(run.header) if row.config_id in wanted)
+        if len(rows) > len(best[1]):
+            best = recorded, rows
+    return best
+
+
+def _over(row: Row, known: Row | None, source: str) -> Row:
+    if known is None or row.compiled is None:
+        return row
+    same = known.compiled is not None and _resources(known.compiled) == _resources(row.compiled)
+    recorded = Recorded(source, known.status, known.status_reason, known.check, known.timing, same_binary=same)
+    return replace(row, recorded=recorded)
+
+
+def _resources(compiled: Compiled) -> tuple[int, int, int]:
+    return compiled.registers_per_thread, compiled.spill_bytes, compiled.dynamic_shared_mem_bytes

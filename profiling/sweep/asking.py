@@ -1,0 +1,151 @@
+"""What a caller asks, in words and numbers, as requests: which configs, for what architecture and GPU, of which run."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ssdprof.kernels.config import Config
+from ssdprof.kernels.config_text import is_run_reference, parse_config
+from ssdprof.kernels.errors import UsageError
+from ssdprof.kernels.interface import Baselined, Subject
+from ssdprof.kernels.registry import subject as default_subject
+from ssdprof.kernels.registry import subject_of_run
+from ssdprof.kernels.space import space_of
+from ssdprof.profiling.gpu.devices import GpuInfo, select_gpu
+from ssdprof.profiling.hardware.limits import DEFAULT_ARCH, canonical_arch
+from ssdprof.profiling.runs.model import Run, TimedBy
+from ssdprof.profiling.runs.recorded import find_row, recorded_run
+from ssdprof.profiling.runs.run_file import RunError
+from ssdprof.profiling.runs.store import RECORDED, latest_run, load_run
+from ssdprof.profiling.sweep.preflight import check_measurable
+from ssdprof.profiling.sweep.request import SweepRequest
+
+TIMINGS: Mapping[str, TimedBy | None] = {"auto": None, "events": "events", "graph": "graph"}
+
+
+def sweep_request(
+    subject: Subject,
+    space: str | None,
+    variant: str | None,
+    values: Mapping[str, Sequence[object]] | None,
+    baseline: str | Config | None,
+    arch: str | None,
+    device: str,
+    jobs: int | None,
+    timeout_s: float,
+    budget_s: float,
+    timing: str,
+    seed: int,
+    command: str,
+) -> SweepRequest:
+
+    number_of_jobs = checked_jobs(jobs, timeout_s)
+    if not 0 <= budget_s < math.inf:
+        raise UsageError(f"--budget must be 0 seconds or more, got {budget_s:g}")
+    if timing not in TIMINGS:
+        raise UsageError(f"unknown timing {timing!r}: one of {', '.join(TIMINGS)}")
+    target_arch, gpu = target(arch, device)
+    found = space_of(subject, space, variant=variant, values=values)
+    chosen = subject.baseline() if baseline is None and isinstance(subject, Baselined) else None
+    if baseline is not None:
+        chosen = config_of(baseline, None, subject)
+    configs = found.configs
+    if chosen is not None:
+        subject.resolve(chosen)
+        if gpu is not None or baseline is not None:
+            configs = (*configs, chosen)  # named twice it runs once
+    if gpu is not None:
+        check_measurable(subject, gpu)
+    return SweepRequest(
+        subject=subject,
+        space=found.name,
+        configs=configs,
+        arch=target_arch,
+        gpu=gpu,
+        seed=seed,
+        baseline=chosen,
+        jobs=number_of_jobs,
+        timeout_s=timeout_s,
+        command=command,
+        budget_s=budget_s,
+        timed_by=TIMINGS[timing],
+        left_out=found.left_out,
+    )
+
+
+def target(arch: str | None, device: str) -> tuple[str, GpuInfo | None]:
+    """(architecture, GPU or None to compile only). Raises UsageError if they cannot be or do not agree."""
+    wanted = canonical_arch(arch) if arch is not None else None
+    gpu = select_gpu(device)
+    if gpu is None or wanted in (None, gpu.arch):
+        return wanted or (gpu.arch if gpu else DEFAULT_ARCH), gpu
+    if device == "auto":
+        return str(wanted), None
+    raise UsageError(f"--arch {wanted} is not that of GPU {device} ({gpu.arch}): leave one of them out")
+
+
+def checked_jobs(jobs: int | None, timeout_s: float) -> int:
+    """Compilers. Raises UsageError below 1, and for a timeout that is none."""
+    if timeout_s <= 0:
+        raise UsageError(f"--timeout must be above 0 seconds, got {timeout_s:g}")
+    if jobs is None:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if jobs < 1:
+        raise UsageError(f"--jobs must be at least 1, got {jobs}")
+    return jobs
+
+
+def run_of(run: Run | Path | str | None, subject: Subject | None, *, is_needed: bool) -> Run | None:
+    """The run that is named; without a name the one kept last, or None if none is kept and none is needed."""
+    if run == RECORDED:
+        return recorded_run(subject)
+    if isinstance(run, (str, Path)):
+        found = load_run(Path(run))
+    elif run is not None:
+        found = run
+    else:
+        try:
+            found = latest_run()
+        except RunError:
+            if is_needed:
+                raise
+            return None
+    if subject is None or found.header.kernel == subject.name:
+        return found
+    if run is None and not is_needed:
+        return None
+    raise RunError(
+        f"the run is of the kernel {found.header.kernel}, not of {subject.name}: name that kernel with --kernel, or "
+        "another run with --run"
+    )
+
+
+def subject_and_run(
+    subject: Subject | None, run: Run | Path | str | None, *, is_needed: bool
+) -> tuple[Subject, Run | None]:
+    """The subject, by default that of the run or the default one; and the run, as `run_of` finds it."""
+    known = run_of(run, subject, is_needed=is_needed)
+    if subject is not None:
+        return subject, known
+    if known is None:
+        return default_subject(), None
+    try:
+        return subject_of_run(known.header.kernel, known.header.problem), known
+    except UsageError:
+        if run is not None or is_needed:
+            raise
+        return default_subject(), None
+
+
+def config_of(config: str | Config, run: Run | None, subject: Subject) -> Config:
+    """The config itself, the one that the text names, or that of a row of the run, by default the one kept last."""
+    if not isinstance(config, str):
+        return subject.params.validated(config)
+    if not is_run_reference(config):
+        return parse_config(config, subject.params)
+    found = run or run_of(None, subject, is_needed=True)
+    assert found is not None, "it raises if there is none"
+    return find_row(found, config.strip()).config

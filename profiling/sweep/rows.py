@@ -1,0 +1,61 @@
+"""What becomes of a config's row on its way through a sweep: pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ssdprof.kernels.config import Config
+from ssdprof.kernels.errors import ConfigError
+from ssdprof.kernels.interface import Constrained, Subject
+from ssdprof.profiling.hardware.limits import SmLimits
+from ssdprof.profiling.hardware.occupancy import LaunchError, occupancy
+from ssdprof.profiling.runs.model import Compiled, Loaded, Row
+
+NOT_REACHED = "not reached"
+BY_CONSTRUCTION = "by construction"
+
+
+def first_rows(subject: Subject, configs: Iterable[Config]) -> dict[str, Row]:
+    """A row for each config by its id: not run yet, or a launch error if the kernel does not take it."""
+    rows: dict[str, Row] = {}
+    for config in configs:
+        try:
+            resolved = subject.resolve(config)
+        except ConfigError as error:
+            name = subject.params.id(config)
+            rows[name] = Row(config, name, "launch-error", str(error))
+            continue
+        name = subject.params.id(resolved)
+        wrong = subject.wrong_by_construction(resolved) if isinstance(subject, Constrained) else None
+        rows[name] = Row(resolved, name, "not-run", NOT_REACHED, by_construction=wrong or "")
+    return rows
+
+
+def settled(row: Row) -> Row:
+    """The row as wrong if it is so by construction and was not checked, whatever became of it otherwise."""
+    if not row.by_construction or row.check is not None or row.status == "wrong":
+        return row
+    failed = "" if row.status == "not-run" else f"; here it failed besides ({row.status}: {row.status_reason})"
+    return replace(row, status="wrong", status_reason=f"{BY_CONSTRUCTION}: {row.by_construction}{failed}")
+
+
+def with_compiled(row: Row, compiled: Compiled, limits: SmLimits, num_sms: int | None, status_reason: str) -> Row:
+    """The row of a config that compiled: with its occupancy, or as one that needs more than the architecture has."""
+    row = replace(row, compiled=compiled, status="not-run", status_reason=status_reason)
+    try:
+        row = replace(row, occupancy=occupancy(compiled.launch, limits, num_sms=num_sms))
+    except LaunchError as error:  # more threads than a block can have, say
+        return replace(row, status="out-of-resources", status_reason=str(error))
+    if row.occupancy and row.occupancy.cannot_launch:
+        return replace(row, status="out-of-resources", status_reason=row.occupancy.cannot_launch)
+    return row
+
+
+def with_loaded(row: Row, loaded: Loaded, limits: SmLimits, num_sms: int | None) -> Row:
+    """The row with what the driver says of the loaded kernel."""
+    if row.compiled is None:
+        return row
+    compiled = replace(row.compiled, registers_per_thread=loaded.registers_per_thread, spill_bytes=loaded.spill_bytes)
+    occ = occupancy(compiled.launch, limits, num_sms=num_sms)
+    return replace(row, compiled=compiled, occupancy=occ, driver_blocks_per_sm=loaded.blocks_per_sm)
