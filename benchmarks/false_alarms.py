@@ -1,16 +1,17 @@
-"""Whether the check ever calls a right config wrong.
+"""Whether the check ever calls a correct config wrong.
 
     python benchmarks/false_alarms.py [--seqlen 8100] [--space mamba --space vllm --space wide]
 
 Sweeps every config of the spaces on three problems: bfloat16 with D; float16 with a gate z; packed sequences, whose
-last chunk is short where --seqlen is no multiple of 128. A config is right by construction where it loops over the
-state or takes all of it in one tile. Such a config must be ok, or fail for a reason other than the check: one that does
-not fit the GPU, for example. Those that are said to be wrong or unstable are listed with the reason.
+last chunk is short if --seqlen is no multiple of 128. A config is correct by construction unless the kernel says that
+it must be wrong: it loops over the state or takes all of it in one tile. Such a config must be ok, or fail for a reason
+other than the check, if it does not fit the GPU, for example. Those that the check calls wrong or unstable are listed
+with the reason.
 
-One shape is listed apart and not counted: `split` with N = 32, K = 64, a DSTATE tile of 64 and one stage, which ptxas
-12.8 (that of Triton 3.6) miscompiles, so that the alarm is a true one.
+One shape is listed apart and not counted: `split` with N = 32, K = 64, a DSTATE tile of 64 and one stage. Ptxas 12.8,
+which Triton 3.6 has, miscompiles it, so that the alarm is a true one.
 
-Exit code 1 where there is any other alarm.
+Exit code 1 if there is any other alarm.
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ from pathlib import Path
 
 from sweeps import FAILED, PASSED, at_least, require_gpu, swept, verdict
 
-from ssdprof.kernels.config import config_id
-from ssdprof.kernels.interface import Config
+from ssdprof.kernels.config import Config
+from ssdprof.kernels.errors import SpaceError
+from ssdprof.kernels.space import space_of
+from ssdprof.kernels.ssd.params import SPLIT, Numbers
 from ssdprof.kernels.ssd.presets import problem_from
-from ssdprof.kernels.ssd.spaces import space
+from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.runs.model import Row
 
 SPACES = ("mamba", "vllm", "wide")
@@ -42,32 +45,29 @@ BUDGET_S = "1"
 """For timing the best again, which does not matter here."""
 
 
-def right_by_construction(config: Config, dstate: int) -> bool:
-    """Whether the kernel, as written, sums the whole state of `dstate` elements under this config."""
-    return config.variant == "split" or config.block_dstate is None or config.block_dstate >= dstate
-
-
 def miscompiled_shape(config: Config) -> bool:
     """Whether ptxas 12.8 is known to miscompile configs of this shape."""
-    shape = (config.variant, config.block_n, config.block_k, config.block_dstate, config.num_stages)
-    return shape == ("split", 32, 64, 64, 1)
+    numbers = Numbers.of(config)
+    shape = (config.variant, numbers.n, numbers.k, numbers.dstate, numbers.num_stages)
+    return shape == (SPLIT, 32, 64, 64, 1)
 
 
-def union(names: Sequence[str], dstate: int) -> list[str]:
-    """The ids of all configs of the spaces, none of them twice."""
-    return list(dict.fromkeys(config_id(config) for name in names for config in space(name, dstate=dstate).configs))
+def union(names: Sequence[str], subject: ChunkScan) -> list[str]:
+    """The ids of all configs of the spaces, none of them twice. Raises SpaceError."""
+    ids = (subject.params.id(config) for name in names for config in space_of(subject, name).configs)
+    return list(dict.fromkeys(ids))
 
 
-def report(name: str, rows: Sequence[Row], dstate: int) -> tuple[str, int]:
+def report(name: str, rows: Sequence[Row], subject: ChunkScan) -> tuple[str, int]:
     """One problem's counts by status, its alarms and its other failures, and how many false alarms there are."""
-    right = [row for row in rows if right_by_construction(row.config, dstate)]
-    alarms = [row for row in right if row.status in ALARMS and not miscompiled_shape(row.config)]
-    known = [row for row in right if row.status != "ok" and miscompiled_shape(row.config)]
-    others = [row for row in right if row.status not in ("ok", *ALARMS) and not miscompiled_shape(row.config)]
-    counts = Counter(row.status for row in right)
+    correct = [row for row in rows if subject.wrong_by_construction(row.config) is None]
+    alarms = [row for row in correct if row.status in ALARMS and not miscompiled_shape(row.config)]
+    known = [row for row in correct if row.status != "ok" and miscompiled_shape(row.config)]
+    others = [row for row in correct if row.status not in ("ok", *ALARMS) and not miscompiled_shape(row.config)]
+    counts = Counter(row.status for row in correct)
     counted = ", ".join(f"{count} {status}" for status, count in counts.most_common()) or "none"
     text = [
-        f"{name}: {len(right)} configs right by construction: {counted}",
+        f"{name}: {len(correct)} configs correct by construction: {counted}",
         *(f"  ALARM {row.config_id}: {row.status}: {row.status_reason}" for row in alarms),
         *(f"  of the shape that ptxas 12.8 miscompiles: {_line(row)}" for row in known),
         *(f"  failed otherwise: {_line(row)}" for row in others),
@@ -76,14 +76,17 @@ def report(name: str, rows: Sequence[Row], dstate: int) -> tuple[str, int]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Sweeps the three problems and prints a report of each: 0 where there is no false alarm, else 1."""
+    """Sweeps the three problems and prints a report of each: 0 if there is no false alarm, else 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seqlen", type=at_least(1), default=8_100, help="tokens (default 8100, 36 of them last)")
     parser.add_argument("--space", action="append", help="configs; may be given again (default mamba, vllm and wide)")
     options = parser.parse_args(arguments)
     gpu = require_gpu(parser)
-    dstate = problem_from(seqlen=options.seqlen).dstate
-    ids = union(options.space or SPACES, dstate)
+    subject = ChunkScan(problem_from(seqlen=options.seqlen))
+    try:
+        ids = union(options.space or SPACES, subject)
+    except SpaceError as error:
+        parser.error(f"--space: {error}")
     print(f"{len(ids)} configs at {options.seqlen} tokens on {gpu.name}, driver {gpu.driver}", flush=True)
     false_alarms = checked = 0
     with tempfile.TemporaryDirectory(prefix="ssdprof-benchmark-") as name:
@@ -92,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for number, (problem, choice) in enumerate(PROBLEMS.items()):
             what = ["--space", str(listed), "--seqlen", str(options.seqlen), "--budget", BUDGET_S, *choice]
             run = swept(what, Path(name) / f"{number}.jsonl").run
-            text, alarms = report(problem, run.rows, dstate)
+            text, alarms = report(problem, run.rows, subject)
             print(text, flush=True)
             false_alarms += alarms
             checked += sum(row.check is not None for row in run.rows)

@@ -2,11 +2,11 @@
 
     python benchmarks/latency_vs_ncu.py [--space vllm] [--seqlen 50000]
 
-Sweeps the space, then lets ncu profile the right configs in a process of its own, on inputs made as the sweep makes
-them: one launch that is not counted and five that are, with ncu's default cache control (caches are flushed before each
+Sweeps the space, then lets ncu profile the correct configs in a process of its own, on inputs made as the sweep makes
+them: one launch that does not count and five that do, with ncu's default cache control (caches are flushed before each
 launch) and the clocks left alone. Compared are the medians, ours and that of ncu's gpu__time_duration.sum.
 
-Asked (exit code 1 where it is missed): within 3 % for every kernel that takes 0.5 ms or more.
+Asked (exit code 1 if it is missed): within 3 % for every kernel that takes 0.5 ms or more.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from statistics import median
 
 from sweeps import FAILED, PASSED, TIMEOUT_S, at_least, require_gpu, swept, table, verdict
 
-from ssdprof.kernels.interface import LaunchPlan
+from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.kernels.ssd.presets import problem_from
 from ssdprof.kernels.ssd.subject import ChunkScan
-from ssdprof.profiling.ncu.launch_file import launches_text, read_launches
+from ssdprof.profiling.ncu.launch_file import read_launches, write_launches
 from ssdprof.profiling.ncu.program import REGISTERS, NcuRow, find_ncu, read_raw, run_program
 from ssdprof.profiling.runs.model import Row
 
+DEVICE = "cuda:0"
 DURATION = "gpu__time_duration.sum"
 MAX_DIFFERENCE_SHARE = 0.03
 FROM_MS = 0.5
@@ -69,10 +70,11 @@ def launch_all(path: Path, seqlen: int) -> None:
     """What ncu profiles: every launch of the file in order, each UNCOUNTED + COUNTED times, on a sweep's inputs."""
     import torch
 
-    spec, problem = ChunkScan(), problem_from(seqlen=seqlen)
-    _, plans = read_launches(path.read_text(encoding="utf-8"))
-    inputs = spec.make_inputs(problem, "cuda:0", 0)
-    tensors = {**inputs, spec.output_name(): torch.empty_like(inputs["x"])}
+    metas, plans = read_launches(path)
+    tensors = ChunkScan(problem_from(seqlen=seqlen)).inputs(DEVICE, 0)
+    for name, meta in metas.items():
+        if name not in tensors:
+            tensors[name] = torch.empty(meta.shape, dtype=getattr(torch, meta.dtype), device=DEVICE)
     for plan in plans.values():
         launch = plan.bind(tensors)
         for _ in range(UNCOUNTED + COUNTED):
@@ -81,7 +83,7 @@ def launch_all(path: Path, seqlen: int) -> None:
 
 
 def durations_ms(rows: Sequence[NcuRow]) -> list[float]:
-    """The duration of each profiled launch. Ends the script where ncu gave none or in an unknown unit."""
+    """The duration of each profiled launch. Ends the script if ncu gave none, or an unknown unit."""
     found = []
     for row in rows:
         number, unit = row.number(DURATION), row.units.get(DURATION, "")
@@ -95,7 +97,7 @@ def pairs(rows: Sequence[Row], ncu_ms: Sequence[float]) -> tuple[Pair, ...]:
     """Each row with the median of its counted launches, which `ncu_ms` has in order after the uncounted ones."""
     each = UNCOUNTED + COUNTED
     if len(ncu_ms) != each * len(rows):
-        sys.exit(f"ncu reports {len(ncu_ms)} launches where {each * len(rows)} were to be: which is which is not known")
+        sys.exit(f"ncu reports {len(ncu_ms)} launches, not {each * len(rows)}: which is which is not known")
     return tuple(
         Pair(row.config_id, row.timing.latency_ms, median(ncu_ms[i * each + UNCOUNTED : (i + 1) * each]))
         for i, row in enumerate(rows)
@@ -121,10 +123,9 @@ def report(found: Sequence[Pair]) -> tuple[str, bool]:
 
 
 def profiled_ms(ncu: Path, plans: Mapping[str, LaunchPlan], seqlen: int, folder: Path, visible: str) -> list[float]:
-    """The duration of every launch of the target under ncu. Ends the script where ncu gives none."""
-    spec, problem = ChunkScan(), problem_from(seqlen=seqlen)
-    launches, path = folder / "launches.json", folder / "durations.ncu-rep"
-    launches.write_text(launches_text(spec.tensors(problem), plans), encoding="utf-8")
+    """The duration of every launch of the target under ncu. Ends the script if ncu gives none."""
+    launches, path = folder / "launches", folder / "durations.ncu-rep"
+    write_launches(launches, ChunkScan(problem_from(seqlen=seqlen)).tensors(), plans)
     env = {**os.environ, "CUDA_VISIBLE_DEVICES": visible, "LC_ALL": "C"}
     kernels = "|".join(sorted({plan.function for plan in plans.values()}))
     finished = run_program(
@@ -146,7 +147,7 @@ def profiled_ms(ncu: Path, plans: Mapping[str, LaunchPlan], seqlen: int, folder:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Sweeps, profiles and prints the report: 0 where the criterion is met, else 1."""
+    """Sweeps, profiles and prints the report: 0 if the criterion is met, else 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", default="vllm", help="configs (default vllm)")
     parser.add_argument("--seqlen", type=at_least(1), default=50_000, help="tokens (default 50000)")
@@ -160,12 +161,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if ncu is None:
         parser.error("no ncu on PATH, in the CUDA toolkit or in /opt, and this benchmark needs it")
     print(f"{options.space} at {options.seqlen} tokens on {gpu.name}, driver {gpu.driver}", flush=True)
-    spec, problem = ChunkScan(), problem_from(seqlen=options.seqlen)
+    subject = ChunkScan(problem_from(seqlen=options.seqlen))
     with tempfile.TemporaryDirectory(prefix="ssdprof-benchmark-") as name:
         folder = Path(name)
         choice = ["--space", options.space, "--seqlen", str(options.seqlen)]
         rows = swept(choice, folder / "run.jsonl").run.ranked
-        plans = {row.config_id: spec.launch(problem, row.config) for row in rows}
+        plans = {row.config_id: subject.launch(row.config) for row in rows}
         ncu_ms = profiled_ms(ncu, plans, options.seqlen, folder, gpu.visible) if plans else []
     text, passed = report(pairs(rows, ncu_ms))
     print(text)

@@ -1,45 +1,44 @@
-"""Our chunk scans beside those of mamba_ssm and vLLM: latency, share of the roofline, and which configs are wrong.
+"""Our chunk scans beside those of inference engines: latency, share of the roofline, and which configs are wrong.
 
-    python benchmarks/peers.py [--problems super-50k super-2k | all] [--peer mamba_ssm=PATH] [--peer vllm=PATH]
+    python benchmarks/peers.py [--problems super-50k super-2k | all] [--peer sglang] [--peer mamba_ssm=PATH]
 
-In one process, on the same inputs: `tile` over the list of mamba, `split` over its best configs of the recorded run,
-`grouped` over the space ssdprof (or --space), and each peer that is installed or pointed to (a checkout's root, or the
-file itself) over its own list. Every config's output is checked: five launches, four of them under load. The few
-fastest right ones of each kernel are then timed in rounds of random order, and checked after each turn. The roofline is
-the time to move each tensor once at the copy bandwidth measured at the start.
+Each kernel gets an `ssdprof sweep` of its own: `tile` over the list of mamba, `split` over its best configs of the
+recorded run, `grouped` over the space ssdprof (or --space), each peer over its own autotune list. A peer is an engine
+or a path, as --kernel takes it; without --peer, every engine that is installed takes part.
 
-A problem is one that --problems names, or given by --preset, --seqlen and so on. Ours are compiled ahead, on all cores,
-into Triton's cache; a peer's one by one.
+The kernels are timed in separate processes, one after the other on the same GPU, and each run measures the copy
+bandwidth anew. Compared are ratios of medians: `roofline` is the time to move each tensor once at the bandwidth of the
+same run, over the median; `× tile` is the median of the best correct config of `tile`, over the median.
 
-Asked of our best, by problem (exit code 1 where one is missed): its share of the roofline, and how many times as fast
-it is as the best right config of `tile`.
+Asked of our best, by problem (exit code 1 if one is missed): its share of the roofline, and how many times as fast it
+is as the best correct config of `tile`.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
+import json
+import re
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from typing import Any
 
-import torch
-from peer_bench import REFERENCE, Bench, Candidate, Entry, Result, entries
-from peer_files import MODULES, PeerError, load, source_file
-from peer_kernels import config_name, prepared
-from sweeps import FAILED, PASSED, at_least, compile_ahead, require_gpu, table, verdict
+from sweeps import FAILED, PASSED, require_gpu, swept, table, verdict
 
-from ssdprof.kernels.config import config_id, parse_config
-from ssdprof.kernels.errors import ConfigError, ProblemError, SpaceError
-from ssdprof.kernels.interface import Config
-from ssdprof.kernels.ssd.presets import DEFAULT_PRESET, problem_from
-from ssdprof.kernels.ssd.problem import ChunkScanProblem
-from ssdprof.kernels.ssd.spaces import space
-from ssdprof.kernels.ssd.subject import ChunkScan
-from ssdprof.profiling.measuring.timer import CudaTimer
+from ssdprof.kernels.config_text import parse_config
+from ssdprof.kernels.errors import UsageError
+from ssdprof.kernels.foreign.files import PLACES, find
+from ssdprof.kernels.interface import Subject
+from ssdprof.kernels.registry import subject
+from ssdprof.kernels.space import space_of
+from ssdprof.kernels.ssd.params import TILE, VARIANTS
+from ssdprof.profiling.runs.model import Run
+from ssdprof.profiling.sweep.header import resolved_id
 
 DEFAULT_CASE = "super-50k"
 SPLIT = (
@@ -51,222 +50,168 @@ SPLIT = (
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A problem as options, and what is asked of our best there; None: nothing."""
+    """A problem by what differs from the default one, and what is asked of our best there; None: nothing."""
 
-    options: str
+    problem: Mapping[str, Any]
     roofline_share: float | None = None
     speedup: float | None = None
+
+    @property
+    def options(self) -> list[str]:
+        """The problem as a sweep takes it."""
+        flags = {f"--{name.replace('_', '-')}": value for name, value in self.problem.items()}
+        return [flag if value is True else f"{flag}={value}" for flag, value in flags.items()]
 
 
 CASES: Mapping[str, Case] = MappingProxyType(
     {
-        "super-50k": Case("", 0.88, 2.1),
-        "super-2k": Case("--seqlen 2048", 0.72),
-        "super-50k-chunk256": Case("--chunk-size 256", 0.80),
-        "nano-50k": Case("--preset nemotron-3-nano", speedup=1.7),
-        "super-tp4-50k": Case("--tp 4", speedup=1.7),
-        "super-tp8-50k": Case("--tp 8", speedup=1.7),
-        "mamba2-2.7b-50k": Case("--preset mamba2-2.7b", speedup=1.7),
-        "codestral-50k": Case("--preset codestral-mamba-7b", speedup=1.7),
-        "super-z": Case("--z", speedup=1.5),
-        "super-seq-idx": Case("--seq-idx", speedup=1.5),
-        "super-fp16": Case("--dtype float16", speedup=1.5),
-        "super-fp32-states": Case("--states-dtype float32", speedup=1.5),
+        "super-50k": Case({}, 0.88, 2.1),
+        "super-2k": Case({"seqlen": 2048}, 0.72),
+        "super-50k-chunk256": Case({"chunk_size": 256}, 0.80),
+        "nano-50k": Case({"preset": "nemotron-3-nano"}, speedup=1.7),
+        "super-tp4-50k": Case({"tp": 4}, speedup=1.7),
+        "super-tp8-50k": Case({"tp": 8}, speedup=1.7),
+        "mamba2-2.7b-50k": Case({"preset": "mamba2-2.7b"}, speedup=1.7),
+        "codestral-50k": Case({"preset": "codestral-mamba-7b"}, speedup=1.7),
+        "super-z": Case({"z": True}, speedup=1.5),
+        "super-seq-idx": Case({"seq_idx": True}, speedup=1.5),
+        "super-fp16": Case({"dtype": "float16"}, speedup=1.5),
+        "super-fp32-states": Case({"states_dtype": "float32"}, speedup=1.5),
     }
 )
 
 
-def listed(problem: ChunkScanProblem, own_space: str) -> list[Config]:
-    """Every config of ours that the kernel takes on this problem, none of them twice."""
-    own = space(
-        own_space,
-        dstate=problem.dstate,
-        chunk_size=problem.chunk_size,
-        headdim=problem.headdim,
-        heads_per_group=problem.nheads // problem.ngroups,
-    )
-    configs = [
-        *space("mamba", dstate=problem.dstate).configs,
-        *(parse_config(text) for text in SPLIT),
-        *own.configs,
-    ]
-    return list(dict.fromkeys(filter(None, (_resolved(config, problem) for config in configs))))
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A kernel on a problem: how many configs it has, and its best correct one; None and empty if there is none."""
+
+    kernel: str
+    configs: int
+    wrong: int
+    failed: int
+    config: str = ""
+    latency_ms: float | None = None
+    roofline_share: float | None = None
+    errors: tuple[float, float] | None = None
 
 
-def ours(bench: Bench, configs: Sequence[Config]) -> list[Candidate]:
-    """The candidates of these configs."""
-    tensors = {**bench.inputs, bench.spec.output_name(): bench.out}
-    found = []
-    for config in configs:
-        name = config_id(config).removeprefix(f"{config.variant}:")
-        found.append(Candidate(config.variant, name, bench.spec.launch(bench.problem, config).bind(tensors), bench.out))
-    return found
+def ours(on: Subject, own_space: str) -> dict[str, list[str]]:
+    """By variant the ids of our configs, those that the kernel takes on this problem. Raises SpaceError."""
+    split = [parse_config(text, on.params) for text in SPLIT]
+    ids: dict[str, dict[str, None]] = {}
+    for config in (*space_of(on, "mamba").configs, *split, *space_of(on, own_space).configs):
+        if name := resolved_id(on, config):
+            ids.setdefault(config.variant, {})[name] = None
+    return {variant: list(names) for variant, names in ids.items()}
 
 
-def theirs(name: str, module: ModuleType, bench: Bench) -> list[Candidate]:
-    """A peer's configs on this problem; none, and a line that says why, where it cannot be given the problem."""
-    try:
-        launch = prepared(module, bench.problem, bench.inputs, bench.out)
-    except PeerError as error:
-        print(f"  without {name}: {error}", flush=True)
-        return []
-    return [Candidate(name, config_name(one), launch.under(one), launch.out) for one in launch.configs]
+def entry(kernel: str, run: Run, ids: Collection[str]) -> Entry:
+    """The kernel's line, from the configs in `ids` alone: a run has its baseline besides."""
+    statuses = [row.status for row in run.rows if row.config_id in ids]
+    wrong = statuses.count("wrong") + statuses.count("unstable")
+    counts = (len(statuses), wrong, len(statuses) - wrong - statuses.count("ok"))
+    best = next((row for row in run.ranked if row.config_id in ids), None)
+    if best is None or best.timing is None or best.check is None:
+        return Entry(kernel, *counts)
+    bytes_min, copy_gbps, latency_ms = run.header.bytes_min, run.header.device.copy_gbps, best.timing.latency_ms
+    share = bytes_min / (1e6 * copy_gbps) / latency_ms if bytes_min and copy_gbps else None
+    errors = best.check.relative_error, best.check.worst_row_error
+    return Entry(kernel, *counts, best.config_id, latency_ms, share, errors)
 
 
 def report(found: Sequence[Entry], case: Case) -> tuple[str, bool]:
     """The table, and what is asked of the best of ours; and whether all of that is met."""
-    header = ["kernel", "best right config", "latency ms", "roofline", f"× {REFERENCE}", "error", "worst row"]
+    tile_ms = next((one.latency_ms for one in found if one.kernel == TILE), None)
+    speedups = {one: tile_ms / one.latency_ms if tile_ms and one.latency_ms else None for one in found}
     rows = [
         [
-            *(one.kernel, one.config or "none"),
-            *(_cell(one.latency_ms, ".4f"), _cell(one.roofline_share, ".3f"), _cell(one.speedup, ".2f")),
-            *(_cell(one.relative_error, ".2g"), _cell(one.worst_row_error, ".2g")),
+            *(one.kernel, one.config or "none", _cell(one.latency_ms, ".4f"), _cell(one.roofline_share, ".3f")),
+            *(_cell(speedups[one], ".2f"), *(_cell(error, ".2g") for error in one.errors or (None, None))),
             *(f"{one.wrong} of {one.configs}", f"{one.failed}"),
         ]
         for one in found
     ]
-    own = [one for one in found if one.kernel not in MODULES and one.latency_ms is not None]
+    own = [one for one in found if one.kernel in VARIANTS and one.latency_ms is not None]
     best = min(own, key=lambda one: one.latency_ms or 0.0, default=None)
-    asked = [("of the roofline", case.roofline_share), (f"times the speed of {REFERENCE}", case.speedup)]
-    values = (best.roofline_share, best.speedup) if best else (None, None)
+    name, share, speedup = (best.kernel, best.roofline_share, speedups[best]) if best else ("none", None, None)
+    asked = [
+        (share, case.roofline_share, "of the roofline"),
+        (speedup, case.speedup, f"times the speed of {TILE}"),
+    ]
     verdicts = [
-        (
-            value is not None and value >= least,
-            f"the best of ours, {best.kernel if best else 'none'}, has {_cell(value, '.3f')} {what} ({least:g} asked)",
-        )
-        for value, (what, least) in zip(values, asked, strict=True)
+        (value is not None and value >= least, f"{_cell(value, '.3f')} {what} ({least:g} asked)")
+        for value, least, what in asked
         if least is not None
     ]
-    text = [table([*header, "wrong", "failed"], rows), *(verdict(met, said) for met, said in verdicts)]
-    return "\n".join(text), all(met for met, _ in verdicts)
+    header = ["kernel", "best correct config", "latency ms", "roofline", f"× {TILE}", "error", "worst row"]
+    said = [verdict(met, f"the best of ours, {name}, has {text}") for met, text in verdicts]
+    return "\n".join([table([*header, "wrong", "failed"], rows), *said]), all(met for met, _ in verdicts)
 
 
-def run(bench: Bench, configs: Sequence[Config], peers: Mapping[str, ModuleType], rounds: int) -> list[Result]:
-    """Checks all candidates and times the best; says which peers and configs have no latency, and why."""
-    candidates = ours(bench, configs)
-    for name, module in peers.items():
-        candidates += theirs(name, module, bench)
-    results = bench.race([bench.check(one) for one in candidates], rounds)
-    for one in results:
-        if one.status != "ok":
-            print(f"  {one.candidate.name}: {one.status}: {one.reason}", flush=True)
-    return results
+def theirs(name: str, kernel: str, case: Case) -> list[str]:
+    """The ids of a peer's own list on a problem; none, and a line that says why, if it cannot be given the problem."""
+    try:
+        on = subject(kernel, **case.problem)
+        return [resolved_id(on, config) or "" for config in space_of(on, "own").configs]
+    except UsageError as error:
+        print(f"  without {name}: {error}", flush=True)
+        return []
 
 
-def problem_options() -> argparse.ArgumentParser:
-    """The options that make a problem, of which none is given where all are None."""
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--preset", help=f"a model's shape (default {DEFAULT_PRESET})")
-    parser.add_argument("--seqlen", type=at_least(1), help="tokens (default 50000)")
-    parser.add_argument("--chunk-size", type=at_least(1), help="tokens of a chunk")
-    parser.add_argument("--tp", type=at_least(1), help="GPUs that heads and groups are divided among")
-    parser.add_argument("--dtype", help="of x: bfloat16, float16 or float32")
-    parser.add_argument("--states-dtype", help="of the states: bfloat16 or float32")
-    parser.add_argument("--z", action="store_true", default=None, help="a gate")
-    parser.add_argument("--seq-idx", action="store_true", default=None, help="packed sequences")
-    return parser
+def compared(case: Case, own_space: str, peers: Mapping[str, str]) -> list[Entry]:
+    """Sweeps every kernel on a problem in turn; says which configs have no latency, and why."""
+    asked = {variant: ("chunk-scan", ids) for variant, ids in ours(subject(**case.problem), own_space).items()}
+    asked |= {name: (kernel, ids) for name, kernel in peers.items() if (ids := theirs(name, kernel, case))}
+    found = []
+    with tempfile.TemporaryDirectory(prefix="ssdprof-benchmark-") as folder:
+        for name, (kernel, ids) in asked.items():
+            listed = Path(folder) / f"{name}.json"
+            listed.write_text(json.dumps(ids), encoding="utf-8")
+            space = str(listed) if name in VARIANTS else "own"
+            run = swept(["--kernel", kernel, "--space", space, *case.options], listed.with_suffix(".jsonl")).run
+            found.append(entry(name, run, ids))
+            for row in run.rows:
+                if row.config_id in ids and row.status != "ok":
+                    print(f"  {name} {row.config_id}: {row.status}: {row.status_reason}", flush=True)
+    return found
 
 
-def problem_of(options: Mapping[str, Any]) -> ChunkScanProblem:
-    """The problem of these options. Raises ProblemError where there is none."""
-    known = {name: value for name, value in options.items() if value is not None}
-    tp, preset = known.pop("tp", 1), known.pop("preset", DEFAULT_PRESET)
-    return problem_from(preset, **known).divided(tp)
+def peer(text: str) -> tuple[str, str]:
+    """An argument type: what to call a peer, and its kernel as --kernel takes it."""
+    name, equals, path = text.partition("=")
+    if not re.fullmatch(r"[\w.-]+", name) or name in VARIANTS or (equals and not path):
+        raise argparse.ArgumentTypeError(f"must be NAME or NAME=PATH, NAME none of {', '.join(VARIANTS)}, got {text!r}")
+    try:
+        find(path or name)
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return name, path or name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the problems and prints a table of each: 0 where all that is asked holds, else 1."""
-    own = problem_options()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, parents=[own]
-    )
+    """Runs the problems and prints a table of each: 0 if all that is asked holds, else 1."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problems", nargs="+", choices=[*CASES, "all"], metavar="NAME", help=", ".join(CASES))
-    parser.add_argument(
-        "--peer", type=peer, action="append", default=[], metavar="NAME=PATH", help="may be given again"
-    )
-    parser.add_argument(
-        "--space", default="ssdprof", help="configs of ours beside mamba's and split's (default ssdprof)"
-    )
-    parser.add_argument("--rounds", type=at_least(1), default=8, help="in which the best are timed (default 8)")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="the tables' rows, without what is asked")
+    parser.add_argument("--peer", type=peer, action="append", metavar="NAME[=PATH]", help="may be given again")
+    parser.add_argument("--space", default="ssdprof", help="our configs besides mamba's and split's (default ssdprof)")
     options = parser.parse_args(arguments)
-    given = {name: getattr(options, name) for name in vars(own.parse_args([]))}
+    names = options.problems or [DEFAULT_CASE]
+    cases = {name: CASES[name] for name in (CASES if "all" in names else names)}
     try:
-        problems = chosen(options.problems, given)
-    except ProblemError as error:
-        parser.error(str(error))
-    gpu = require_gpu(parser)
-    try:
-        file = options.csv.open("w", newline="", encoding="utf-8") if options.csv else None
-    except OSError as error:
-        parser.error(f"--csv: {error}")
-    writer = csv.DictWriter(file, [field.name for field in fields(Entry)]) if file else None
-    if writer:
-        writer.writeheader()
-    timer = CudaTimer("cuda:0", gpu.visible)
-    copy_gbps = timer.copy_gbps()
-    print(f"{gpu.name}, driver {gpu.driver}, copies at {copy_gbps:.0f} GB/s", flush=True)
-    paths = dict(options.peer)
-    peers = {name: module for name in MODULES if (module := loaded(name, paths.get(name)))}
-    try:
-        configs = {name: listed(problem, options.space) for name, (problem, _) in problems.items()}
-    except SpaceError as error:
+        for case in cases.values():
+            ours(subject(**case.problem), options.space)
+    except UsageError as error:
         parser.error(f"--space: {error}")
-    spec = ChunkScan()
-    compile_ahead([spec.launch(problems[name][0], one) for name, ones in configs.items() for one in ones], gpu.arch)
+    gpu = require_gpu(parser)
+    print(f"{gpu.name}, driver {gpu.driver}", flush=True)
+    peers = dict(options.peer or ()) or {name: name for name in PLACES if find_spec(name)}
     passed = []
-    for name, (problem, case) in problems.items():
-        roofline_ms = spec.work(problem).bytes_min / (1e6 * copy_gbps)
-        print(f"\n{name}: {problem}, roofline {roofline_ms:.4f} ms", flush=True)
-        found = entries(name, run(Bench(problem, timer), configs[name], peers, options.rounds), roofline_ms)
-        torch.cuda.empty_cache()
-        text, met = report(found, case)
+    for name, case in cases.items():
+        print(f"\n{name}: {' '.join(case.options) or 'the default problem'}", flush=True)
+        text, met = report(compared(case, options.space, peers), case)
         print(text, flush=True)
         passed.append(met)
-        if writer and file:
-            writer.writerows(asdict(one) for one in found)
-            file.flush()
     return PASSED if all(passed) else FAILED
-
-
-def chosen(names: Sequence[str] | None, given: Mapping[str, Any]) -> dict[str, tuple[ChunkScanProblem, Case]]:
-    """The named problems, or the one of the options in `given`. Raises ProblemError."""
-    options = {name.replace("_", "-"): value for name, value in given.items() if value is not None}
-    if options and names:
-        raise ProblemError(f"--problems names whole problems: leave --{next(iter(options))} out, or --problems")
-    if options:
-        return {"given": (problem_of(given), Case(""))}
-    wanted = CASES if "all" in (names or []) else names or [DEFAULT_CASE]
-    parser = problem_options()
-    return {name: (problem_of(vars(parser.parse_args(CASES[name].options.split()))), CASES[name]) for name in wanted}
-
-
-def peer(text: str) -> tuple[str, Path]:
-    """An argument type: a peer's name and where its file is."""
-    name, _, path = text.partition("=")
-    if name not in MODULES or not path:
-        raise argparse.ArgumentTypeError(f"must be NAME=PATH with a name of {', '.join(MODULES)}, got {text!r}")
-    try:
-        return name, source_file(name, Path(path))
-    except PeerError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def loaded(name: str, path: Path | None) -> ModuleType | None:
-    """A peer from its file or installed; None, and a line that says why, where it cannot be had."""
-    try:
-        return load(name, path)
-    except PeerError as error:
-        print(f"without {name}: {error}", flush=True)
-        return None
-
-
-def _resolved(config: Config, problem: ChunkScanProblem) -> Config | None:
-    """The config as it is launched, None where the kernel cannot take it on this problem."""
-    try:
-        return ChunkScan().resolve(config, problem)
-    except ConfigError:
-        return None
 
 
 def _cell(value: float | None, form: str) -> str:

@@ -6,7 +6,7 @@ Sweeps the space several times at each length, each time in a process of its own
 best of each is the best of the others or tied with it there, and by how much the medians of the ten fastest configs
 (by the first sweep) differ from sweep to sweep, relative to the smallest.
 
-Asked (exit code 1 where one is missed): the same best or a tied one; medians within 1 % from 50 000 tokens on, within
+Asked (exit code 1 if one is missed): the same best or a tied one; medians within 1 % from 50 000 tokens on, within
 2 % below that.
 """
 
@@ -31,14 +31,14 @@ FASTEST = 10
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Medians of one config in each sweep, None where it was not ranked."""
+    """Medians of one config in each sweep, None if it was not ranked."""
 
     config_id: str
     latencies_ms: tuple[float | None, ...]
 
     @property
     def share(self) -> float | None:
-        """The largest difference between two sweeps over the smallest median; None where one is missing."""
+        """The largest difference between two sweeps over the smallest median; None if one is missing."""
         known_ms = [one for one in self.latencies_ms if one is not None]
         if len(known_ms) < len(self.latencies_ms):
             return None
@@ -95,7 +95,7 @@ def report(runs: Sequence[Run], limit: float) -> tuple[str, bool]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Sweeps and prints a report for each length: 0 where all criteria are met, else 1."""
+    """Sweeps and prints a report for each length: 0 if all criteria are met, else 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", default="vllm", help="configs (default vllm)")
     parser.add_argument(

@@ -1,14 +1,14 @@
-"""How long a whole sweep takes where `triton.autotune` tunes the same kernel over the same configs.
+"""How long a whole sweep takes, beside `triton.autotune` tuning the same kernel over the same configs.
 
     python benchmarks/sweep_vs_autotune.py [--seqlen 50000] [--space tensorrt-llm-pr] [--rounds 2]
 
 A sweep counts from the start of its process to its end: start-up, compilation, inputs, checks of every output, timing
 and the table. Of autotune only the first tuned call counts, without its imports and its inputs, which is in its favour;
 the time of its whole process is printed beside it. Autotune times by Triton's default `do_bench` and checks nothing.
-Cold: with an empty folder as TRITON_CACHE_DIR; warm, which only the sweep is run: with the same folder again. The
-processes run in turn, autotune first, so that it also pays for reading Python's packages from a cold disk.
+Cold: with an empty folder as TRITON_CACHE_DIR; warm (the sweep alone): with the same folder again. The processes run
+in turn, autotune first, so that it also pays for reading Python's packages from a cold disk.
 
-Asked (exit code 1 where one is missed): cold, the sweep takes at most 0.30 of autotune's time; warm, at most 10 s.
+Asked (exit code 1 if one is missed): cold, the sweep takes at most 0.30 of autotune's time; warm, at most 10 s.
 """
 
 from __future__ import annotations
@@ -57,21 +57,21 @@ def autotune(space_name: str, seqlen: int) -> Tuning:
     import torch
     import triton
 
-    from ssdprof.kernels.config import config_id
+    from ssdprof.kernels.space import space_of
+    from ssdprof.kernels.ssd.on_problem import OUTPUT
     from ssdprof.kernels.ssd.per_head import chunk_scan_kernel
     from ssdprof.kernels.ssd.presets import problem_from
-    from ssdprof.kernels.ssd.spaces import space
     from ssdprof.kernels.ssd.subject import ChunkScan
 
-    spec, problem = ChunkScan(), problem_from(seqlen=seqlen)
-    listed = space(space_name, dstate=problem.dstate).configs
+    problem = problem_from(seqlen=seqlen)
+    subject = ChunkScan(problem)
     ids, choices = [], []
-    for config in (spec.resolve(one, problem) for one in listed):
-        plan = spec.launch(problem, config)
-        ids.append(config_id(config))
+    for config in map(subject.resolve, space_of(subject, space_name).configs):
+        plan = subject.launch(config)
+        ids.append(subject.params.id(config))
         choices.append(triton.Config({name: plan.args[name] for name in TUNED}, **plan.options))
-    inputs = spec.make_inputs(problem, "cuda:0", 0)
-    tensors = {**inputs, spec.output_name(): torch.empty_like(inputs["x"])}
+    inputs = subject.inputs("cuda:0", 0)
+    tensors = {**inputs, OUTPUT: torch.empty_like(inputs["x"])}
     bound = plan.arguments(lambda ref: tensors[ref.name], tma=True)
     arguments = {name: value for name, value in bound.items() if name not in TUNED}
 
@@ -139,7 +139,7 @@ def report(rounds: Sequence[Round], run: Run) -> tuple[str, bool]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the rounds and prints the report: 0 where both criteria are met, else 1."""
+    """Runs the rounds and prints the report: 0 if both criteria are met, else 1."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seqlen", type=at_least(1), default=50_000, help="tokens (default 50000)")
     parser.add_argument("--space", default="tensorrt-llm-pr", help="configs (default tensorrt-llm-pr)")

@@ -8,17 +8,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ssdprof.kernels.interface import LaunchPlan
 from ssdprof.profiling.gpu.devices import GpuInfo, gpus
 from ssdprof.profiling.runs.model import Run
-from ssdprof.profiling.runs.store import load_run
-from ssdprof.profiling.workers.pool import compile_plans
+from ssdprof.profiling.runs.store import RunError, load_run
 
 TIMEOUT_S = 1200.0
 PASSED, FAILED = 0, 1
+NOTHING_MEASURED = 1
+"""The exit code of a sweep that came to its end without a latency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Swept:
 
 
 def require_gpu(parser: argparse.ArgumentParser) -> GpuInfo:
-    """The first GPU, which is the one that a sweep takes; where there is none the parser ends the script."""
+    """The first GPU, which is the one that a sweep takes; if there is none, the parser ends the script."""
     found = gpus()
     if not found:
         parser.error("no NVIDIA GPU is visible here, and this benchmark needs one")
@@ -59,9 +60,16 @@ def at_least(low: int) -> Callable[[str], int]:
 
 
 def run_process(
-    command: Sequence[str], *, env: Mapping[str, str] | None = None, timeout_s: float = TIMEOUT_S
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    timeout_s: float = TIMEOUT_S,
+    allowed: Callable[[int], bool] = lambda code: code == 0,
 ) -> Finished:
-    """Runs a command with its output in pipes. Ends the script, with what it last said, where it fails or is late."""
+    """Runs a command with its output in pipes.
+
+    Ends the script with what the command said last, if it takes too long or its exit code is not an `allowed` one.
+    """
     start_s = time.perf_counter()
     try:
         process = subprocess.run(
@@ -76,7 +84,7 @@ def run_process(
     except subprocess.TimeoutExpired:
         sys.exit(f"{' '.join(command)}: not done after {timeout_s:.0f} s")
     wall_s = time.perf_counter() - start_s
-    if process.returncode != 0:
+    if not allowed(process.returncode):
         said = (process.stderr.strip() or process.stdout.strip())[-2000:]
         sys.exit(f"{' '.join(command)}: exit code {process.returncode}\n{said}")
     return Finished(process.stdout, wall_s)
@@ -85,17 +93,18 @@ def run_process(
 def swept(
     options: Sequence[str], path: Path, *, env: Mapping[str, str] | None = None, timeout_s: float = TIMEOUT_S
 ) -> Swept:
-    """`ssdprof sweep` with these options, its run kept at `path`. Ends the script where the sweep fails."""
+    """`ssdprof sweep` with these options, its run kept at `path`.
+
+    Ends the script if the sweep fails. A sweep all of whose configs fail does not: its run says why they do.
+    """
     path.unlink(missing_ok=True)
     command = [sys.executable, "-m", "ssdprof", "sweep", *options, "-o", str(path)]
-    finished = run_process(command, env=env, timeout_s=timeout_s)
+
+    def allowed(code: int) -> bool:
+        return code == 0 or (code == NOTHING_MEASURED and _is_finished(path))
+
+    finished = run_process(command, env=env, timeout_s=timeout_s, allowed=allowed)
     return Swept(load_run(path), finished.wall_s)
-
-
-def compile_ahead(plans: Sequence[LaunchPlan], arch: str) -> None:
-    """Compiles the launches into Triton's cache, several at once; one that fails will say so when it is launched."""
-    named = {str(number): plan for number, plan in enumerate(plans)}
-    compile_plans(named, arch, jobs=os.cpu_count() or 1, timeout_s=TIMEOUT_S, on_step=lambda _: None)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -109,3 +118,10 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def verdict(passed: bool, text: str) -> str:
     """A criterion in a line, with whether it is met."""
     return f"{'met' if passed else 'NOT MET'}: {text}"
+
+
+def _is_finished(path: Path) -> bool:
+    """Whether a run was kept there, and came to its end."""
+    with suppress(RunError):
+        return not load_run(path).header.interrupted
+    return False

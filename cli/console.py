@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 DOING = {
     "compiling": "compiling",
-    "preparing": "compiling, and preparing inputs and reference on the GPU",
+    "preparing": "compiling, and preparing inputs and references on the GPU",
     "measuring": "checking and timing",
     "refining": "timing the best again, in turns",
 }
 BAR_WIDTH = 12
 LINES_APART_S = 10.0
-"""Where there is no terminal: how long after one line of progress the next may follow within a phase."""
+"""Without a terminal: the least time between two lines of progress within a phase."""
 
 
 def stdout() -> Console:
-    """The console for results. Figures and ids are not coloured by guesswork."""
+    """The console for results. Rich does not guess colours for figures and ids."""
     from rich.console import Console
 
     return Console(highlight=False)
@@ -42,20 +42,20 @@ def stderr() -> Console:
 
 
 def note(message: str) -> None:
-    """A line for the user that is no result: to stderr, as it is."""
+    """Prints a line for the user to stderr, as it is; results go to stdout."""
     print(f"ssdprof: {message}", file=sys.stderr)
 
 
 def version_line() -> str:
-    """The version of ssdprof and those its figures depend on, without importing them."""
+    """The versions of ssdprof and of the packages its figures depend on, without importing those."""
     return f"ssdprof {version('ssdprof')} (Triton {version('triton')}, PyTorch {version('torch')})"
 
 
 class ProgressBar:
-    """What is happening, how far, the best so far and the time left.
+    """Shows what is happening, how far it is, the best config so far and the time left.
 
-    On a terminal a bar in one line. Elsewhere plain lines: one as each phase begins, and within a phase one at most
-    every 10 s of what `clock` counts.
+    On a terminal, a bar in one line. Elsewhere, plain lines: one when a phase begins, then at most one every 10 s, as
+    `clock` counts them.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class ProgressBar:
         self._quiet = quiet
         self._clock = clock
         self._phase = ""
-        self._told_s = 0.0
+        self._noted_s = 0.0
         self._progress: Progress | None = None
         self._task: TaskID | None = None
 
@@ -86,7 +86,7 @@ class ProgressBar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Takes the bar away."""
+        """Removes the bar."""
         if self._progress is not None:
             self._progress.stop()
 
@@ -113,15 +113,15 @@ class ProgressBar:
         if event.phase != self._phase:
             what = f"{DOING[event.phase]} ({event.total} configs)" if event.phase == "compiling" else DOING[event.phase]
             note(f"{what} …")
-        elif now_s - self._told_s >= LINES_APART_S:
+        elif now_s - self._noted_s >= LINES_APART_S:
             note(f"{DOING[event.phase]}: {progress_text(event)}")
         else:
             return
-        self._told_s = now_s
+        self._noted_s = now_s
 
 
 def bar_text(event: Event, width: int) -> str:
-    """What stands beside the bar, in at most `width` character cells: the config at hand gives way first."""
+    """The text beside the bar, in at most `width` character cells; the current config is dropped first."""
     from rich.cells import cell_len, set_cell_size
 
     text = f"{event.phase} {progress_text(event)}"
@@ -131,13 +131,13 @@ def bar_text(event: Event, width: int) -> str:
 
 
 def progress_text(event: Event) -> str:
-    """How far, where that is known, and what `detail` tells."""
+    """How far it is, if that is known, and what `detail` says."""
     count = f"{event.done}/{event.total}" if event.total else str(event.done or "")
     return " · ".join(part for part in (count, detail(event)) if part)
 
 
 def detail(event: Event) -> str:
-    """The config at hand, the best so far and the time left, as far as each is known."""
+    """The current config, the best so far and the time left, each if it is known."""
     parts = [event.config_id or ""]
     if event.best is not None and event.best.timing is not None:
         parts.append(f"best {event.best.timing.latency_ms:.3f} ms {event.best.config_id}")

@@ -1,4 +1,4 @@
-"""`ssdprof devices`: what NVML says of each GPU, and what ssdprof assumes of it."""
+"""`ssdprof devices`: each GPU as NVML describes it, and what ssdprof assumes about it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ssdprof.cli.options import Json
 
 
 def devices(json: Json = False) -> int:
-    """What NVML says of each GPU, and what ssdprof assumes of its architecture."""
+    """List each GPU as NVML describes it, and what ssdprof assumes about its architecture."""
     from ssdprof.cli.console import stdout
     from ssdprof.profiling import api
     from ssdprof.reports.text import devices as report

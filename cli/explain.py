@@ -1,4 +1,4 @@
-"""`ssdprof explain CONFIG`: why a config has the occupancy and the latency it has."""
+"""`ssdprof explain CONFIG`: why a config has its occupancy and latency."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from ssdprof.cli.options import Json, Quiet, SubjectOptions, TargetOptions, command_line, grouped
 
-CONFIG_HELP = "An id, Triton's printed form, KEY=VALUE,…, or best, baseline, '#3' of a run."
+CONFIG_HELP = "An id, Triton's printed form, KEY=VALUE,…, or best, baseline or '#3' from a run."
 
 
 @grouped
@@ -18,14 +18,16 @@ def explain(
     target: TargetOptions,
     run: Annotated[
         str | None,
-        typer.Option("--run", help="Run file, or recorded: the shipped one.", show_default="the run kept last"),
+        typer.Option(
+            "--run", help="Run file, or recorded for the one that ships with ssdprof.", show_default="latest run"
+        ),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Why a config has the occupancy and the latency it has, and what one parameter changed would do.
+    """Explain why a config has its occupancy and latency, and what changing one parameter would do.
 
-    Compiles it again with other tiles, num_warps and num_stages. Measures nothing: latencies are the run's.
+    Recompiles it with other tiles, num_warps and num_stages. Measures nothing: latencies come from the run.
     """
     from ssdprof.cli.console import ProgressBar, stdout
     from ssdprof.profiling import api

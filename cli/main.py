@@ -1,4 +1,4 @@
-"""The command line's entrance: registers the commands and turns errors into one line and an exit code."""
+"""The entry point of the command line: registers the commands and turns errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ def ssdprof(
         bool, typer.Option("--help", "-h", callback=_print_help, is_eager=True, help="Show this message and exit.")
     ] = False,
 ) -> None:
-    """Profiles the Mamba-2 SSD chunk-scan Triton kernel: checks, times and explains every launch configuration.
+    """Checks, times and explains every launch configuration of a Triton kernel;
+    the chunk scan of Mamba-2's SSD is built in.
 
     Start with [bold]ssdprof sweep --dstate 128 --seqlen 50000[/bold], then [bold]ssdprof explain best[/bold].
     """
@@ -89,7 +90,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _usage_error(error: Exception) -> int:
-    """Typer's message with the way to the help; its help itself where no command was given."""
+    """Prints typer's message and how to get help; without a command, the help itself."""
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     if type(error).__name__ == "NoArgsIsHelpError":
         _echo_help(message)

@@ -1,4 +1,4 @@
-"""`ssdprof occupancy`: theoretical occupancy as Nsight Compute prints it, of one launch or of a CSV of launches."""
+"""`ssdprof occupancy`: theoretical occupancy as Nsight Compute prints it, for one launch or a CSV of launches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _many = partial(option, "Many launches")
 
 @dataclass(frozen=True, slots=True)
 class LaunchOptions:
-    """One launch, as the compiler made it. None: not given."""
+    """One launch as compiled. None: not given."""
 
     threads: Annotated[int | None, _launch("--threads", help="Threads per block.")] = None
     regs: Annotated[int | None, _launch("--regs", help="Registers per thread.")] = None
@@ -26,13 +26,13 @@ class LaunchOptions:
     static_smem: Annotated[
         int | None, _launch("--static-smem", help="Static shared memory, bytes per block.", default="0")
     ] = None
-    barriers: Annotated[int | None, _launch("--barriers", help="Barriers of a block.", default="1")] = None
+    barriers: Annotated[int | None, _launch("--barriers", help="Barriers per block.", default="1")] = None
     smem_config: Annotated[
         int | None,
         _launch(
             "--smem-config",
-            help="Bytes that the driver configured the SM's shared memory to, if you know them.",
-            default="as the driver is known or assumed to choose",
+            help="Shared memory that the driver configured for the SM, in bytes, if you know it.",
+            default="what the driver is known or assumed to choose",
         ),
     ] = None
     prefer_shared: Annotated[
@@ -40,15 +40,15 @@ class LaunchOptions:
         _launch(
             "--prefer-shared/--no-prefer-shared",
             help="Whether the kernel prefers shared memory to L1.",
-            default="as Triton: above 48 KiB",
+            default="as in Triton: above 48 KiB",
         ),
     ] = None
-    grid: Annotated[int | None, _launch("--grid", help="Blocks of the grid, for the waves.")] = None
-    ctas: Annotated[int | None, _launch("--ctas", help="Blocks of a cluster.", default="1")] = None
+    grid: Annotated[int | None, _launch("--grid", help="Blocks in the grid, to compute waves.")] = None
+    ctas: Annotated[int | None, _launch("--ctas", help="Blocks per cluster.", default="1")] = None
 
     @property
     def given(self) -> list[str]:
-        """The options that the user gave, as typed."""
+        """The options that the user gave, as on the command line."""
         return [f"--{field.name.replace('_', '-')}" for field in fields(self) if getattr(self, field.name) is not None]
 
     def values(self) -> dict[str, Any]:
@@ -77,12 +77,12 @@ class TableOptions:
         Path | None,
         _many(
             "--from-csv",
-            help="A launch per line, by the columns threads_per_block, registers_per_thread, dynamic_shared_mem_bytes,"
-            " compute_capability (or --arch), and if there static_shared_mem_bytes, barriers,"
+            help="CSV file, one launch per line. Columns: threads_per_block, registers_per_thread,"
+            " dynamic_shared_mem_bytes, compute_capability (or --arch); optional: static_shared_mem_bytes, barriers,"
             " shared_mem_config_bytes, prefer_shared, grid_blocks.",
         ),
     ] = None
-    csv: Annotated[Path | None, _many("--csv", help="Write the answers here instead of on stdout.")] = None
+    csv: Annotated[Path | None, _many("--csv", help="Write the answers to this file instead of stdout.")] = None
 
 
 @grouped
@@ -93,11 +93,11 @@ def occupancy(
         str | None,
         typer.Option("--arch", help="Architecture, such as sm_90.", show_default="the GPU's, else sm_90"),
     ] = None,
-    sms: Annotated[int | None, typer.Option("--sms", min=1, help="SMs of the GPU, for the waves.")] = None,
+    sms: Annotated[int | None, typer.Option("--sms", min=1, help="SMs of the GPU, to compute waves.")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Theoretical occupancy exactly as Nsight Compute prints it, its limiters, and what would give one more block.
+    """Print theoretical occupancy exactly as Nsight Compute does, its limiters, and what one more block would take.
 
     Needs no GPU. [bold]ssdprof occupancy --arch sm_90 --threads 64 --regs 255 --smem 41728[/bold]
     """
@@ -106,7 +106,7 @@ def occupancy(
             raise UsageError(f"{launch.given[0]} and --from-csv exclude each other: leave one of them out")
         _answer_table(table.from_csv, table.csv, arch, sms, json=json, quiet=quiet)
     elif table.csv is not None:
-        raise UsageError("--csv answers --from-csv FILE: give that too, or --json for one launch")
+        raise UsageError("--csv goes with --from-csv FILE: give that too, or --json for one launch")
     else:
         _answer_launch(launch, arch, sms, json=json, quiet=quiet)
     return 0

@@ -1,4 +1,4 @@
-"""Options that commands share, in groups: a command takes a whole group as one parameter."""
+"""Options that commands share, in groups; a command takes a whole group as one parameter."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no n
 
 
 def normal_name(name: str) -> str:
-    """An option's own name for tritonbench's spelling of it; any other as it is."""
+    """Our name of an option that is spelled as tritonbench spells it; other names as they are."""
     return OTHER_SPELLINGS.get(name, name)
 
 
 def option(panel: str, *names: str, help: str, default: str | bool = False) -> Any:  # noqa: A002  # typer's own word
-    """An option in a panel of the help. `default`: what the help says of it, or whether it shows the value."""
+    """An option in a panel of the help. `default`: the default as the help words it, or whether it shows the value."""
     return typer.Option(*names, help=help, rich_help_panel=panel, show_default=default)
 
 
@@ -51,7 +51,7 @@ _target = partial(option, "Target", default=True)
 
 @dataclass(frozen=True, slots=True)
 class SubjectOptions:
-    """The kernel, and its problem: a preset, and what differs from it. None: as the preset has it."""
+    """The kernel and its problem: a preset, and what differs from it. None: as in the preset."""
 
     kernel: Annotated[
         str | None,
@@ -66,21 +66,23 @@ class SubjectOptions:
     headdim: Annotated[int | None, _problem("--headdim", help="Dimension of a head.")] = None
     ngroups: Annotated[int | None, _problem("--ngroups", help="Groups of heads that share B and C.")] = None
     dstate: Annotated[int | None, _problem("--dstate", help="State dimension.")] = None
-    chunk_size: Annotated[int | None, _problem("--chunk-size", help="Tokens of a chunk, a power of two.")] = None
-    dtype: Annotated[str | None, _problem("--dtype", help="Of x, C and z: bfloat16, float16 or float32.")] = None
-    states_dtype: Annotated[str | None, _problem("--states-dtype", help="Of the states: bfloat16 or float32.")] = None
-    d_form: Annotated[str | None, _problem("--d-form", help="D: none, head or head-dim.")] = None
+    chunk_size: Annotated[int | None, _problem("--chunk-size", help="Tokens per chunk, a power of two.")] = None
+    dtype: Annotated[str | None, _problem("--dtype", help="Dtype of x, C and z: bfloat16, float16 or float32.")] = None
+    states_dtype: Annotated[
+        str | None, _problem("--states-dtype", help="Dtype of the states: bfloat16 or float32.")
+    ] = None
+    d_form: Annotated[str | None, _problem("--d-form", help="Form of D: none, head or head-dim.")] = None
     z: Annotated[bool | None, _problem("--z/--no-z", help="Gate the output by z.")] = None
     seq_idx: Annotated[bool | None, _problem("--seq-idx/--no-seq-idx", help="Packed sequences.")] = None
-    tp: Annotated[int | None, _problem("--tp", help="GPUs that heads and groups are divided among.")] = None
+    tp: Annotated[int | None, _problem("--tp", help="GPUs to divide heads and groups among.")] = None
 
     @property
     def given(self) -> bool:
-        """Whether the user named a kernel or anything of a problem."""
+        """Whether the user named a kernel or any part of a problem."""
         return any(getattr(self, field.name) is not None for field in fields(self))
 
     def build(self) -> Subject:
-        """The kernel on the problem. Raises UsageError if there is none such."""
+        """The kernel on the problem. Raises UsageError if either does not exist."""
         from ssdprof.kernels.registry import subject
 
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -90,7 +92,7 @@ class SubjectOptions:
 
 @dataclass(frozen=True, slots=True)
 class TargetOptions:
-    """For which architecture to compile, on which GPU to measure, and how hard to try."""
+    """Which architecture to compile for, which GPU to measure on, how many jobs, and how long to wait."""
 
     arch: Annotated[
         str | None, _target("--arch", help="Architecture to compile for.", default="the GPU's, else sm_90")
@@ -100,21 +102,21 @@ class TargetOptions:
     timeout_s: Annotated[float, _target("--timeout", help="Seconds for one config to compile or to measure.")] = 300
 
     def started(self) -> Pool:
-        """The processes that compile and measure, begun at once."""
+        """The processes that compile and measure, started at once."""
         from ssdprof.profiling.api import started
 
         return started(self.device)
 
 
 def check_writable(path: Path, option: str) -> None:
-    """Raises UsageError where a file cannot be written at `path`; leaves what is there as it is."""
+    """Raises UsageError if a file cannot be written at `path`; leaves an existing file as it is."""
     if path.is_dir():
         raise UsageError(f"{option} {path} is a folder: name a file in it")
     if not path.parent.is_dir():
         raise UsageError(f"{option} {path}: there is no folder {path.parent}, create it first")
     there = path.exists()
     if there and not path.is_file():
-        raise UsageError(f"{option} {path} is no regular file: name one")
+        raise UsageError(f"{option} {path} is not a regular file: name one")
     try:
         with path.open("a", encoding="utf-8"):
             pass
@@ -125,12 +127,12 @@ def check_writable(path: Path, option: str) -> None:
 
 
 def command_line() -> str:
-    """The command as it was typed, for the run file."""
+    """The command line as typed, for the run file."""
     return shlex.join(["ssdprof", *sys.argv[1:]])
 
 
 def grouped(function: Function) -> Function:
-    """Lets typer see each field of a parameter that is a group (a dataclass of annotated options) as an option."""
+    """Shows typer each field of a group (a parameter that is a dataclass of annotated options) as an option."""
     hints = get_type_hints(function, include_extras=True)
     groups: dict[str, type] = {
         name: hint for name, hint in hints.items() if isinstance(hint, type) and is_dataclass(hint)

@@ -1,4 +1,4 @@
-"""`ssdprof sweep`: every config of a space compiled, checked, timed and ranked."""
+"""`ssdprof sweep`: compiles, checks, times and ranks every config of a space."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 DEFAULT_BUDGET_S = 10.0  # said in the help; ssdprof.profiling.api has it
 SPACE_HELP = "compare, mamba, tensorrt-llm-pr, vllm, wide, ssdprof, all; own (foreign kernels); or a JSON or YAML file."
-VALUES_HELP = "NAME=VALUE,…: values of a parameter to cross with the space. May be given again."
+VALUES_HELP = "NAME=VALUE,…: values of a parameter to cross with the space. Can be repeated."
 
 _configs = partial(option, "Configs")
 _timing = partial(option, "Timing")
@@ -41,17 +41,15 @@ class SpaceOptions:
 
     space: Annotated[str | None, _configs("--space", help=SPACE_HELP, default="compare, or own")] = None
     values: Annotated[list[str] | None, _configs("--values", help=VALUES_HELP)] = None
-    variant: Annotated[
-        str | None, _configs("--variant", help="tile, split or both.", default="as the space has it")
-    ] = None
+    variant: Annotated[str | None, _configs("--variant", help="tile, split or both.", default="as in the space")] = None
     baseline: Annotated[
         str | None,
-        _configs("--baseline", help="Config that speed-ups are over.", default="the published kernel's best"),
+        _configs("--baseline", help="Config that speed-ups are relative to.", default="the published kernel's best"),
     ] = None
 
     @property
     def crossed(self) -> dict[str, list[object]]:
-        """The values of `--values` by name. Raises UsageError."""
+        """The values of `--values` by parameter name. Raises UsageError."""
         from ssdprof.kernels.space import values_from
 
         return values_from(self.values or ())
@@ -63,11 +61,13 @@ class TimingOptions:
 
     budget_s: Annotated[
         float,
-        _timing("--budget", help="Seconds for timing the best again, in rounds.", default=f"{DEFAULT_BUDGET_S:g}"),
+        _timing("--budget", help="Seconds to spend timing the best again, in rounds.", default=f"{DEFAULT_BUDGET_S:g}"),
     ] = DEFAULT_BUDGET_S
     timing: Annotated[
         str,
-        _timing("--timing", help="events, graph (launches inside CUDA graphs), auto: by length.", default="auto"),
+        _timing(
+            "--timing", help="events, graph (inside a CUDA graph) or auto (graph for short launches).", default="auto"
+        ),
     ] = "auto"
     seed: Annotated[int, _timing("--seed", help="Seed for the random inputs.", default="0")] = 0
 
@@ -77,17 +77,17 @@ class ResultOptions:
     """Where results go."""
 
     csv: Annotated[Path | None, _results("--csv", help="Write every row as CSV to this file.")] = None
-    top: Annotated[int | None, _results("--top", help="Show the first N of each table.")] = None
+    top: Annotated[int | None, _results("--top", help="Show only the first N rows of each table.")] = None
     run_file: Annotated[
         Path | None,
         _results("--run-file", "-o", help="Keep the run in this file.", default="a new one in your data folder"),
     ] = None
     resume: Annotated[
-        bool, _results("--resume", help="Go on with the run in that file, or with the last of the same kind.")
+        bool, _results("--resume", help="Resume the run in that file, or the last one of the same kind.")
     ] = False
 
     def check(self) -> None:
-        """Raises UsageError for what could not be written after a long sweep."""
+        """Raises UsageError now for files that could not be written after a long sweep."""
         from ssdprof.reports.export.run_csv import sidecar_path
 
         if self.top is not None and self.top < 1:
@@ -109,11 +109,11 @@ def sweep(
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Compile, check, time and rank every config of a space; without a GPU, compile alone.
+    """Compile, check, time and rank every config of a space; without a GPU, only compile.
 
-    Prints the ranked configs, below them the wrong and the failed ones with why, and a verdict in words.
+    Prints the ranked configs, then the wrong and the failed ones and why, then a verdict in words.
     """
-    with closing(target.started()) as pool:  # it imports all that takes long, while this process imports the rest
+    with closing(target.started()) as pool:  # it does the slow imports while this process does the rest
         from ssdprof.cli.console import ProgressBar, note
         from ssdprof.profiling import api
 

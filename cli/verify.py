@@ -1,4 +1,4 @@
-"""`ssdprof verify`: our occupancy figures held against the driver's, and against Nsight Compute's."""
+"""`ssdprof verify`: compares our occupancy figures with the driver's and with Nsight Compute's."""
 
 from __future__ import annotations
 
@@ -34,17 +34,16 @@ class VerifiedOptions:
         str | None,
         _configs("--space", help=SPACE_HELP, default=DEFAULT_SPACE),
     ] = None
-    variant: Annotated[
-        str | None, _configs("--variant", help="tile, split or both.", default="as the space has it")
-    ] = None
+    variant: Annotated[str | None, _configs("--variant", help="tile, split or both.", default="as in the space")] = None
     values: Annotated[list[str] | None, _configs("--values", help=VALUES_HELP)] = None
     limit: Annotated[
-        int | None, _configs("--limit", help="Only N configs: the first, or of wide and all N spread over them.")
+        int | None,
+        _configs("--limit", help="Only N configs: the first N, or for wide and all, N spread over the space."),
     ] = None
 
     @property
     def given(self) -> bool:
-        """Whether the user chose anything."""
+        """Whether the user chose any configs."""
         return any((self.space, self.variant, self.values, self.limit is not None))
 
 
@@ -54,28 +53,28 @@ class NcuOptions:
 
     ncu: Annotated[bool, _ncu("--ncu", help="Profile the same launches with ncu, and compare every figure.")] = False
     ncu_path: Annotated[
-        Path | None, _ncu("--ncu-path", help="The ncu to run.", default="of PATH, the CUDA toolkit or /opt/nvidia")
+        Path | None, _ncu("--ncu-path", help="The ncu to run.", default="from PATH, the CUDA toolkit or /opt/nvidia")
     ] = None
     ncu_report: Annotated[
         Path | None,
-        _ncu("--ncu-report", help="Instead: hold this CSV of ncu --csv --page raw against us. Needs no GPU."),
+        _ncu("--ncu-report", help="Instead, compare with this CSV from ncu --csv --page raw. Needs no GPU."),
     ] = None
 
     def check(self, *, given: bool) -> None:
-        """Raises UsageError for what excludes each other; `given`: a problem or configs were named."""
+        """Raises UsageError for options that exclude each other; `given`: a problem or configs were named."""
         if self.ncu_report is not None and (self.ncu or self.ncu_path is not None):
-            raise UsageError("--ncu-report holds a file against us, --ncu runs ncu: leave one of them out")
+            raise UsageError("--ncu-report reads a file, --ncu runs ncu: leave one of them out")
         if self.ncu_report is not None and given:
             raise UsageError("--ncu-report has its own launches: leave the problem and the configs out")
 
     def find(self) -> tuple[Path | None, tuple[str, ...]]:
-        """(ncu, what to say if it is wanted and not there). Raises UsageError for a path that is no program."""
+        """(ncu, what to say if it is wanted but missing). Raises UsageError for a path that is not a program."""
         from ssdprof.profiling import api
 
         if self.ncu_path is None and not self.ncu:
             return None, ()
         found, looked = api.find_ncu(self.ncu_path)
-        absent = f"Only the driver was asked, since there is no ncu ({looked}): give --ncu-path"
+        absent = f"Only the driver was asked: no ncu in {looked}; give --ncu-path"
         return found, () if found else (absent,)
 
 
@@ -89,9 +88,9 @@ def verify(
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Hold our occupancy figures against the driver's occupancy API and, with --ncu, against ncu on this machine.
+    """Compare our occupancy figures with the driver's occupancy API and, with --ncu, with ncu on this machine.
 
-    Each config is compiled, then launched once. Exit code 3 if anything differs, 1 if nothing could be verified.
+    Compiles each config and launches it once. Exit code 3 if anything differs, 1 if nothing could be verified.
     """
     from ssdprof.kernels.space import values_from
     from ssdprof.profiling import api
@@ -126,7 +125,7 @@ def verify(
 
 @contextmanager
 def steps(*, quiet: bool) -> Iterator[OnStep]:
-    """Shows what is being done: in place on a terminal, a line a step elsewhere."""
+    """Shows each step: in place on a terminal, elsewhere a line per step."""
     from ssdprof.cli.console import note, stderr
 
     console = stderr()
@@ -145,7 +144,7 @@ def steps(*, quiet: bool) -> Iterator[OnStep]:
 
 
 def show(found: Verification, csv: Path | None, *, json: bool, quiet: bool) -> None:
-    """Prints the verification, and writes its CSV where one is asked for."""
+    """Prints the verification, and writes its CSV if one is asked for."""
     from ssdprof.cli.console import note, stdout
     from ssdprof.reports.text import verify as report
 

@@ -1,7 +1,7 @@
 """Triton kernels, their plain-PyTorch references, problem shapes, input makers and configuration spaces.
 
-`from ssdprof.kernels import chunk_scan` is the kernel as a function on tensors. It imports torch and triton, so it is
-fetched only where it is asked for: the help must stay quick.
+`from ssdprof.kernels import chunk_scan` gives the kernel as a function on tensors. It imports torch and triton, so it
+loads only when asked for: the help must stay quick.
 """
 
 from typing import TYPE_CHECKING

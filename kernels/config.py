@@ -1,6 +1,6 @@
-"""Configs as tables of values, and the parameters that a kernel says a config has; no torch, no triton.
+"""Configs as tables of values, and the parameters that a kernel declares for them; no torch, no triton.
 
-A kernel owns a `ParamTable`. Ids, parsing, columns, help, counterfactuals and "where is it wrong" all read it, so that
+A kernel owns a `ParamTable`. Ids, parsing, columns, help, counterfactuals and "where is it wrong" all read it, so
 none of them needs to know the name of a parameter.
 """
 
@@ -15,21 +15,21 @@ from typing import TypeAlias
 from ssdprof.kernels.errors import ConfigError
 
 Value: TypeAlias = int | float | str | None
-"""What a parameter is set to; None: not set."""
+"""The value of a parameter; None: not set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
     """Values by parameter, in the order of the kernel's table, and the kernel variant ("" if there is only one).
 
-    `ParamTable.config` makes one that has a value for every parameter, so that equal configs have equal ids.
+    `ParamTable.config` makes one with a value for every parameter, so equal configs have equal ids.
     """
 
     values: tuple[tuple[str, Value], ...]
     variant: str = ""
 
     def __getitem__(self, name: str) -> Value:
-        """The value of a parameter. Raises KeyError for one that the config lacks."""
+        """The value of a parameter. Raises KeyError if the config lacks it."""
         for known, value in self.values:
             if known == name:
                 return value
@@ -42,7 +42,7 @@ class Config:
         return value
 
     def with_values(self, changes: Mapping[str, Value]) -> Config:
-        """The config with some parameters set otherwise."""
+        """The config with some parameters changed."""
         return replace(self, values=tuple((name, changes.get(name, value)) for name, value in self.values))
 
 
@@ -50,10 +50,10 @@ class Config:
 class Param:
     """A parameter of a config: a meta-parameter of the kernel, or an option of the launch.
 
-    `name` is the kernel's own; `column` is what CSV files call it (the name by default). `letter`: in the short id.
-    Whole numbers lie between `low` and `high`, powers of two if `power_of_two`; `low` None takes any value.
-    `required` ones have no default. `axis`: the output dimension that it tiles, if it does. `around`: values that
-    `explain` tries beside a config's own. `aliases`: other words for it in a text.
+    `name` is the kernel's own; `column` is its name in CSV files (default: `name`); `letter` stands for it in the short
+    id. It takes whole numbers from `low` to `high`, powers of two if `power_of_two`; `low` None takes any value.
+    A `required` parameter has no default. `axis`: the output dimension that it tiles, if any. `around`: values that
+    `explain` tries beside a config's own. `aliases`: other names for it in a text.
     """
 
     name: str
@@ -79,23 +79,23 @@ class Param:
 
     @property
     def spellings(self) -> tuple[str, ...]:
-        """Every name of it in lower case."""
+        """All its names, in lower case."""
         return tuple(dict.fromkeys(name.lower() for name in (self.column, self.name, *self.aliases)))
 
     @property
     def powers(self) -> list[int]:
-        """The powers of two that it may be."""
+        """The powers of two in its range."""
         return [1 << shift for shift in range(31) if (self.low or 0) <= 1 << shift <= self.high]
 
     def nearest(self, value: object) -> int:
-        """The valid number nearest to a value."""
+        """The valid number nearest to `value`."""
         wanted = value if isinstance(value, int) else 0
         if self.power_of_two:
             return min(self.powers, key=lambda power: (abs(power - wanted), power))
         return min(max(wanted, self.low or 0), self.high)
 
     def check(self, value: Value) -> None:
-        """Raises ConfigError for a value that it cannot have."""
+        """Raises ConfigError for a value that it cannot take."""
         if value is None and not self.required and self.default is None:
             return
         if self.low is None and value is not None:
@@ -133,7 +133,7 @@ NUM_CTAS = Param(
 )  # fmt: skip
 """Up to CUDA's largest, non-portable cluster."""
 TRITON_DEFAULTS: Mapping[str, int] = {"num_warps": 4, "num_stages": 3, "num_ctas": 1}
-"""What `triton.Config` takes where it is not told."""
+"""The defaults of `triton.Config`."""
 _PRINTED_ORDER = ("num_warps", "num_ctas", "num_stages", "maxnreg")
 
 
@@ -141,7 +141,7 @@ _PRINTED_ORDER = ("num_warps", "num_ctas", "num_stages", "maxnreg")
 class ParamTable:
     """The parameters of a kernel in the order of their columns, its variants, and a config to show as an example.
 
-    The first variant is meant where none is named; a kernel without variants has the one named "".
+    The first variant is the default; a kernel without variants has one named "".
     """
 
     params: tuple[Param, ...]
@@ -153,17 +153,17 @@ class ParamTable:
 
     @cached_property
     def by_name(self) -> Mapping[str, Param]:
-        """Parameters by their own names."""
+        """Parameters by name."""
         return {param.name: param for param in self.params}
 
     @cached_property
     def by_spelling(self) -> Mapping[str, Param]:
-        """Parameters by each of their names in lower case."""
+        """Parameters by each of their spellings, in lower case."""
         return {spelling: param for param in reversed(self.params) for spelling in param.spellings}
 
     @cached_property
     def by_letter(self) -> Mapping[str, Param]:
-        """Parameters by the letter of the short id."""
+        """Parameters by their letter in the short id."""
         return {param.letter: param for param in self.params if param.letter}
 
     @cached_property
@@ -177,15 +177,15 @@ class ParamTable:
         return tuple(param for param in self.params if not param.is_option)
 
     def config(self, values: Mapping[str, Value], variant: str | None = None) -> Config:
-        """A valid config of these values by name, the others at their defaults.
+        """A valid config with these values by name, the rest at their defaults.
 
-        Raises ConfigError for a required one that is missing and for a value that breaks a rule.
+        Raises ConfigError for a missing required parameter and for a value that breaks a rule.
         """
         full = {param.name: values.get(param.name, param.default) for param in self.params}
         return self.validated(Config(tuple(full.items()), self.variants[0] if variant is None else variant))
 
     def validated(self, config: Config) -> Config:
-        """The config itself. Raises ConfigError for a parameter that is missing or a value that breaks a rule."""
+        """The config itself. Raises ConfigError for a missing parameter or a value that breaks a rule."""
         if [name for name, _ in config.values] != list(self.by_name):
             raise ConfigError(f"a config of this kernel sets {', '.join(self.by_name)}")
         if config.variant not in self.variants:
@@ -196,7 +196,7 @@ class ParamTable:
         return config
 
     def id(self, config: Config) -> str:
-        """The id: letters and numbers where the kernel has letters, else NAME=VALUE; what is not set is left out."""
+        """The id: letters and numbers if the kernel has letters, else NAME=VALUE; unset values are left out."""
         head = f"{config.variant}:" if config.variant != self.variants[0] else ""
         letters, rest = [], []
         for param in self.params:
@@ -210,11 +210,11 @@ class ParamTable:
         return head + ",".join(["".join(letters)] * bool(letters) + [f"{p.column}={config[p.name]}" for p in rest])
 
     def triton_form(self, config: Config) -> str:
-        """As Triton prints a config: `BLOCK_SIZE_M: 64, …, maxnreg: None`. It has no place for the variant."""
+        """The config as Triton prints it: `BLOCK_SIZE_M: 64, …, maxnreg: None`. It has no place for the variant."""
         return ", ".join(f"{name}: {value}" for name, value in self._printed(config))
 
     def autotune_form(self, config: Config) -> str:
-        """As in an `@triton.autotune` list: `triton.Config({…}, num_stages=4, num_warps=2)`, without variant."""
+        """The config as in an `@triton.autotune` list: `triton.Config({…}, num_stages=4, num_warps=2)`, no variant."""
         tiles = ", ".join(f"{name!r}: {value!r}" for name, value in self._printed(config) if self._is_meta(name))
         options = f"num_stages={config['num_stages']}, num_warps={config['num_warps']}"
         for name, unset in (("num_ctas", 1), ("maxnreg", None)):
@@ -223,7 +223,7 @@ class ParamTable:
         return f"triton.Config({{{tiles}}}, {options})"
 
     def key_value_form(self, config: Config) -> str:
-        """`BLOCK_SIZE_M=64,…,num_stages=4`, then what is not at its default, and the variant."""
+        """`BLOCK_SIZE_M=64,…,num_stages=4`, then values that are not at their defaults, and the variant."""
         unset = {("num_ctas", 1), ("maxnreg", None)}
         pairs = [f"{name}={value}" for name, value in self._printed(config) if (name, value) not in unset]
         if config.variant != self.variants[0]:
@@ -234,16 +234,16 @@ class ParamTable:
         return not self.by_name[name].is_option
 
     def _printed(self, config: Config) -> list[tuple[str, Value]]:
-        """Names and values in the order in which Triton prints them; meta-parameters that are not set are left out."""
+        """Names and values in the order in which Triton prints them, without meta-parameters that are not set."""
         meta = [(p.name, config[p.name]) for p in self.shape_params if config[p.name] is not None]
         return meta + [(name, config[name]) for name in _PRINTED_ORDER if name in self.by_name]
 
 
 def shown(value: object) -> str:
-    """`value` in one short printable line, for a message; quoted and escaped where it is not plain."""
+    """`value` in one short printable line, for a message; quoted and escaped unless it is plain."""
     if isinstance(value, int) and value.bit_length() > 64:
         return "a number beyond 64 bits"
-    if not isinstance(value, str | int | float | None):  # what a file nests may have no end
+    if not isinstance(value, str | int | float | None):  # a file's nested value may be endless
         return f"a {type(value).__name__}"
     text = value if isinstance(value, str) else repr(value)
     text = text if len(text) <= 80 else f"{text[:77]}..."

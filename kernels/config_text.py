@@ -1,6 +1,6 @@
-"""Every way to name a launch configuration in a text, read by the kernel's own table; no torch, no triton.
+"""Reads a launch configuration from text in any form, by the kernel's own table; no torch, no triton.
 
-Read are the id (`m64n64k32d128w2s4`), Triton's printed form (`BLOCK_SIZE_M: 64, …, maxnreg: None`), its source form
+It reads the id (`m64n64k32d128w2s4`), Triton's printed form (`BLOCK_SIZE_M: 64, …, maxnreg: None`), its source form
 (`triton.Config({…}, num_stages=4, num_warps=2)`) and `KEY=VALUE,…`. `best`, `baseline` and `#3` name a config of a run;
 whoever holds the run resolves them.
 """
@@ -17,7 +17,8 @@ from ssdprof.kernels.config import TRITON_DEFAULTS, Config, Param, ParamTable, V
 from ssdprof.kernels.errors import ConfigError
 
 _PAIR = re.compile(r"\s*([A-Za-z_]\w*)\s*[:=]\s*([^\s,;:=]+)\s*", re.ASCII)
-# What one Triton version or another adds; read only where it is off, since no config sets it.
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
+# Options of some Triton version; accepted only if off, since no config sets them.
 _OTHER_OPTIONS = {
     "num_ctas",
     "maxnreg",
@@ -38,16 +39,16 @@ def is_run_reference(text: str) -> bool:
 
 
 def parse_config(text: str, table: ParamTable) -> Config:
-    """Reads a config in any form; the first variant is meant where the text names none.
+    """Reads a config in any form, of the first variant unless the text names one.
 
-    Raises ConfigError where it cannot be read, with the nearest that can, or where a value breaks a rule.
+    Raises ConfigError if the text cannot be read, with the nearest config that can, or if a value breaks a rule.
     """
     body = text.rpartition("best config selected:")[2].strip().rstrip(",;").rstrip()
     if is_run_reference(body):
-        raise ConfigError(f"{body} is no config of its own: it names one of a run, and there is none here")
+        raise ConfigError(f"{body} is not a config: it names one in a run, and there is no run here")
     try:
         if len(text) > _TEXT_MAX:
-            raise ConfigError(f"it has {len(text)} characters, {_TEXT_MAX} are the most")
+            raise ConfigError(f"it has {len(text)} characters, more than the {_TEXT_MAX} allowed")
         head, _, rest = (part.strip() for part in body.partition(":"))
         is_named = bool(head) and (head.lower() in table.variants or _short_id(table).match(rest) is not None)
         pairs = _read(rest if is_named else body, table)
@@ -59,7 +60,7 @@ def parse_config(text: str, table: ParamTable) -> Config:
 
 
 def config_from_pairs(pairs: Iterable[tuple[object, object]], table: ParamTable) -> Config:
-    """A config from its keys and values, keys spelled as the kernel does or as the columns do.
+    """A config from keys and values; keys are the kernel's names, column names or aliases.
 
     Raises ConfigError for a key that is unknown, missing or given twice, and for a value that breaks a rule.
     """
@@ -75,7 +76,7 @@ def config_from_pairs(pairs: Iterable[tuple[object, object]], table: ParamTable)
         elif name == "variant":
             variant = _variant(value, table)
         elif shown(value) not in ("None", "0", "False") and (name, shown(value)) != ("num_ctas", "1"):
-            raise ConfigError(f"{_lower(key)} cannot be taken, got {shown(value)}: leave it out")
+            raise ConfigError(f"{_lower(key)} cannot be set, got {shown(value)}: leave it out")
     missing = [param.column for param in table if param.required and values.get(param.name) is None]
     if missing:
         raise ConfigError(f"{' and '.join(missing)} missing: did you mean {table.id(_completed(values, table))}?")
@@ -84,7 +85,7 @@ def config_from_pairs(pairs: Iterable[tuple[object, object]], table: ParamTable)
 
 
 def param_of(key: object, table: ParamTable) -> Param | None:
-    """The parameter that a key names in any spelling; None for `variant` and for options that a config lacks.
+    """The parameter that a key names in any spelling; None for `variant` and for options that no config sets.
 
     Raises ConfigError for an unknown key.
     """
@@ -100,13 +101,16 @@ def param_of(key: object, table: ParamTable) -> Param | None:
 
 
 def value_of(param: Param, value: object) -> Value:
-    """A value as a file or a text gives it, None if not set. Raises ConfigError for what the parameter cannot take."""
+    """A value from a file or a text, None if not set. Raises ConfigError if the parameter cannot take it."""
     if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
         return None
     if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value):
         return int(value)
-    if param.low is None and isinstance(value, (bool, int, float, str)):
-        return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+    if param.low is None and isinstance(value, str):
+        number = float(value) if _NUMBER.fullmatch(value) else value
+        return {"true": True, "false": False}.get(value.lower(), number)
+    if param.low is None and isinstance(value, (bool, int, float)):
+        return value
     if isinstance(value, int) and not isinstance(value, bool):
         return value
     raise ConfigError(f"{param.column} must be a whole number, got {shown(value)}")
@@ -117,7 +121,7 @@ def _lower(key: object) -> str:
 
 
 def _short_id(table: ParamTable) -> re.Pattern[str]:
-    """The form of the short id, in which only required parameters must stand; matches nothing without letters."""
+    """The form of the short id; only required parameters must be in it. Matches nothing if there are no letters."""
     if not table.has_letters:
         return re.compile(r"(?!)")
     parts = [
@@ -129,7 +133,7 @@ def _short_id(table: ParamTable) -> re.Pattern[str]:
 
 
 def _read(body: str, table: ParamTable) -> list[tuple[object, object]] | None:
-    """Keys and values of a text without its variant prefix, None where it is in no form."""
+    """Keys and values of a text without its variant prefix; None if its form is unknown."""
     if re.match(r"(triton\s*\.\s*)?Config\s*\(", body):
         return _read_call(body)
     items = body.split(",")
@@ -149,7 +153,7 @@ def _read_call(body: str) -> list[tuple[object, object]] | None:
     """Keys and values of `triton.Config({…}, …)`, with Triton's own defaults."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of escapes in the user's text
+            warnings.simplefilter("ignore")  # about escapes in the user's text
             call = ast.parse(body, mode="eval").body
         if not isinstance(call, ast.Call):
             return None
@@ -173,7 +177,7 @@ def _variant(value: object, table: ParamTable) -> str:
 
 
 def _completed(values: Mapping[str, Value], table: ParamTable, variant: str | None = None) -> Config:
-    """A valid config near what could be read; what could not is taken from the example."""
+    """A valid config near the values that could be read; the rest comes from the example."""
     example = table.example
     full: dict[str, Value] = {}
     for param in table:
@@ -187,7 +191,7 @@ def _completed(values: Mapping[str, Value], table: ParamTable, variant: str | No
 
 
 def _advice(body: str, table: ParamTable) -> str:
-    """The way out of a text in no known form: the id nearest to its names and numbers, or the forms."""
+    """What to write instead of a text in no known form: the id nearest to its names and numbers, or the forms."""
     names = {**table.by_letter, **table.by_spelling}
     values: dict[str, Value] = {}
     for word, number in re.findall(r"([A-Za-z_]+)[^\w-]{0,4}([0-9]{1,6})(?![0-9])", body):
@@ -204,5 +208,5 @@ def _advice(body: str, table: ParamTable) -> str:
     first = next(iter(table))
     return (
         f"a config is an id such as {table.id(example)}, {first.name}: {example[first.name]}, … as Triton prints it, "
-        "triton.Config({…}), KEY=VALUE,…, or best, baseline or #3 of a run"
+        "triton.Config({…}), KEY=VALUE,…, or best, baseline or #3 from a run"
     )

@@ -1,4 +1,4 @@
-"""The errors of ssdprof. All end in Error and share one root, so that one place can turn them into exit codes."""
+"""The errors of ssdprof. All end in Error and share one root, so one place can turn them into exit codes."""
 
 
 class SsdprofError(Exception):
@@ -6,11 +6,11 @@ class SsdprofError(Exception):
 
 
 class UsageError(SsdprofError):
-    """The user asked for something that cannot be: says what was wrong, the rule and the way out (exit code 2)."""
+    """The user asked for something impossible: says what is wrong, the rule, and what to do instead (exit code 2)."""
 
 
 class ConfigError(UsageError):
-    """A launch configuration that cannot be read or that the kernel does not take."""
+    """A launch configuration that cannot be read or that the kernel cannot take."""
 
 
 class ProblemError(UsageError):
@@ -26,7 +26,7 @@ class TensorError(SsdprofError):
 
 
 def first_line(message: str, length: int = 240) -> str:
-    """The first line of `message` that says something, cut at `length` characters."""
+    """The first line of `message` that is not blank, cut at `length` characters."""
     lines = (line.strip() for line in message.splitlines())
     line = next((line for line in lines if line), "no message")
     return line if len(line) <= length else line[: length - 1] + "…"

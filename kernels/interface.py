@@ -1,6 +1,6 @@
-"""What the engine asks of a kernel bound to a problem: the `Subject` protocol, and what a subject may have besides.
+"""What the engine asks of a kernel bound to a problem: the `Subject` protocol, and optional protocols beside it.
 
-Nothing here imports torch or triton, so that command-line help and compile-only runs stay quick.
+Nothing here imports torch or triton, so command-line help and compile-only runs stay quick.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A dimension of an output: what one index along it is called, and how many together make a chunk, if they do."""
+    """A dimension of an output: what one index along it is called, and how many make a chunk, if there are chunks."""
 
     name: str
     chunk: int | None = None
@@ -26,7 +26,7 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a problem needs at least: each input read once, each output written once, and the products' operations."""
+    """The least that a problem needs: each input read once, each output written once, and the products' operations."""
 
     bytes_min: int
     flops: int
@@ -34,7 +34,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Tolerances:
-    """Largest relative errors of a correct output: of the whole (Frobenius norm), of any single row; `reason`: why."""
+    """Largest relative errors of a correct output: of the whole (Frobenius norm) and of any row; `reason`: why."""
 
     relative_error: float
     row_error: float
@@ -44,7 +44,7 @@ class Tolerances:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A config that a kernel's own list has and its pruning leaves out of a space, and why."""
+    """A config of the kernel's own list that its pruning drops from a space, and why."""
 
     config_id: str
     reason: str
@@ -52,7 +52,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """A named list of configs, none of them twice, and those that were left out of it."""
+    """A named list of distinct configs, and those left out of it."""
 
     name: str
     configs: tuple[Config, ...]
@@ -62,10 +62,10 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What users of this kernel ask of one parameter: whether its tile is what limits occupancy.
+    """What users of this kernel ask about one parameter: whether its tile limits occupancy.
 
     `parameter` is a column. `extent` is the dimension that it tiles, in elements; `title` heads the answer. `absent`
-    says why there is nothing to compare, if a variant has one value alone.
+    says why there is nothing to compare, if a variant has only one value.
     """
 
     parameter: str
@@ -76,7 +76,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A statement of the kernel's own about its configs on an architecture, in the words of its field."""
+    """A kernel's own statement about its configs on an architecture, in the words of its field."""
 
     status: Literal["good", "note", "warning"]
     code: str
@@ -87,7 +87,7 @@ class Remark:
 class Subject(Protocol):
     """A kernel bound to a problem: all that the engine needs to compile and launch it.
 
-    Implementations are picklable and cheap to make. What makes a latency comparable is its `identity`.
+    Implementations are picklable and cheap to make. Latencies are comparable if the `identity` is the same.
     """
 
     @property
@@ -101,7 +101,7 @@ class Subject(Protocol):
         ...
 
     def identity(self) -> dict[str, Any]:
-        """The problem, JSON-ready: with equal identities latencies may be compared."""
+        """The problem, JSON-ready: latencies of equal identities may be compared."""
         ...
 
     def resolve(self, config: Config) -> Config:
@@ -109,7 +109,7 @@ class Subject(Protocol):
         ...
 
     def source_hashes(self) -> Mapping[str, str]:
-        """By variant, a hash of the source that makes its binary and its launch."""
+        """By variant, a hash of the source behind its binary and its launch."""
         ...
 
     def tensors(self) -> Mapping[str, TensorMeta]:
@@ -117,7 +117,7 @@ class Subject(Protocol):
         ...
 
     def inputs(self, device: str, seed: int) -> dict[str, torch.Tensor]:
-        """Valid random inputs on `device`, by name: all tensors whose role is in or in-out."""
+        """Valid random inputs on `device`, by name: every tensor whose role is in or in-out."""
         ...
 
     def launch(self, config: Config) -> LaunchPlan:
@@ -125,9 +125,9 @@ class Subject(Protocol):
         ...
 
     def memory_bytes(self) -> int:
-        """Device memory to make one set of inputs and its reference, at its peak (an estimate from above).
+        """Peak device memory for making one set of inputs and its reference (an upper estimate).
 
-        Workspaces and the CUDA context are in it; what the engine holds besides is not.
+        Includes workspaces and the CUDA context, but not what the engine holds beside them.
         """
         ...
 
@@ -138,76 +138,76 @@ class Spaced(Protocol):
 
     @property
     def default_space(self) -> str:
-        """The space that is swept if the user names none."""
+        """The space to sweep if the user names none."""
         ...
 
     def space_names(self) -> Mapping[str, str]:
-        """Each space's name and what it is."""
+        """Each space by name, with a description."""
         ...
 
     def space(self, name: str, variant: str | None = None) -> Space:
-        """The space of that name; `variant` replaces that of its configs. Raises SpaceError."""
+        """The space with that name; `variant` replaces the variant of its configs. Raises SpaceError."""
         ...
 
     def under_variant(self, configs: Sequence[Config], variant: str) -> Sequence[Config]:
-        """The configs under a variant, or under several that the kernel has a word for. Raises SpaceError."""
+        """The configs under a variant, or under several if `variant` is a word for them. Raises SpaceError."""
         ...
 
 
 @runtime_checkable
 class Referenced(Protocol):
-    """A subject that knows the correct outputs. Only such a subject's configs can be ranked."""
+    """A subject that knows the correct outputs. Only configs of such a subject can be ranked."""
 
     def reference(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """The correct outputs by name, each in its output's shape, computed without the kernel."""
+        """The correct outputs by name, each in the shape of its output, computed without the kernel."""
         ...
 
     def tolerances(self) -> tuple[Tolerances, ...]:
-        """How far each correct output may be from the reference, and why that far."""
+        """How far each correct output may be from the reference, and why."""
         ...
 
     def axes(self, output: str) -> Sequence[Axis]:
-        """The dimensions of an output in order, for saying where it is wrong; the last is a row's own."""
+        """The dimensions of an output in order, to say where it is wrong; the last one runs within a row."""
         ...
 
 
 @runtime_checkable
 class Costed(Protocol):
-    """A subject that knows what its problem needs at least."""
+    """A subject that knows the least its problem needs."""
 
     def work(self) -> Work:
-        """Least bytes moved through DRAM and operations done."""
+        """The fewest bytes moved through DRAM, and the operations done."""
         ...
 
 
 @runtime_checkable
 class Baselined(Protocol):
-    """A subject with a config that speed-ups are relative to if the user names none."""
+    """A subject with a default config for speed-ups to be relative to."""
 
     def baseline(self) -> Config:
-        """That config."""
+        """The default baseline."""
         ...
 
 
 @runtime_checkable
 class Constrained(Protocol):
-    """A subject of which some configs are known to be wrong without running."""
+    """A subject with configs that are known to be wrong without running them."""
 
     def wrong_by_construction(self, config: Config) -> str | None:
-        """Why a resolved config gives a wrong output on every GPU and for every input; None if nothing says so."""
+        """Why a resolved config gives a wrong output on every GPU and for every input; None if that is not known."""
         ...
 
 
 @runtime_checkable
 class Diagnosing(Protocol):
-    """A subject that can say more of its configs than the engine, in the words of its field."""
+    """A subject that can say more about its configs than the engine, in the words of its field."""
 
     def question(self, config: Config) -> Question | None:
-        """What users ask of this kernel first."""
+        """What users of this kernel ask first."""
         ...
 
     def remarks(self, configs: Sequence[Config], arch: str) -> Sequence[Remark]:
-        """What is to be said of these configs on an architecture."""
+        """What to say about these configs on an architecture."""
         ...
 
     def cause(
@@ -217,5 +217,5 @@ class Diagnosing(Protocol):
         reference: Mapping[str, torch.Tensor],
         outputs: Mapping[str, torch.Tensor],
     ) -> str | None:
-        """Why a wrong output is wrong, to be decided by computing, not from the config alone; None if unknown."""
+        """Why a wrong output is wrong; None if unknown. Decided by computing, not from the config alone."""
         ...

@@ -1,6 +1,6 @@
-"""A launch, spelled out as a value: the same plan is compiled without a GPU and launched on one.
+"""A launch as a value: the same plan is compiled without a GPU and launched on one.
 
-Nothing here imports torch or triton before a launch is bound, so that help and compile-only runs stay quick.
+Nothing here imports torch or triton before a launch is bound, so help and compile-only runs stay quick.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ Role = Literal["in", "out", "in-out"]
 
 @dataclass(frozen=True, slots=True)
 class TensorMeta:
-    """A tensor of a launch: shape, dtype (torch's name without the prefix, such as `bfloat16`), and what it is for.
+    """A tensor of a launch: shape, dtype (torch's name without the prefix, such as `bfloat16`), and role.
 
     `strides` and `offset` are in elements; None: contiguous, row major. Tensors that name the same `storage` share it.
-    `role`: read, written, or read and written by the launch.
+    `role`: whether the launch reads it, writes it, or both.
     """
 
     shape: tuple[int, ...]
@@ -62,7 +62,7 @@ class TensorMeta:
 
     @property
     def extent(self) -> int:
-        """Elements of the storage up to the last one of the tensor."""
+        """Elements of the storage up to the tensor's last one."""
         if self.numel == 0:
             return self.offset
         spans = ((size - 1) * stride for size, stride in zip(self.shape, self.stride, strict=True))
@@ -76,9 +76,9 @@ class TensorMeta:
 
 @dataclass(frozen=True, slots=True)
 class TensorRef:
-    """A kernel argument that is a tensor, or a part that begins `offset` elements into it.
+    """A kernel argument that is a tensor, or the part of one that begins `offset` elements into it.
 
-    It is bound to real memory at launch, and to its dtype and alignment alone when only compiling.
+    It is bound to real memory at launch; for compiling alone, only to its dtype and alignment.
     """
 
     name: str
@@ -92,15 +92,15 @@ class TensorRef:
 
 
 FIRST_WITH_TMA = "sm_90"
-"""The first architecture with a tensor memory accelerator, which descriptors are for (CUDA C++ Programming Guide)."""
+"""The first architecture with a tensor memory accelerator, which descriptors need (CUDA C++ Programming Guide)."""
 
 
 @dataclass(frozen=True, slots=True)
 class DescriptorRef:
-    """A kernel argument that is a tensor descriptor of tensor `name`, and None if the GPU has no TMA.
+    """A kernel argument that is a descriptor of tensor `name`, or None if the GPU has no TMA.
 
     It sees the tensor with this `shape` and these `strides` in elements, and moves tiles of `block`. On a GPU without
-    TMA Triton would make pointers of it, with thousands of spilled bytes; the kernel's own pointers do better.
+    TMA, Triton would turn it into pointers, with thousands of spilled bytes; the kernel's own pointers do better.
     """
 
     name: str
@@ -110,7 +110,7 @@ class DescriptorRef:
     block: tuple[int, ...]
 
     def of(self, tensor: Any) -> Any:
-        """Triton's descriptor of the tensor, whose address must be a multiple of 16."""
+        """Triton's descriptor of the tensor, whose address must be a multiple of 16 bytes."""
         from triton.tools.tensor_descriptor import TensorDescriptor
 
         return TensorDescriptor(tensor, list(self.shape), list(self.strides), list(self.block))
@@ -129,7 +129,7 @@ def capability(arch: str) -> int:
 
 
 def arch_of(device: torch.device) -> str | None:
-    """The architecture of a GPU, such as sm_90; None of the CPU."""
+    """The architecture of a GPU, such as sm_90; None for the CPU."""
     import torch
 
     if device.type != "cuda":
@@ -142,9 +142,9 @@ def arch_of(device: torch.device) -> str | None:
 class LaunchPlan:
     """One launch: callee, grid, arguments and options.
 
-    The callee is `function` of the importable `module`, or of the source `file` if one is given, whose imports that
-    the kernel does not need are stood in for. `args` are in the order of the kernel's parameters: tensors by
-    reference, everything else by value. `options` are Triton's launch options (num_warps, num_stages, …).
+    The callee is `function` of the importable `module`, or of the source `file` if one is given; stand-ins replace
+    those of the file's imports that the kernel does not need. `args` are in the order of the kernel's parameters:
+    tensors by reference, everything else by value. `options` are Triton's launch options (num_warps, num_stages, …).
     """
 
     module: str
@@ -163,22 +163,22 @@ class LaunchPlan:
         return blocks
 
     def callee(self) -> Any:
-        """The kernel itself, without the autotuner and heuristics that may be around it."""
+        """The kernel itself, without any autotuner or heuristics around it."""
         kernel = getattr(load_module(self.module, self.file), self.function)
         while type(kernel).__name__ in ("Autotuner", "Heuristics"):
             kernel = kernel.fn
         return kernel
 
     def bind(self, tensors: Mapping[str, torch.Tensor]) -> Callable[[], Any]:
-        """The launch on these tensors as a call without arguments, which returns the compiled kernel."""
+        """The launch on these tensors, as a call without arguments that returns the compiled kernel."""
         function = self.callee()[self.grid]
         arch = arch_of(next(iter(tensors.values())).device)
-        tma = arch is None or has_tma(arch)  # on the CPU, Triton's interpreter acts as if
+        tma = arch is None or has_tma(arch)  # on the CPU, Triton's interpreter takes descriptors
         arguments = self.arguments(lambda ref: _part(tensors[ref.name], ref), tma=tma)
         return lambda: function(**arguments, **self.options)
 
     def arguments(self, tensor_of: Callable[[TensorRef | DescriptorRef], Any], *, tma: bool) -> dict[str, Any]:
-        """The kernel's arguments, with what `tensor_of` gives in the place of tensors; no descriptors without `tma`."""
+        """The kernel's arguments, with tensors replaced by what `tensor_of` gives; no descriptors without `tma`."""
         return {name: _argument(value, tensor_of, tma) for name, value in self.args.items()}
 
 

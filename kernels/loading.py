@@ -68,11 +68,12 @@ def _load_alone(name: str, file: str, _mtime_ns: int) -> ModuleType:
 
 
 class _Load(Loader):
-    """One loading of a file: what it and its neighbours import, where that lies, and stand-ins for what lies nowhere."""
+    """One loading of a file: what it and its neighbours import, where that lies, and what stands for the rest."""
 
     def __init__(self, name: str, file: Path) -> None:
-        self.name, self.file, self.loading = name, file, Loading(file)
+        self.name, self.file = name, file
         self.top, *_ = self.package = name.split(".")[:-1]
+        self.loading = Loading(file, ".".join(self.package))
         inside = (*self.package, f"{name.rpartition('.')[2]}.py")
         self.is_in_checkout = file.parts[-len(inside) :] == inside
         self.root = file.parents[len(inside) - 1] if self.is_in_checkout else _installed(self.top)
@@ -93,7 +94,9 @@ class _Load(Loader):
             for finder in (first, last):
                 sys.meta_path.remove(finder)
             for name in self.made | {self.name}:
-                sys.modules.pop(name, None)
+                module, (package, _, module_name) = sys.modules.pop(name, None), name.rpartition(".")
+                if module is not None and vars(sys.modules.get(package, module)).get(module_name) is module:
+                    delattr(sys.modules[package], module_name)  # an installed package that lacks the module
             sys.modules.update(held)
 
     def note(self, tree: ast.AST, module: str) -> None:

@@ -1,6 +1,6 @@
-"""The kernels that ssdprof knows: a subject by the kernel's name or path, or by what a run says of itself.
+"""The kernels that ssdprof knows: a subject by the kernel's name or path, or by what a run's header says.
 
-A kernel with other parameters comes in here: make its `Subject` and name it in `subject`.
+To add a kernel with other parameters, write its `Subject` and name it in `subject`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import NAME, ChunkScan
 
 CHUNK_SCAN = "chunk-scan"
-"""Our own chunk scan, which is meant if no kernel is named."""
+"""Our own chunk scan, the default kernel."""
 _OWN = (CHUNK_SCAN, NAME)
 _RECORDED = Path(__file__).parent / "ssd" / "recorded"
 
@@ -25,18 +25,18 @@ _RECORDED = Path(__file__).parent / "ssd" / "recorded"
 def subject(
     kernel: str = CHUNK_SCAN, *, preset: str = DEFAULT_PRESET, tp: int | None = None, **problem: Any
 ) -> Subject:
-    """A kernel on a problem: `chunk-scan`, an engine's chunk scan by the engine's name, or a file that holds one.
+    """A kernel on a problem: `chunk-scan`, an engine's chunk scan by the engine's name, or a file that has one.
 
     The problem is that of a published model (`preset`), with any field of `ChunkScanProblem` overridden (None: not
-    given), its heads and groups divided by `tp`. Raises UsageError for an unknown kernel, preset or field, an engine
-    that is not installed, a file that holds no chunk scan, and a problem that cannot exist.
+    given) and its heads and groups divided by `tp`. Raises UsageError for an unknown kernel, preset or field, an engine
+    that is not installed, a file without a chunk scan, and a problem that cannot exist.
     """
     chosen = problem_from(preset, **problem)
     return on_problem(kernel, chosen if tp is None else chosen.divided(tp))
 
 
 def on_problem(kernel: str, problem: ChunkScanProblem) -> Subject:
-    """A kernel, named as `subject` takes it, on a chunk scan's problem."""
+    """A kernel, named as for `subject`, on a chunk scan's problem."""
     if kernel in _OWN:
         return ChunkScan(problem)
     from ssdprof.kernels.foreign.subject import foreign_chunk_scan
@@ -45,13 +45,11 @@ def on_problem(kernel: str, problem: ChunkScanProblem) -> Subject:
 
 
 def subject_of_run(kernel: str, identity: Mapping[str, Any]) -> Subject:
-    """The subject that a run's header names. Raises UsageError if it is not known here."""
+    """The subject that a run's header names. Raises UsageError if it is unknown here."""
     try:
         return on_problem(kernel.partition(":")[0], ChunkScanProblem(**identity))
-    except TypeError:  # other fields than a chunk scan's problem has
-        raise UsageError(
-            f"the run is of the kernel {kernel}, which is not known here: name its file by --kernel"
-        ) from None
+    except TypeError:  # not the fields of a chunk scan's problem
+        raise UsageError(f"the run is of kernel {kernel}, which is unknown here: name its file with --kernel") from None
 
 
 def recorded_files() -> list[Path]:

@@ -1,7 +1,7 @@
-"""A hash of the source that makes a binary: the functions' own text and that of all they use.
+"""A hash of the source behind a binary: the functions' own text and that of all they use.
 
-Read from the source files, so that nothing is imported and a run's kernel can be told before Triton is loaded. Comments
-on lines of their own, docstrings and blank lines do not count, nor where in a file or in which file a function stands.
+Read from the source files, so nothing is imported and a run's kernel is known before Triton loads. Comments on lines of
+their own, docstrings and blank lines do not count, nor does it matter which file a function is in, or where.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 
 
 def source_hash(file: Path, names: Iterable[str]) -> str:
-    """SHA-256 of the functions `names` of a file, and of what they use of it and of modules beside it.
+    """SHA-256 of the functions `names` of a file, and of what they use from it and from modules beside it.
 
-    First 16 hexadecimal digits. What they use of other folders or packages does not count. Raises KeyError for a name
+    First 16 hexadecimal digits. What they use from other folders or packages does not count. Raises KeyError for a name
     that the file does not define.
     """
     texts: dict[tuple[Path, str], str] = {}
@@ -47,7 +47,7 @@ def _collect(file: Path, name: str, texts: dict[tuple[Path, str], str]) -> None:
 
 
 class _Module:
-    """What a source file defines, and what it imports of files beside it."""
+    """What a source file defines, and what it imports from files beside it."""
 
     def __init__(self, file: Path) -> None:
         text = file.read_text(encoding="utf-8")
@@ -84,7 +84,7 @@ def _module(file: Path) -> _Module:
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """A module's statements, those under `if` and `try` too."""
+    """A module's statements, including those under `if` and `try`."""
     for node in body:
         yield node
         for part in ("body", "orelse", "finalbody"):
@@ -93,7 +93,7 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _used(node: ast.AST) -> Iterator[tuple[str, str | None]]:
-    """(name, None) of each name that is read, (attribute, name) of each attribute of a name; annotations aside."""
+    """(name, None) for each name that is read, (attribute, name) for each attribute of a name; no annotations."""
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
         yield node.attr, node.value.id
     elif isinstance(node, ast.Name):
@@ -106,7 +106,7 @@ def _used(node: ast.AST) -> Iterator[tuple[str, str | None]]:
 
 
 def _text(lines: list[str], node: ast.stmt) -> str:
-    """The lines of a definition with its decorators, but for comments, docstrings and blank lines."""
+    """The lines of a definition with its decorators, without comments, docstrings and blank lines."""
     decorators = getattr(node, "decorator_list", [])
     first = min([node.lineno, *(one.lineno for one in decorators)])
     dropped: set[int] = set()

@@ -1,4 +1,4 @@
-"""A subject's space by name, from a file, or of values to cross."""
+"""A subject's space: by name, from a file, or crossed with values."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def space_of(
     variant: str | None = None,
     values: Mapping[str, Sequence[object]] | None = None,
 ) -> Space:
-    """The space of that name, that of a .json, .yaml or .yml file, or the subject's default one.
+    """The space with that name, the one in a .json, .yaml or .yml file, or the subject's default.
 
-    `variant` replaces that of the configs. `values` are crossed with the space: each of its configs is taken with each
-    of the values in turn. Raises SpaceError for an unknown name, variant or parameter, an unreadable file, an entry
-    that is no config (named), and a space that is empty or too large.
+    `variant` replaces the variant of the configs. `values` are crossed with the space: each of its configs is combined
+    with each value. Raises SpaceError for an unknown name, variant or parameter, an unreadable file, an entry that is
+    not a config (named), and a space that is empty or too large.
     """
     name = name_or_path or (subject.default_space if isinstance(subject, Spaced) else "")
     known = subject.space_names() if isinstance(subject, Spaced) else {}
@@ -36,17 +36,19 @@ def space_of(
     elif Path(name).suffix.lower() in SUFFIXES:
         found = _from_file(subject, Path(name), variant)
     else:
+        files = f"the path of a file that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
+        if not known:
+            raise SpaceError(f"{subject.name} has no spaces of its own: give {files}")
         near = get_close_matches(name, known, n=1)
         guess = f", did you mean {near[0]}?" if near else ":"
-        files = f"the path of a file that ends in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
-        raise SpaceError(f"unknown space {shown(name)}{guess} One of {', '.join([*known, files])}")
+        raise SpaceError(f"unknown space {shown(name)}{guess} One of {', '.join(known)}, or {files}")
     if values:
         found = _crossed_with(subject, found, values)
     return replace(found, configs=tuple(dict.fromkeys(found.configs)))
 
 
 def values_from(texts: Sequence[str]) -> dict[str, list[object]]:
-    """`NAME=1,2,3` of each text. Raises UsageError for one that is none, and for a name that is given twice."""
+    """The values of each text `NAME=1,2,3`, by name. Raises UsageError for any other text and for a repeated name."""
     found: dict[str, list[object]] = {}
     for text in texts:
         name, equals, listed = text.partition("=")
@@ -60,18 +62,21 @@ def values_from(texts: Sequence[str]) -> dict[str, list[object]]:
 
 
 def _from_file(subject: Subject, path: Path, variant: str | None) -> Space:
-    sizes = {name: size for name, size in subject.identity().items() if type(size) is int}
+    sizes = {name.lower(): size for name, size in subject.identity().items() if type(size) is int}
     name, configs, own_variant = read_space_file(path, subject.params, sizes, partial(_completed, subject))
-    variant = variant or own_variant
-    if variant and isinstance(subject, Spaced):
-        configs = list(subject.under_variant(configs, variant))
-    elif variant:
+    wanted = own_variant if variant is None else variant
+    if wanted is not None and isinstance(subject, Spaced):
+        try:
+            configs = list(subject.under_variant(configs, wanted))
+        except SpaceError as error:
+            raise SpaceError(f"{path}, variant: {error}" if variant is None else str(error)) from None
+    elif wanted is not None:
         raise SpaceError(f"{subject.name} has no variants: leave --variant out")
     return Space(name, tuple(configs), f"configs of {path.name}")
 
 
 def _completed(subject: Subject, config: Config) -> Config:
-    """The config as the kernel takes it; as it is if it does not."""
+    """The config as the kernel resolves it; unchanged if the kernel cannot take it."""
     try:
         return subject.resolve(config)
     except ConfigError:
@@ -82,6 +87,8 @@ def _crossed_with(subject: Subject, space: Space, values: Mapping[str, Sequence[
     listed: dict[Param, list[Value]] = {}
     for name, given in values.items():
         param, numbers = _checked(subject, name, given)
+        if param in listed:
+            raise SpaceError(f"--values {name}: {param.column} is given twice")
         listed[param] = numbers
     changes = [dict(zip((p.name for p in listed), each, strict=True)) for each in product(*listed.values())]
     if len(changes) * len(space.configs) > CONFIGS_MAX:
@@ -91,7 +98,7 @@ def _crossed_with(subject: Subject, space: Space, values: Mapping[str, Sequence[
 
 
 def _checked(subject: Subject, name: str, given: Sequence[object]) -> tuple[Param, list[Value]]:
-    """The parameter of that name and the values as it takes them. Raises SpaceError."""
+    """The parameter with that name, and the values as it takes them. Raises SpaceError."""
     try:
         param = param_of(name, subject.params)
         if param is None:

@@ -1,11 +1,11 @@
 """A configuration space from a JSON or YAML file: a list of configs, or values to cross under constraints.
 
-- m64n64k32d128w2s4                       # a list: each entry a config in any of its forms
+- m64n64k32d128w2s4                       # a list: each entry is a config in any form
 - {block_m: 64, block_n: 64, block_k: 32, num_warps: 4, num_stages: 3, variant: split}
 
 values: {block_m: [64, 128], block_n: [32, 64], block_k: 32, num_warps: [2, 4], num_stages: [2, 3]}
 constraints: ["block_m * block_n <= 4096 or num_warps > 2"]
-variant: both                             # a variant of the kernel, or several that it has a word for; beside it, name
+variant: both                             # optional, as is name: a variant, or the kernel's word for several
 """
 
 from __future__ import annotations
@@ -36,9 +36,8 @@ def read_space_file(
 ) -> tuple[str, list[Config], str | None]:
     """The space's name, its configs, and the variant that it names for all of them (None: each has its own).
 
-    Constraints may name `sizes` and the parameters, of a config as `complete` fills it in. Raises SpaceError naming the
-    file and the entry
-    that is wrong in it.
+    Constraints may name `sizes` and the parameters, with values as `complete` fills them in. Raises SpaceError that
+    names the file and the wrong entry.
     """
     document = _loaded(path)
     if isinstance(document, Mapping):
@@ -51,15 +50,15 @@ def read_space_file(
     else:
         raise SpaceError(f"{path}: must be a list of configs or a mapping with values, got {shown(document)}")
     if not configs:
-        raise SpaceError(f"{path}: no config in it")
+        raise SpaceError(f"{path}: it has no configs")
     return name, configs, variant
 
 
 def crossed(where: str, listed: Mapping[Param, list[Value]], table: ParamTable) -> list[Config]:
-    """Every crossing of the values. Raises SpaceError, beginning with `where`, for a value that breaks a rule."""
+    """Every combination of the values. Raises SpaceError, beginning with `where`, for a value that breaks a rule."""
     count = prod(len(values) for values in listed.values())
     if count > CONFIGS_MAX:
-        raise SpaceError(f"{where}: they cross to {count} configs, a space has at most {CONFIGS_MAX}")
+        raise SpaceError(f"{where}: they make {count} configs, a space has at most {CONFIGS_MAX}")
     names = [param.name for param in listed]
     try:
         return [config_from_pairs(zip(names, values, strict=True), table) for values in product(*listed.values())]
@@ -72,7 +71,7 @@ def _loaded(path: Path) -> Any:
         text = path.read_text(encoding="utf-8")
         if path.suffix.lower() == ".json":
             return json.loads(text)
-        import yaml  # not needed by the spaces that are built in
+        import yaml  # the built-in spaces do not need it
 
         try:
             return yaml.safe_load(text)
@@ -80,11 +79,11 @@ def _loaded(path: Path) -> Any:
             mark = getattr(error, "problem_mark", None)
             where = f" at line {mark.line + 1}" if mark else ""
             reason = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be parsed"
-            raise SpaceError(f"{path}: no valid YAML{where}: {reason}") from None
+            raise SpaceError(f"{path}: not valid YAML{where}: {reason}") from None
     except OSError as error:
         raise SpaceError(f"{path}: cannot be read: {error.strerror or error}") from None
     except json.JSONDecodeError as error:
-        raise SpaceError(f"{path}: no valid JSON at line {error.lineno}: {error.msg}") from None
+        raise SpaceError(f"{path}: not valid JSON at line {error.lineno}: {error.msg}") from None
     except (ValueError, RecursionError) as error:
         raise SpaceError(f"{path}: cannot be read: {type(error).__name__}") from None
 
@@ -112,26 +111,26 @@ def _crossed(
     for key in document:
         if key not in known:
             raise SpaceError(f"{path}: unknown key {shown(key)}: one of {', '.join(known)}")
-    name, variant = document.get("name", path.name), document.get("variant", table.variants[0])
+    name, variant = document.get("name", path.name), document.get("variant")
     if not isinstance(name, str) or not name.isprintable():
         raise SpaceError(f"{path}, name: must be text in one line, got {shown(name)}")
-    if not isinstance(variant, str):
+    if not isinstance(variant, str | None):
         raise SpaceError(f"{path}, variant: must be text, got {shown(variant)}")
     configs = crossed(f"{path}, values", _values(path, document.get("values"), table), table)
     constraints = _constraints(path, document.get("constraints") or [], table, sizes)
     kept = [config for config in configs if all(holds(_names(complete(config), table, sizes)) for holds in constraints)]
     if not kept:
         raise SpaceError(f"{path}: none of {len(configs)} configs meets the constraints")
-    return name, kept, variant or None
+    return name, kept, variant
 
 
 def _names(config: Config, table: ParamTable, sizes: Mapping[str, int]) -> dict[str, Value]:
-    """What a constraint may name: sizes of the problem, and the config's values by every spelling."""
-    return {**sizes, **{spelling: config[param.name] for spelling, param in table.by_spelling.items()}}
+    """What a constraint may name: the config's values by each spelling, and the problem's sizes, which come first."""
+    return {**{spelling: config[param.name] for spelling, param in table.by_spelling.items()}, **sizes}
 
 
 def _values(path: Path, values: object, table: ParamTable) -> dict[Param, list[Value]]:
-    """Parameter to the values it takes; a lone one counts as a list of one."""
+    """The values to cross by parameter; a single value counts as a list of one."""
     if not isinstance(values, Mapping):
         example = next(iter(table)).column
         raise SpaceError(f"{path}, values: must map keys such as {example} to lists, got {shown(values)}")
@@ -140,7 +139,7 @@ def _values(path: Path, values: object, table: ParamTable) -> dict[Param, list[V
         try:
             param = param_of(key, table)
             if param is None or param in listed:
-                raise ConfigError("is given twice" if param else "has no place among the values")
+                raise ConfigError("is given twice" if param else "cannot be among the values")
             listed[param] = [value_of(param, value) for value in (given if isinstance(given, list) else [given])]
         except ConfigError as error:
             raise SpaceError(f"{path}, values, {shown(key)}: {error}") from None
@@ -152,7 +151,7 @@ def _values(path: Path, values: object, table: ParamTable) -> dict[Param, list[V
 def _constraints(
     path: Path, constraints: object, table: ParamTable, sizes: Mapping[str, int]
 ) -> list[Callable[[Mapping[str, Value]], bool]]:
-    """Each constraint as a test of named numbers. Raises SpaceError naming the one that cannot be read."""
+    """Each constraint as a test of named numbers. Raises SpaceError that names one that cannot be read."""
     texts = [constraints] if isinstance(constraints, str) else constraints
     if not isinstance(texts, list):
         raise SpaceError(f"{path}, constraints: must be a list of comparisons, got {shown(constraints)}")
@@ -170,22 +169,22 @@ def _constraints(
         for node in ast.walk(tree):
             _check_node(where, node, known, spellings)
         if not isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp):
-            raise SpaceError(f"{where}: {shown(text)} compares nothing, as {known[0]} <= 64 does")
+            raise SpaceError(f"{where}: {shown(text)} is not a comparison such as {known[0]} <= 64")
         tests.append(partial(_holds, where, tree))
     return tests
 
 
 def _check_node(where: str, node: ast.AST, known: list[str], spellings: set[str]) -> None:
-    """Raises SpaceError for what constraints have no use for, so that `_evaluated` meets only what it knows."""
+    """Raises SpaceError for anything that `_evaluated` does not know."""
     if isinstance(node, ast.Name):
         if node.id.lower() not in spellings:
             raise SpaceError(f"{where}: unknown name {shown(node.id)}: one of {', '.join(known)}")
     elif isinstance(node, ast.Constant):
         if type(node.value) is not int:
-            raise SpaceError(f"{where}: only whole numbers are read, got {shown(repr(node.value))}")
+            raise SpaceError(f"{where}: only whole numbers are allowed, got {shown(repr(node.value))}")
     elif not isinstance(node, (*_OPERATORS, *_STRUCTURE)):
         name = type(node).__name__
-        raise SpaceError(f"{where}: only + - * // %, comparisons, and, or, not and () are read, got {name}")
+        raise SpaceError(f"{where}: only + - * // %, comparisons, and, or, not and () are allowed, got {name}")
 
 
 def _holds(where: str, tree: ast.expr, names: Mapping[str, Value]) -> bool:
@@ -194,7 +193,7 @@ def _holds(where: str, tree: ast.expr, names: Mapping[str, Value]) -> bool:
     except ZeroDivisionError:
         raise SpaceError(f"{where}: divides by zero") from None
     except _UnsetError as error:
-        raise SpaceError(f"{where}: {error} has no value, or none that is a number") from None
+        raise SpaceError(f"{where}: {error} has no value, or one that is not a number") from None
 
 
 def _evaluated(node: ast.AST, names: Mapping[str, Value]) -> int:
@@ -221,7 +220,7 @@ def _evaluated(node: ast.AST, names: Mapping[str, Value]) -> int:
 
 
 class _UnsetError(Exception):
-    """A constraint needs a value that the config leaves out."""
+    """A constraint needs a value that the config does not set."""
 
 
 _OPERATORS: Mapping[type[ast.AST], Callable[[int, int], int]] = {

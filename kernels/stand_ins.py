@@ -42,9 +42,10 @@ def gpu_capability() -> int:
 
 @dataclass
 class Loading:
-    """The loading of a file: whether it is still going on."""
+    """The loading of a file that is part of a package: whether it is still going on."""
 
     file: Path
+    package: str
     is_running: bool = True
 
 
@@ -57,13 +58,14 @@ class StandIn:
 
     def __init__(self, name: str, loading: Loading) -> None:
         self._name, self._loading = name, loading
+        self._shown = name.removeprefix(f"{loading.package}.")
 
     def _used(self, how: str) -> None:
         if not self._loading.is_running:
-            raise UsageError(f"{self._loading.file} {how} {self._name}, {NOT_THERE}")
+            raise UsageError(f"{self._loading.file} {how} {self._shown}, {NOT_THERE}")
 
     def __repr__(self) -> str:
-        return self._name
+        return self._shown
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name in ("_name", "_loading"):
@@ -115,7 +117,7 @@ def stand_in(name: str, loading: Loading) -> Any:
     if last == "current_platform":
         return _Platform(name, loading)
     known = {"triton": triton, "tl": triton.language, "HAS_TRITON": True}
-    version = {"packaging.version": SimpleNamespace(parse=_version, Version=_version)}
+    version: dict[str, Any] = {"packaging.version": SimpleNamespace(parse=_version, Version=_version)}
     version |= {"packaging.version.parse": _version, "packaging.version.Version": _version}
     return version.get(name) or known.get(last) or StandIn(name, loading)
 

@@ -1,1 +1,1 @@
-"""The engine: device limits, occupancy, compiling, checking, timing, ranking and run files. Prints nothing."""
+"""The engine: device limits, occupancy, compiling, checking, timing, ranking and run files. It prints nothing."""

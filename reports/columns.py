@@ -139,7 +139,9 @@ COLUMNS: tuple[Column, ...] = (
         field="latency_ms",
     ),
     Column("recorded_status", "", "recorded\nstatus", _RECORDED, "the status in that run", field="status"),
-    Column("recorded_source", "", "recorded\nwhere", _RECORDED, "GPU, driver, Triton, date of that run", field="source"),
+    Column(
+        "recorded_source", "", "recorded\nwhere", _RECORDED, "GPU, driver, Triton, date of that run", field="source"
+    ),
     Column(
         "recorded_same_binary",
         "",

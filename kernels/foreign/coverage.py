@@ -35,7 +35,8 @@ def sums_one_tile(file: str, tile: str, arguments: Mapping[str, Any]) -> bool:
     function = _function(file)
     if function is None or STATE not in arguments or tile not in arguments:
         return False
-    assigned = {name.id for name in ast.walk(function) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)}
+    named = (node for node in ast.walk(function) if isinstance(node, ast.Name))
+    assigned = {node.id for node in named if isinstance(node.ctx, ast.Store)}
     constants = {name: value for name, value in arguments.items() if name not in assigned}
     statements = list(_taken(function.body, constants))
     of_state = _depending(statements, {STATE, tile})
@@ -132,9 +133,9 @@ def _depending(statements: list[ast.stmt], names: set[str]) -> set[str]:
     while True:
         more = set(found)
         for node in statements:
-            if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)) and node.value and _names(node.value) & found:
-                for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-                    more |= {name.id for name in ast.walk(target) if isinstance(name, ast.Name)}
+            value = node.value if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)) else None
+            if value is not None and _names(value) & found:
+                more |= {name for child in ast.iter_child_nodes(node) if child is not value for name in _names(child)}
         if more == found:
             return found
         found = more

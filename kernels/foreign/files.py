@@ -58,10 +58,10 @@ def find(kernel: str) -> Found:
         return _found(_in_folders([path], None, str(path)))
     if not path.is_file():
         near = get_close_matches(engine, PLACES, n=1)
-        guess = f"did you mean {near[0]}?" if near else f"an engine that is installed ({', '.join(PLACES)}),"
+        guess = f", did you mean {near[0]}?" if near else ":"
         raise UsageError(
-            f"unknown kernel {shown(kernel)}: chunk-scan, {guess} or a path that exists, of a file that holds a chunk "
-            "scan or of a checkout's root"
+            f"unknown kernel {shown(kernel)}{guess} One of chunk-scan, {', '.join(PLACES)}, or the path of a file that "
+            "holds a chunk scan or of a checkout's root, and there is no such path"
         )
     if not holds_chunk_scan(path, strict=True):
         raise UsageError(f"{path} holds no chunk scan: it must define {ENTRY} and {KERNEL}")
@@ -69,7 +69,7 @@ def find(kernel: str) -> Found:
 
 
 def holds_chunk_scan(file: Path, *, strict: bool = False) -> bool:
-    """Whether a file defines a chunk scan's entry and kernel. Raises UsageError if `strict` and it is no Python file."""
+    """Whether a file defines entry and kernel of a chunk scan. Raises UsageError if `strict` and it is not Python."""
     try:
         text = file.read_text(encoding="utf-8")
         if KERNEL not in text:
@@ -103,7 +103,7 @@ def _in_folders(folders: list[Path], engine: str | None, where: str) -> Path:
     if not files:
         files = [file for folder in folders for file in _python_files(folder) if holds_chunk_scan(file)]
     if not files:
-        raise UsageError(f"{where} holds no chunk scan, no file that defines {ENTRY} and {KERNEL}: name the file itself")
+        raise UsageError(f"{where} holds no chunk scan: a file must define {ENTRY} and {KERNEL}")
     if len(files) > 1:
         raise UsageError(f"{where} holds {len(files)} chunk scans, name one of them: {', '.join(map(str, files))}")
     return files[0]
@@ -117,21 +117,20 @@ def _python_files(folder: Path) -> Iterator[Path]:
 
 
 def _found(file: Path, engine: str | None = None) -> Found:
-    place = next((place for places in PLACES.values() for place in places if file.as_posix().endswith(f"/{place}")), None)
     engine = engine or _engine(file)
     owner = engine or re.sub(r"[^\w.-]", "_", file.stem)
-    if place is not None:
-        return Found(str(file), place.removesuffix(".py").replace("/", "."), owner)
+    for place in (place for places in PLACES.values() for place in places):
+        if file.as_posix().endswith(f"/{place}"):
+            return Found(str(file), place.removesuffix(".py").replace("/", "."), owner)
     package: list[str] = []
     folder = file.parent
     while (folder / "__init__.py").is_file():
         package.insert(0, folder.name)
         folder = folder.parent
-    if package:
-        name = ".".join(package)
-    else:  # in the engine's own, so that what it imports of it is looked for beside it
-        name = ".".join(Path(PLACES[engine][0]).parent.parts) if engine else _LONE
-    return Found(str(file), f"{name}.{file.stem}", owner)
+    # A lone file of an engine goes by the engine's package, so that what it imports of it is looked for beside it.
+    lone = PLACES[engine][0].rpartition("/")[0].replace("/", ".") if engine else _LONE
+    stem = re.sub(r"\W", "_", file.stem)
+    return Found(str(file), f"{'.'.join(package) or lone}.{stem}", owner)
 
 
 def _engine(file: Path) -> str | None:
@@ -160,4 +159,5 @@ def _statements(node: ast.AST) -> Iterator[ast.stmt]:
 def _defined(node: ast.stmt) -> list[str]:
     if isinstance(node, ast.FunctionDef):
         return [node.name]
-    return [target.id for target in node.targets if isinstance(target, ast.Name)] if isinstance(node, ast.Assign) else []
+    targets = node.targets if isinstance(node, ast.Assign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from ssdprof.kernels.errors import UsageError
-from ssdprof.kernels.foreign.files import ENTRY
 from ssdprof.kernels.launch import TensorMeta
 from ssdprof.kernels.ssd.on_problem import tensors
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
@@ -25,15 +24,20 @@ _ABSENT = ("D", "z", "seq_idx", "initial_states", "chunk_indices", "chunk_offset
 
 @dataclass
 class Layout:
-    """Values by parameter of the entry, and the launch's tensors by name: what they are, and their storage on meta."""
+    """Values by parameter of the entry; the launch's tensors by name, and their names by storage on the meta device.
+
+    `tensors` are held, so that nothing else gets their storage's identity.
+    """
 
     values: dict[str, Any] = field(default_factory=dict)
     metas: dict[str, TensorMeta] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
+    tensors: list[torch.Tensor] = field(default_factory=list)
 
     def add(self, name: str, meta: TensorMeta) -> torch.Tensor:
         """A tensor of that name on the meta device."""
         tensor = torch.empty(meta.shape, dtype=getattr(torch, meta.dtype), device="meta")
+        self.tensors.append(tensor)
         self.metas[name], self.names[storage_id(tensor)] = meta, name
         return tensor
 
@@ -110,9 +114,7 @@ def added_inputs(problem: ChunkScanProblem, device: str) -> dict[str, torch.Tens
     return {BY_CHUNK: starts.clamp(max=problem.seqlen), CHUNK_SEQ_IDX: chunks}
 
 
-def layouts(
-    parameters: Mapping[str, inspect.Parameter], problem: ChunkScanProblem, where: str
-) -> list[Layout]:
+def layouts(parameters: Mapping[str, inspect.Parameter], problem: ChunkScanProblem, where: str) -> list[Layout]:
     """The layouts that an entry with these parameters may have, likeliest first. Raises UsageError."""
     if BY_CHUNK in parameters:
         return [by_chunk(problem, where)]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ssdprof.kernels.config import MAXNREG, NUM_CTAS, NUM_STAGES, NUM_WARPS, TRITON_DEFAULTS, Config, Param, ParamTable
-from ssdprof.kernels.errors import ConfigError
+from ssdprof.kernels.errors import ConfigError, UsageError
 from ssdprof.kernels.foreign.noting import Noted
 from ssdprof.kernels.loading import cuda_untouched
 from ssdprof.kernels.ssd.params import BLOCK_DSTATE, BLOCK_K, BLOCK_M, BLOCK_N
@@ -17,7 +17,8 @@ _KNOWN = {param.name: param for param in (BLOCK_M, BLOCK_N, BLOCK_K, BLOCK_DSTAT
 def table_of(noted: Noted) -> ParamTable:
     """The parameters of its configs: what its list sets and the tiles that its entry sets, then launch options.
 
-    Those that our own table has are ours, with their letters; others have none.
+    Those that our own table has are ours, with their letters; others have none. Raises UsageError if the kernel has
+    another that nothing sets.
     """
     listed = _listed(noted)
     names = dict.fromkeys(name for config in listed for name in config.kwargs)
@@ -26,6 +27,8 @@ def table_of(noted: Noted) -> ParamTable:
         is_tile = name.startswith("BLOCK") and "constexpr" in str(parameter.annotation)
         if is_tile and name not in computed and type(noted.given(name)) is int:
             names.setdefault(name)
+        if name not in {*names, *computed, *noted.bound} and parameter.default is parameter.empty:
+            raise UsageError(f"{noted.module.__file__}: neither entry, list of configs nor heuristics set {name}")
     ours = [_ours(param, noted, listed) for name, param in _KNOWN.items() if name in names]
     others = [_unknown(name, noted, listed) for name in names if name not in _KNOWN]
     table = ParamTable((*ours, NUM_WARPS, NUM_STAGES, MAXNREG, *others, NUM_CTAS))
@@ -38,17 +41,17 @@ def own_list(noted: Noted, table: ParamTable, owner: str) -> tuple[list[Config],
 
     Left out are those that its own pruning drops on this problem, and what a config here cannot say.
     """
-    kept, by, note = _pruned(noted)
-    configs, left_out = [], {}
-    for listed in _listed(noted):
-        config = _read(listed, table, noted)
+    listed = _listed(noted)
+    kept, by, note = _pruned(noted, listed)
+    read = [(_read(one, table, noted), any(one is other for other in kept), str(one)) for one in listed]
+    configs = list(dict.fromkeys(config for config, is_kept, _ in read if is_kept and isinstance(config, Config)))
+    left_out = {}
+    for config, _, printed in read:
         if isinstance(config, str):
-            left_out[str(listed)] = config
-        elif any(listed is one for one in kept):
-            configs.append(config)
-        else:
+            left_out[printed] = config
+        elif config not in configs:
             left_out[table.id(config)] = f"left out by {owner}'s own pruning ({by}) on this problem"
-    return list(dict.fromkeys(configs)), left_out, note
+    return configs, left_out, note
 
 
 def filled(config: Config, table: ParamTable, noted: Noted) -> Config:
@@ -100,9 +103,9 @@ def _unknown(name: str, noted: Noted, listed: list[Any]) -> Param:
     )  # fmt: skip
 
 
-def _pruned(noted: Noted) -> tuple[list[Any], str, str]:
+def _pruned(noted: Noted, listed: list[Any]) -> tuple[list[Any], str, str]:
     """What its autotuner would time on this problem, what leaves out the others, and what is to be said of it."""
-    autotuner, listed = noted.autotuner, _listed(noted)
+    autotuner = noted.autotuner
     if autotuner is None:
         return listed, "", ""
     early = getattr(autotuner, "early_config_prune", None)

@@ -153,9 +153,7 @@ def _take_output(layout: Layout, outputs: list[torch.Tensor], problem: ChunkScan
     layout.names[storage_id(out)] = OUTPUT
 
 
-def _bound(
-    module: ModuleType, launch: _Launch, layout: Layout, outputs: list[torch.Tensor], where: str
-) -> Noted:
+def _bound(module: ModuleType, launch: _Launch, layout: Layout, outputs: list[torch.Tensor], where: str) -> Noted:
     """The launch by the kernel's parameters, its tensors by our names. Raises UsageError for what is not known here."""
     grid, args, kwargs = launch
     layers = tuple(_layers(getattr(module, KERNEL)))

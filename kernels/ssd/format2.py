@@ -1,4 +1,4 @@
-"""Run files of format 2, which only the chunk scan has written: their records as those of today."""
+"""Run files of format 2, which only the chunk scan ever wrote: turns their records into those of today."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from ssdprof.kernels.ssd.on_problem import OUTPUT
 from ssdprof.kernels.ssd.params import PARAMS
 
 _FINDINGS = {"tile": "one-tile"}
-"""Codes of findings that have another name now."""
+"""Finding codes that have been renamed."""
 
 
 def upgraded(kind: str, values: dict[str, Any]) -> dict[str, Any]:
-    """A record of format 2, its fields by name, with the fields that it has today. Raises ValueError if it is none."""
+    """A record of format 2, as fields by name, with the fields it has today. Raises ValueError if it is not one."""
     if kind == "header":
         return _header(values)
     return _row(values) if kind == "row" else values
 
 
 def _header(values: dict[str, Any]) -> dict[str, Any]:
-    """One output had one tolerance. The table of parameters was not kept."""
+    """A run had one output with one tolerance, and did not keep the table of parameters."""
     tolerances = values.get("tolerances")
     if tolerances is not None and not isinstance(tolerances, dict):
         raise ValueError("tolerances: not an object")

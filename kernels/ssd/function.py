@@ -1,4 +1,4 @@
-"""The chunk scan as a function: tensors in, tensor out, its launch configuration chosen where none is given."""
+"""The chunk scan as a function: tensors in, tensor out; it chooses a launch configuration unless one is given."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from ssdprof.kernels.ssd.problem import STATES_DTYPES, X_DTYPES, ChunkScanProble
 from ssdprof.kernels.ssd.subject import ChunkScan
 
 WHOLE_MAX = 256
-"""Longest chunk and largest state, in elements, for which `grouped` is chosen; see `candidates`."""
+"""The longest chunk and largest state, in elements, that `grouped` is chosen for; see `candidates`."""
 HEADS_MAX = 16
-"""Heads that one program of `grouped` takes, at most; see `candidates`."""
+"""The most heads that one program of `grouped` takes; see `candidates`."""
 
 _AXES = {
     "cb": "batch, nchunks, ngroups, chunk_size, chunk_size",
@@ -43,7 +43,7 @@ _SPEC_NAMES = {"C": "c", "D": "d"}
 _SIZES_FROM = "batch, seqlen, nheads and headdim are x's, ngroups and dstate C's, chunk_size is dt's"
 
 _chosen: dict[tuple[str | None, ChunkScanProblem], int] = {}
-"""By architecture and problem, of which neither seqlen nor batch counts: the place of the candidate that fits."""
+"""Which candidate fits, by architecture and problem (whatever its seqlen and batch)."""
 
 
 def chunk_scan(
@@ -75,20 +75,20 @@ def chunk_scan(
     - C (batch, seqlen, ngroups, dstate) of x's dtype;
     - states (batch, nchunks, nheads, headdim, dstate), bfloat16 or float32: the state before each chunk;
     - D (nheads,) or (nheads, headdim) float32, the skip connection; z like x, the gate;
-    - seq_idx (batch, seqlen) int32, which sequence a token is of where several are packed; cb must then be 0 between
-      tokens of different sequences;
-    - out like x, which is written and returned; a new tensor where it is None. No input may share its memory.
+    - seq_idx (batch, seqlen) int32, each token's sequence if several are packed; cb must then be 0 between tokens of
+      different sequences;
+    - out like x, which is written and returned; None makes a new tensor. No input may share its memory.
 
     Float32 products run in TF32, Triton's default.
 
     `config`: a `Config`, or a text that names one in any form of `parse_config`; it is used as it is. None: variant
-    `grouped` with the first of `candidates` that fits the GPU, found at the first call of each problem and GPU, or
-    variant `split`, with a warning, where none fits.
+    `grouped` with the first of `candidates` that fits the GPU, found on the first call for each problem and GPU, or
+    variant `split`, with a warning, if none fits.
 
-    Raises, before anything is launched, TensorError where a tensor is not as above or requires grad while grad is
-    enabled, since there is no backward; ConfigError for a config that cannot be read, that the kernel does not take or
-    whose output would be wrong, as that of `tile` with a tile smaller than the state. Of a config that is given,
-    Triton's own errors are raised, such as OutOfResources.
+    Before anything is launched, raises TensorError if a tensor is not as above, or requires grad while grad is enabled
+    (there is no backward); ConfigError for a config that cannot be read, that the kernel cannot take or whose output
+    would be wrong, such as `tile` with a tile smaller than the state. For a given config, Triton's own errors pass
+    through, such as OutOfResources.
     """
     tensors = {"cb": cb, "x": x, "dt": dt, "da_cumsum": da_cumsum, "C": C, "states": states}
     optional = {"D": D, "z": z, "seq_idx": seq_idx, "out": out}
@@ -107,14 +107,14 @@ def chunk_scan(
 
 @lru_cache(maxsize=64)
 def candidates(problem: ChunkScanProblem) -> tuple[Config, ...]:
-    """The configs that are tried one after the other, none needing more shared memory than the one before.
+    """The configs to try in turn, none needing more shared memory than the one before.
 
-    First those of `grouped`. On an H100, the best of them at 50 000 tokens were (docs/kernel.md):
-    - tiles of 64 tokens, four warps, three stages, in pairs on an SM; with float32 states, whose tiles are twice as
+    Configs of `grouped` come first. On an H100 at 50 000 tokens, the best were (docs/kernel.md):
+    - tiles of 64 tokens, four warps, three stages, two blocks per SM; with float32 states, whose tiles are twice as
       large, 128 tokens and eight warps;
-    - all 16 heads of a group together, and 16 of a group of 80: with more there is too little to balance.
-    Fewer stages are for GPUs with less shared memory. A chunk or a state beyond 256 leaves no registers for the rest.
-    The last is of `split`, 64 KiB at most, which every GPU has.
+    - all 16 heads of a group together, and 16 from a group of 80: with more, the load balances badly.
+    Fewer stages are for GPUs with less shared memory. A chunk or state beyond 256 leaves no registers for the rest.
+    The last is of `split` and needs at most 64 KiB, which every GPU has.
     """
     dim_tile = min(64, whole_tile(problem.headdim))
     split = chunk_scan_config(64, 64, 32, min(64, whole_tile(problem.dstate)), num_warps=4, num_stages=2, variant=SPLIT)
@@ -134,7 +134,7 @@ def candidates(problem: ChunkScanProblem) -> tuple[Config, ...]:
 
 
 def _check_kind(tensors: Mapping[str, Tensor]) -> None:
-    """Raises TensorError for what is no tensor, on the wrong device or part of a graph that is recorded."""
+    """Raises TensorError for anything that is not a tensor, is on the wrong device or requires grad."""
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             raise TensorError(f"{name} must be a torch.Tensor, got {type(tensor).__name__}")
@@ -154,7 +154,7 @@ def _check_kind(tensors: Mapping[str, Tensor]) -> None:
 
 
 def _problem(tensors: Mapping[str, Tensor]) -> ChunkScanProblem:
-    """The problem whose sizes and dtypes the tensors have. Raises TensorError where they make none."""
+    """The problem with the tensors' sizes and dtypes. Raises TensorError if there is none."""
     for name, dtypes in (("x", X_DTYPES), ("states", STATES_DTYPES)):
         if _dtype(tensors[name]) not in dtypes:
             raise TensorError(f"{name} must be one of {', '.join(dtypes)}, got {_dtype(tensors[name])}")
@@ -189,7 +189,7 @@ def _problem(tensors: Mapping[str, Tensor]) -> ChunkScanProblem:
 
 
 def _check_layout(tensors: Mapping[str, Tensor], problem: ChunkScanProblem) -> None:
-    """Raises TensorError for a shape, dtype or stride that is not the problem's, and for an out on top of an input."""
+    """Raises TensorError for a shape, dtype or stride that is not the problem's, and if out overlaps an input."""
     metas = tensors_of(problem)
     for name, tensor in tensors.items():
         meta, dtype = metas[_SPEC_NAMES.get(name, name)], _dtype(tensor)
@@ -208,13 +208,13 @@ def _check_layout(tensors: Mapping[str, Tensor], problem: ChunkScanProblem) -> N
 
 
 def _overlap(one: Tensor, other: Tensor) -> bool:
-    """Whether two contiguous tensors of one device have a byte in common."""
+    """Whether two contiguous tensors on one device share a byte."""
     first, second = sorted((one, other), key=Tensor.data_ptr)
     return first.data_ptr() + first.nbytes > second.data_ptr()
 
 
 def _user_config(config: Config | str, problem: ChunkScanProblem) -> Config:
-    """The config that is given. Raises ConfigError where it is none, or would leave out part of the state."""
+    """The given config. Raises ConfigError if it is not valid or would leave out part of the state."""
     config = parse_config(config, PARAMS) if isinstance(config, str) else PARAMS.validated(config)
     wrong = ChunkScan(problem).wrong_by_construction(config)
     if wrong is not None:
@@ -223,14 +223,14 @@ def _user_config(config: Config | str, problem: ChunkScanProblem) -> Config:
 
 
 def _aligned(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether tensor descriptors can be made."""
+    """Whether the tensors are aligned for tensor descriptors."""
     described = (tensors[name] for name in grouped.DESCRIBED if name in tensors)
     return all(tensor.data_ptr() % grouped.DESCRIPTOR_ALIGNMENT == 0 for tensor in described)
 
 
 @lru_cache(maxsize=256)
 def _plan(problem: ChunkScanProblem, config: Config, descriptors: bool) -> LaunchPlan:
-    """The launch of a config. Raises ConfigError where the kernel does not take it."""
+    """The launch of a config. Raises ConfigError if the kernel cannot take it."""
     subject = ChunkScan(problem)
     config = subject.resolve(config)
     if config.variant == GROUPED and not descriptors:
@@ -239,10 +239,9 @@ def _plan(problem: ChunkScanProblem, config: Config, descriptors: bool) -> Launc
 
 
 def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Tensor]) -> None:
-    """Launches the candidate that is known to fit, else the first that does; warns where it is not of `grouped`, or
-    `grouped` has to do without TMA.
+    """Launches the candidate that is known to fit, else the first that does.
 
-    Raises OutOfResources where not even the last fits.
+    Warns if it is not of `grouped`, or if the GPU has no TMA for `grouped`. Raises OutOfResources if none fits.
     """
     device, configs, aligned = tensors["x"].device, candidates(problem), _aligned(tensors)
     arch = arch_of(device)
@@ -261,7 +260,7 @@ def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Ten
         _chosen[key] = place
         if known != place and configs[place].variant != GROUPED:
             warnings.warn(
-                f"chunk_scan cannot take the variant grouped here, {reason}: it takes {PARAMS.id(configs[place])}, "
+                f"chunk_scan cannot use the variant grouped here, {reason}: it uses {PARAMS.id(configs[place])}, "
                 "which reads C and CB once for each head, not once for each group. Pass config= to choose another",
                 stacklevel=3,
             )
@@ -276,12 +275,12 @@ def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Ten
 
 
 def _any_length(problem: ChunkScanProblem) -> ChunkScanProblem:
-    """The problem without what does not decide whether a config fits."""
+    """The problem without the sizes that do not decide whether a config fits."""
     return replace(problem, seqlen=1, batch=1)
 
 
 def _launch(plan: LaunchPlan, tensors: Mapping[str, Tensor]) -> None:
-    """Launches on the tensors' own device, which need not be the current one."""
+    """Launches on the tensors' device, which need not be the current one."""
     launch = plan.bind({_SPEC_NAMES.get(name, name): tensor for name, tensor in tensors.items()})
     device = tensors["x"].device
     on_device: AbstractContextManager[object] = torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -1,9 +1,9 @@
-"""The chunk scan with the heads of a group handled together, so that C and CB are read once for all of them.
+"""The chunk scan with the heads of a group handled together, so C and CB are read once for all of them.
 
-The published grid order has the heads outermost: by the time the next head of a group comes to a chunk, the C and CB
-that it shares with the one before have left L2. Here one program takes a tile of a chunk's tokens for several heads of
-one group, one after the other, and holds the tile's rows of C and CB while the heads' states and x stream by. What it
-computes is what `chunk_scan_kernel` computes.
+The published grid order has heads outermost: by the time the next head of a group reaches a chunk, the C and CB that it
+shares with the head before have left L2. Here one program takes a tile of a chunk's tokens for several heads of a
+group, one after another, and keeps the tile's rows of C and CB while the heads' states and x stream past. It computes
+the same as `chunk_scan_kernel`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from ssdprof.kernels.ssd.problem import ChunkScanProblem
 LOG2E = tl.constexpr(1.4426950408889634)
 INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
 DESCRIBED = ("x", "states", "z", "out")
-"""The tensors that the kernel may be given descriptors of."""
+"""The tensors that the kernel can take as descriptors."""
 LAST_UNITS = tl.constexpr(64)
-"""How many chunks of a group at the grid's end are done longest tiles first; their states and x fit an H100's L2."""
+"""Chunks of a group at the grid's end that go longest tiles first; their states and x fit in an H100's L2."""
 DESCRIPTOR_ALIGNMENT = 16
-"""Bytes: what their addresses and the lengths of their rows must be multiples of."""
+"""Bytes: their addresses and row lengths must be multiples of this."""
 
 
 @triton.jit
@@ -49,15 +49,15 @@ def grouped_chunk_scan_kernel(
     D_PER_DIM: tl.constexpr, HEADS: tl.constexpr, NUM_STAGES: tl.constexpr,
     BLOCK_SIZE_M: tl.constexpr, BLOCK_SIZE_N: tl.constexpr, BLOCK_SIZE_K: tl.constexpr, BLOCK_SIZE_DSTATE: tl.constexpr,
 ):  # fmt: skip
-    """Output (batch, seqlen, nheads, headdim) from the tensors that `chunk_scan_kernel` documents, as it takes them.
+    """Output (batch, seqlen, nheads, headdim) from the same tensors as `chunk_scan_kernel`, which documents them.
 
-    BLOCK_SIZE_DSTATE holds the whole state; HEADS divides heads_per_group. Grid: one dimension, tiles of headdim
-    fastest, then heads of a group, tiles of a chunk (the last first, it has most to do), groups, chunks, batches
-    slowest, so that programs that share C and CB are neighbours. In the last LAST_UNITS chunks of a group (all groups
-    and batches counted) the tiles of a chunk are slowest: the shortest come last, and the GPU falls idle at once.
-    Offsets of batch, chunk and head are 64-bit, those inside a chunk 32-bit.
-    Where there are descriptors, they take the place of pointers: x_desc of x as (batch, nheads, seqlen, headdim) in
-    tiles of BLOCK_SIZE_K tokens, out_desc of the output likewise in tiles of BLOCK_SIZE_M, states_desc of the states as
+    BLOCK_SIZE_DSTATE holds the whole state; HEADS divides heads_per_group. Grid: one dimension; tiles of headdim are
+    fastest, then heads of a group, tiles of a chunk (the last, with most work, first), groups, chunks, and batches
+    slowest, so programs that share C and CB are neighbours. In the last LAST_UNITS chunks of a group (counting all
+    groups and batches) the tiles of a chunk are slowest: the shortest come last, so all SMs finish at about the same
+    time. Offsets of batch, chunk and head are 64-bit, those inside a chunk 32-bit.
+    Descriptors, if given, replace pointers: x_desc of x as (batch, nheads, seqlen, headdim) in tiles of BLOCK_SIZE_K
+    tokens, z_desc and out_desc of z and the output likewise in tiles of BLOCK_SIZE_M, states_desc of the states as
     (batch, nchunks, nheads, headdim, dstate).
     """
     n_tiles_n: tl.constexpr = (headdim + BLOCK_SIZE_N - 1) // BLOCK_SIZE_N
@@ -82,7 +82,7 @@ def grouped_chunk_scan_kernel(
     first_head = i_g * heads_per_group + i_h * HEADS
     limit = tl.minimum(chunk_size, seqlen - i_c * chunk_size).to(tl.int32)
 
-    # How many tiles of x a tile of tokens needs is a constant of the code that handles it: no loop, nothing skipped.
+    # The number of x tiles that a tile of tokens needs is a constant in the code for it: no loop, nothing skipped.
     n_tiles_k = (tl.minimum((i_m + 1) * BLOCK_SIZE_M, chunk_size) + BLOCK_SIZE_K - 1) // BLOCK_SIZE_K
     for i in tl.static_range((chunk_size + BLOCK_SIZE_K - 1) // BLOCK_SIZE_K):
         if n_tiles_k == i + 1 and i_m * BLOCK_SIZE_M < limit:
@@ -114,7 +114,7 @@ def _scan_heads(
     D_PER_DIM: tl.constexpr, HEADS: tl.constexpr, NUM_STAGES: tl.constexpr, N_TILES_K: tl.constexpr,
     BLOCK_SIZE_M: tl.constexpr, BLOCK_SIZE_N: tl.constexpr, BLOCK_SIZE_K: tl.constexpr, BLOCK_SIZE_DSTATE: tl.constexpr,
 ):  # fmt: skip
-    """HEADS heads of one tile of tokens and of headdim, which needs the first N_TILES_K tiles of the chunk's x."""
+    """HEADS heads of one tile of tokens and headdim, which needs the first N_TILES_K tiles of the chunk's x."""
     n_diagonal: tl.constexpr = (BLOCK_SIZE_M + BLOCK_SIZE_K - 1) // BLOCK_SIZE_K
     o_m = first_m + tl.arange(0, BLOCK_SIZE_M)
     o_n = first_n + tl.arange(0, BLOCK_SIZE_N)
@@ -124,7 +124,7 @@ def _scan_heads(
     first_token = i_c * chunk_size
     k_end = tl.minimum(first_m + BLOCK_SIZE_M, limit)
 
-    # What all heads share: loaded at once, then spread, so that one load does not wait for the one before.
+    # What all heads share: first all loads, then the layout changes, so no load waits for the one before.
     p_c = c_ptr + i_b * stride_c_batch + first_token * stride_c_seqlen + i_g * dstate
     m_c = (o_m[:, None] < limit) & (o_d[None, :] < dstate)
     b_c = tl.load(p_c + o_m[:, None] * stride_c_seqlen + o_d[None, :], mask=m_c, other=0.0)
@@ -179,7 +179,7 @@ def _scan_heads(
                     x_ptr + o_head_x + o_i[:, None] * stride_x_seqlen + o_n[None, :],
                     mask=(o_i[:, None] < k_end) & (o_n[None, :] < headdim), other=0.0,
                 )  # fmt: skip
-            # One load of both: of a tile with fewer elements than threads, Triton has 32 threads load each.
+            # One load for both: of a tile with fewer elements than threads, Triton has 32 threads load each element.
             p_both = tl.where(o_both[None, :] == 0, p_da + o_i[:, None], dt_ptr + o_head_dt + o_i[:, None])
             b_da_k, b_dt_k = tl.split(tl.load(p_both, mask=o_i[:, None] < k_end, other=0.0))
             b_power = b_da_m[:, None] - b_da_k[None, :] * LOG2E
@@ -220,7 +220,7 @@ def _scan_heads(
 def _in_layout_of_dot(b):
     """`b` itself, bit for bit, spread over the threads as a dot spreads its result.
 
-    What is then computed of it goes into the next dot without a detour through shared memory.
+    What is computed from it then goes into the next dot without a detour through shared memory.
     """
     zeros_m = tl.zeros((b.shape[0], 16), dtype=tl.bfloat16)
     zeros_n = tl.zeros((16, b.shape[1]), dtype=tl.bfloat16)
@@ -229,10 +229,10 @@ def _in_layout_of_dot(b):
 
 @triton.jit
 def _kept_apart(b, positive):
-    """`b` itself, in registers of its own.
+    """`b` itself, in its own registers.
 
-    ptxas 12.8 overwrites registers that a wgmma reads in every turn of a loop where they are the same in all turns.
-    What it cannot tell to be the same, as `positive` is not known to be positive, it does not.
+    ptxas 12.8 overwrites registers that a wgmma reads in every iteration of a loop if their values stay the same. It
+    does not do so if it cannot see that they do, which it cannot here: it does not know that `positive` is positive.
     """
     if INTERPRETED:  # which knows no assembly
         return b
@@ -243,7 +243,7 @@ def _kept_apart(b, positive):
 
 @triton.jit
 def _to_float32(b):
-    """`b` in float32: of two bfloat16 in a register one shift and one mask, for which Triton takes three steps."""
+    """`b` in float32: two bfloat16 in a register take one shift and one mask, where Triton takes three steps."""
     if INTERPRETED or b.dtype != tl.bfloat16:
         return b.to(tl.float32)
     asm: tl.constexpr = "shl.b32 $0, $2, 16; and.b32 $1, $2, 0xffff0000;"
@@ -252,10 +252,10 @@ def _to_float32(b):
 
 @triton.jit
 def _use_outside_dot(b):
-    """Makes `b` a tile that not dots alone use, at no cost: what reads it is empty, and ptxas drops it.
+    """Makes `b` a tile that is not used by dots alone, at no cost: its reader is empty, and ptxas drops it.
 
-    Of a pipelined tile that wgmma alone reads, Triton keeps one buffer more than of others, for a wgmma that is not
-    waited for before the next turn. Here each is, and the shared memory is better spent on a second block.
+    For a pipelined tile that only wgmma reads, Triton keeps one more buffer than for others, in case a wgmma is still
+    running in the next iteration. Here each is waited for, and the shared memory is better spent on a second block.
     """
     if not INTERPRETED:  # which knows no assembly
         per_register: tl.constexpr = 32 // b.dtype.primitive_bitwidth
@@ -263,9 +263,9 @@ def _use_outside_dot(b):
 
 
 def launch(problem: ChunkScanProblem, config: Config, *, descriptors: bool = True) -> LaunchPlan:
-    """The launch of a resolved config of variant `grouped`: that of `chunk_scan_kernel`, but for what differs.
+    """The launch of a resolved config of variant `grouped`: that of `chunk_scan_kernel`, except for what differs.
 
-    Without `descriptors`, or where a tensor or tile is none that a descriptor can describe, pointers alone are used.
+    Without `descriptors`, or if a descriptor cannot describe one of the tensors or tiles, only pointers are used.
     """
     numbers = Numbers.of(config)
     assert numbers.heads is not None, "the config must be resolved"
@@ -290,10 +290,10 @@ def launch(problem: ChunkScanProblem, config: Config, *, descriptors: bool = Tru
 
 
 def _descriptors(problem: ChunkScanProblem, config: Config) -> dict[str, DescriptorRef]:
-    """Descriptors of x, the states and the output; empty where TMA cannot take one of them.
+    """Descriptors of x, z, the states and the output; empty if TMA cannot take one of them.
 
-    Its strides are multiples of 16 bytes and its tiles at most 256 long; a tile of the output must end where its chunk
-    does.
+    TMA needs strides that are multiples of 16 bytes and tiles at most 256 long; a tile of the output must end where its
+    chunk does.
     """
     p, metas, numbers = problem, tensors(problem), Numbers.of(config)
     assert numbers.dstate is not None, "the config must be resolved"

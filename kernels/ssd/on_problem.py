@@ -1,4 +1,4 @@
-"""What every chunk scan has in common, whoever wrote its kernel: problem, inputs, reference, tolerances, least work."""
+"""What every chunk scan has in common, whoever wrote its kernel: problem, inputs, reference, tolerances, work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ssdprof.kernels.config import Config
 from ssdprof.kernels.interface import Axis, Tolerances, Work
 from ssdprof.kernels.launch import DTYPE_BYTES, TensorMeta
-from ssdprof.kernels.ssd.params import BLOCK_DSTATE
+from ssdprof.kernels.ssd.params import BLOCK_DSTATE, TILE
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 
 if TYPE_CHECKING:
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 OUTPUT = "out"
 WORKSPACE_BYTES = 1 << 30
-"""Room for the pieces of the reference and of the comparison, and for the CUDA context: an estimate from above."""
+"""Room for the pieces of the reference and the comparison, and for the CUDA context: an upper estimate."""
 ROUNDOFFS = {"bfloat16": ("bfloat16", 2.0**-8), "float16": ("float16", 2.0**-11), "float32": ("TF32", 2.0**-10)}
-"""By the dtype of x: what the operands of a dot are rounded to, and by how much at most, relative. Float32 dots run in
-TF32, Triton's default, to which operands may be cut off instead of rounded."""
+"""By the dtype of x: what the operands of a dot are rounded to, and the largest relative error of that. Float32 dots
+run in TF32, Triton's default; their operands may be truncated instead of rounded."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,15 @@ class ChunkScanOnProblem:
         return tensors(self.problem)
 
     def axes(self, output: str) -> Sequence[Axis]:  # there is one
-        """Of (batch, seqlen, nheads, headdim); one row is one token and head."""
+        """Those of (batch, seqlen, nheads, headdim); one row is one token and head."""
         return Axis("sequence"), Axis("token", chunk=self.problem.chunk_size), Axis("head"), Axis("dim")
 
     def inputs(self, device: str, seed: int) -> dict[str, torch.Tensor]:
-        """Random x, B, C, dt, A, D and z, put through the stages before the scan, so that the inputs are valid ones.
+        """Random x, B, C, dt, A, D and z, put through the stages before the scan, so the inputs are valid.
 
         x, B, C, z and D are normal; dt is log-uniform in [0.001, 0.1], Mamba-2's initial range (Dao and Gu, 2024); A is
-        log-uniform in [-0.25, -0.0625], slow enough for a state to outlive its chunk: at a chunk of 128 about three
-        quarters of the output's variance comes through the state, so that neither product can be wrong unseen.
+        log-uniform in [-0.25, -0.0625], slow enough for a state to outlive its chunk: with chunks of 128, about three
+        quarters of the output's variance comes through the state, so an error in either product shows.
         """
         import torch
 
@@ -93,12 +93,12 @@ class ChunkScanOnProblem:
         return {OUTPUT: reference_of(inputs)}
 
     def tolerances(self) -> tuple[Tolerances, ...]:
-        """A few roundings of the operands and of the output to x's dtype.
+        """A few roundings of the operands and the output to x's dtype.
 
-        The kernel rounds the weights CB · exp · dt, the states and the output to x's dtype, once each; errors of single
-        terms are independent, so a right output is off by half of one rounding in all (0.0018 in bfloat16, measured on
-        an H100), and the smallest wrong ones seen by 100 (0.41). A row may cancel to a tenth of the usual norm, beyond
-        which the check makes no allowance, while its terms' roundings stay what they are.
+        The kernel rounds the weights CB · exp · dt, the states and the output to x's dtype, once each. Errors of single
+        terms are independent, so a correct output is off by half a rounding in all (0.0018 in bfloat16, measured on an
+        H100); the smallest wrong ones seen are off by 100 roundings (0.41). A row may cancel to a tenth of the usual
+        norm, the check's lower limit for it, while the roundings of its terms stay the same.
         """
         dtype = self.problem.dtype
         relative, row = (1e-2, 5e-2) if dtype == "bfloat16" else (2e-3, 1e-2)
@@ -117,17 +117,28 @@ class ChunkScanOnProblem:
         reference: Mapping[str, torch.Tensor],
         outputs: Mapping[str, torch.Tensor],
     ) -> str | None:
-        """Which part of its sums a wrong output leaves out, decided by computing that part; None if none of them."""
+        """Which part of its sums a wrong output leaves out, found by computing sums without it; None if none fits."""
         from ssdprof.kernels.ssd.partial import partial_sum
 
-        tile = config[BLOCK_DSTATE.name]
-        loops = config.variant not in ("", "tile")
-        relative_error = self.tolerances()[0].relative_error
-        sizes = (tile if isinstance(tile, int) else None, loops)
-        return partial_sum(self.problem, inputs, reference[OUTPUT], outputs[OUTPUT], relative_error, *sizes)
+        tile = dict(config.values).get(BLOCK_DSTATE.name)
+        return partial_sum(
+            self.problem,
+            inputs,
+            reference[OUTPUT],
+            outputs[OUTPUT],
+            self.tolerances()[0].relative_error,
+            tile if isinstance(tile, int) else None,
+            self.remedy(config),
+        )
+
+    def remedy(self, config: Config) -> str:
+        """What is wrong in the kernel, or what to do, if a config sums only part of the state."""
+        from ssdprof.kernels.ssd.partial import LOOP_ENDS, remedy_of_partial_state
+
+        return remedy_of_partial_state(self.problem.dstate) if config.variant == TILE else LOOP_ENDS
 
     def work(self) -> Work:
-        """Each tensor moved once; the state product in full and the causal half of the product inside a chunk."""
+        """Each tensor moved once; the whole state product, and the causal half of the product inside a chunk."""
         p = self.problem
         moved = sum(meta.size_bytes for meta in self.tensors().values())
         inside = p.chunk_size * (p.chunk_size + 1) // 2
@@ -135,7 +146,7 @@ class ChunkScanOnProblem:
         return Work(bytes_min=moved, flops=flops)
 
     def memory_bytes(self) -> int:
-        """Inputs, B and dt before it is cut into chunks; float32 states, later the float32 reference; workspace."""
+        """Inputs, B, and dt before it is cut into chunks; float32 states, later the float32 reference; workspace."""
         metas = self.tensors()
         inputs = sum(meta.size_bytes for name, meta in metas.items() if name != OUTPUT)
         while_making = metas["c"].size_bytes + metas["dt"].size_bytes
@@ -167,7 +178,7 @@ def tensors(problem: ChunkScanProblem) -> dict[str, TensorMeta]:
 
 
 def reference_of(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """The output that the plain PyTorch stage makes of the inputs, float32."""
+    """The output of the plain PyTorch stage for these inputs, float32."""
     from ssdprof.kernels.ssd import reference
 
     return reference.chunk_scan(
@@ -184,7 +195,7 @@ def reference_of(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
 
 
 def _packed(problem: ChunkScanProblem, generator: torch.Generator, device: str) -> torch.Tensor:
-    """Sequence indices (batch, seqlen) int32 that grow by one at about one token in 1000."""
+    """Sequence indices (batch, seqlen) int32 that increase by one at about one token in 1000."""
     import torch
 
     p = problem

@@ -7,10 +7,10 @@ from typing import NamedTuple
 from ssdprof.kernels.config import MAXNREG, NUM_CTAS, NUM_STAGES, NUM_WARPS, Config, Param, ParamTable
 
 TILE_MIN, TILE_MAX = 16, 512
-"""Elements: `tl.dot` takes no less than 16 in any dimension; 512 is twice the largest published tile."""
+"""Elements: `tl.dot` takes at least 16 in each dimension; 512 is twice the largest published tile."""
 TILE, SPLIT, GROUPED = "tile", "split", "grouped"
 VARIANTS = (TILE, SPLIT, GROUPED)
-"""The first is meant where none is named."""
+"""The first is the default."""
 
 
 def _tile(name: str, letter: str, description: str, axis: str = "") -> Param:
@@ -26,13 +26,13 @@ BLOCK_M = _tile("m", "m", "tile of the chunk's tokens", "token")
 BLOCK_N = _tile("n", "n", "tile of the head dimension", "dim")
 BLOCK_K = _tile("k", "k", "tile of the sum over the chunk's tokens")
 BLOCK_DSTATE = _tile("dstate", "d", "tile of the state dimension")
-"""Not set, it stands for the whole state, as Triton's printed form of the published kernels leaves it out."""
+"""Not set, it means the whole state: Triton's printed form of the published kernels leaves it out."""
 HEADS = Param(
     "HEADS", column="heads", unit="heads",
     description="heads of a group that one program takes; empty: one at a time",
     low=1, high=1024, around=(1, 2, 4, 8, 16),
 )  # fmt: skip
-"""Not set, it stands for all heads of a group, where the variant takes several."""
+"""Not set, it means all heads of a group, if the variant takes several."""
 
 _COLUMNS = (BLOCK_M, BLOCK_N, BLOCK_K, BLOCK_DSTATE, NUM_WARPS, NUM_STAGES, MAXNREG, HEADS, NUM_CTAS)
 _NO_EXAMPLE = ParamTable(_COLUMNS, VARIANTS)
@@ -81,5 +81,5 @@ PARAMS = ParamTable(_COLUMNS, VARIANTS, example=chunk_scan_config(64, 64, 32, 12
 
 
 def whole_tile(size: int) -> int:
-    """The smallest tile that tl.dot takes and that holds a whole dimension: a power of two, at least 16."""
+    """The smallest tile for tl.dot that holds a whole dimension: a power of two, at least 16."""
     return max(TILE_MIN, 1 << (size - 1).bit_length())

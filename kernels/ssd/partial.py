@@ -1,4 +1,4 @@
-"""Whether a wrong output of a chunk scan is that of a sum cut short, decided by computing such sums."""
+"""Whether a wrong output of a chunk scan comes from a sum cut short, decided by computing such sums."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ssdprof.kernels.ssd.on_problem import reference_of
-from ssdprof.kernels.ssd.params import whole_tile
+from ssdprof.kernels.ssd.params import SPLIT, whole_tile
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 
 if TYPE_CHECKING:
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _Inputs = Mapping[str, "torch.Tensor"]
 SAMPLED_CHUNKS = 4
-"""Chunks in a row at which a wrong output is held against sums cut short, once in the middle and once at the end."""
+"""Adjacent chunks for which a wrong output is compared with sums cut short: once in the middle, once at the end."""
+LOOP_ENDS = "the loop over DSTATE tiles ends after one"
 
 
 def partial_sum(
@@ -25,13 +26,13 @@ def partial_sum(
     out: torch.Tensor,
     relative_error: float,
     tile: int | None,
-    loops: bool,
+    remedy: str,
 ) -> str | None:
-    """Which part of its sums a wrong `out` leaves out: of the state beyond one DSTATE tile, or one whole product.
+    """Which part of its sums a wrong `out` leaves out: the state beyond one DSTATE tile, or one whole product.
 
-    None if it is none of these. Computed for some chunks of the first sequence: the output that such a cut gives must
-    be within `relative_error` of `out`, over these chunks together, and the correct one must not. `loops`: whether the
-    kernel is meant to loop over DSTATE tiles.
+    None if neither fits. Computed for some chunks of the first sequence: the output with that cut must be within
+    `relative_error` of `out`, over these chunks together, and the correct output must not. `remedy`: what to say if
+    only one tile of the state is summed.
     """
     import torch
 
@@ -57,23 +58,25 @@ def partial_sum(
         (_without_cb, "the product of CB and x inside the chunk is missing altogether"),
     ]
     if tile is not None and tile < p.dstate:
-        remedy = "the loop over DSTATE tiles ends after one" if loops else remedy_of_partial_state(p.dstate)
         message = f"only the first {tile} of {p.dstate} state elements (dstate) are summed: {remedy}"
         cuts.insert(0, (lambda inputs: _first_of_state(inputs, tile), message))
     return next((message for cut, message in cuts if (written - outputs(cut)).norm() <= tolerance), None)
 
 
-def remedy_of_partial_state(dstate: int) -> str:
-    """What to do about a tile that holds a part of the state, in a kernel that does not loop over it."""
-    return f"take a DSTATE tile of {whole_tile(dstate)}, or the variant split"
+def remedy_of_partial_state(dstate: int, looping_variant: str = SPLIT) -> str:
+    """What to do about a tile that holds only part of the state, in a kernel that does not loop over it.
+
+    `looping_variant`: the variant that does; empty if there is none.
+    """
+    return f"take a DSTATE tile of {whole_tile(dstate)}" + f", or the variant {looping_variant}" * bool(looping_variant)
 
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """Inputs of adjacent chunks of the first sequence, and which tokens of it they are.
+    """Inputs of adjacent chunks of the first sequence, and which of its tokens they cover.
 
-    Packed sequences make a chunk depend on the last token before it: the chunk before goes along for that, and the
-    output's first tokens are to be dropped.
+    With packed sequences a chunk depends on the last token before it, so the chunk before is included, and the first
+    `dropped_tokens` of the output do not count.
     """
 
     inputs: _Inputs
@@ -93,7 +96,7 @@ def _window(problem: ChunkScanProblem, inputs: _Inputs, chunks: slice) -> _Windo
 
 
 def _sampled_chunks(nchunks: int) -> list[slice]:
-    """Several in a row, since with packed sequences a chunk that begins one gets no state."""
+    """Several adjacent chunks, since with packed sequences a chunk that begins a sequence gets no state."""
     if nchunks <= 2 * SAMPLED_CHUNKS:
         return [slice(0, nchunks)]
     middle = nchunks // 2 - SAMPLED_CHUNKS // 2
@@ -101,7 +104,7 @@ def _sampled_chunks(nchunks: int) -> list[slice]:
 
 
 def _first_of_state(inputs: _Inputs, count: int) -> _Inputs:
-    """Inputs whose state has only its first `count` elements."""
+    """The inputs with only the first `count` elements of the state."""
     return {**inputs, "c": inputs["c"][..., :count], "states": inputs["states"][..., :count]}
 
 

@@ -4,14 +4,14 @@ For every token m of a chunk, head h and head dimension p (Dao and Gu, "Transfor
 
     out[m, p] = exp(dA_cumsum[m]) · Σ_n C[m, n] · state[p, n]
               + Σ_{k ≤ m} CB[m, k] · exp(dA_cumsum[m] − dA_cumsum[k]) · dt[k] · x[k, p]
-              + D · x[m, p],                                             then · z · sigmoid(z) where there is a gate
+              + D · x[m, p],                                             then · z · sigmoid(z) if there is a gate
 
-with `state` the one before the chunk. Two variants:
-`tile` takes one tile of BLOCK_SIZE_DSTATE along n and nothing else, as the published kernels do up to a state dimension
-of 128: a tile smaller than the state gives a wrong result. It is here to reproduce that.
+where `state` is the one before the chunk. Two variants:
+`tile` takes a single tile of BLOCK_SIZE_DSTATE along n, as the published kernels do up to a state dimension of 128: a
+tile smaller than the state gives a wrong result. It is here to reproduce that.
 `split` loops over such tiles and is correct for every tile size.
 
-Recorded runs are bound to a hash of the functions here and of what they use.
+Recorded runs are tied to a hash of the functions here and of all they use.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def chunk_scan_kernel(
     BLOCK_SIZE_M: tl.constexpr, BLOCK_SIZE_N: tl.constexpr, BLOCK_SIZE_K: tl.constexpr,
     BLOCK_SIZE_DSTATE: tl.constexpr,
 ):  # fmt: skip
-    """One (BLOCK_SIZE_M tokens, BLOCK_SIZE_N head dimensions) tile of one chunk and head.
+    """Computes one (BLOCK_SIZE_M tokens, BLOCK_SIZE_N head dimensions) tile of one chunk and head.
 
     cb (batch, nchunks, ngroups, chunk_size, chunk_size) float32; x, out, z (batch, seqlen, nheads, headdim);
     dt, da_cumsum (batch, nheads, nchunks, chunk_size) float32; c (batch, seqlen, ngroups, dstate);
@@ -66,8 +66,9 @@ def chunk_scan_kernel(
     d (nheads) or (nheads, headdim) or None;
     seq_idx (batch, seqlen) int32 or None. cb must be 0 between tokens of different sequences.
 
-    Grid: one dimension, tiles of a chunk fastest, then chunks, batches, heads slowest: the published kernels' order.
-    Offsets of batch, chunk and head are 64-bit, so tensors may exceed 2^31 elements; those inside a chunk are 32-bit.
+    Grid: one dimension; tiles of a chunk are fastest, then chunks, batches, and heads slowest, as in the published
+    kernels. Offsets of batch, chunk and head are 64-bit, so tensors may exceed 2^31 elements; those inside a chunk are
+    32-bit.
     """
     n_tiles_n: tl.constexpr = (headdim + BLOCK_SIZE_N - 1) // BLOCK_SIZE_N
     n_tiles: tl.constexpr = n_tiles_n * ((chunk_size + BLOCK_SIZE_M - 1) // BLOCK_SIZE_M)
@@ -93,7 +94,7 @@ def chunk_scan_kernel(
     p_c = c_ptr + i_b * stride_c_batch + first_token * stride_c_seqlen + i_g * dstate
     p_state = states_ptr + i_b * stride_states_batch + i_c * stride_states_chunk + i_h * stride_states_head
 
-    # What the state before the chunk brings.
+    # The contribution of the state before the chunk.
     b_da_m = tl.load(p_da + o_m, mask=o_m < limit, other=0.0) * LOG2E
     b_scale_m = tl.math.exp2(b_da_m)
     if seq_idx_ptr is not None:
@@ -112,7 +113,7 @@ def chunk_scan_kernel(
         b_acc = _add_state_product(b_acc, p_c, p_state, o_m, o_n, o_d, limit, stride_c_seqlen, headdim, dstate)
     b_acc *= b_scale_m[:, None]
 
-    # What the tokens of the chunk bring, up to the diagonal.
+    # The contribution of the chunk's own tokens, up to the diagonal.
     k_end = tl.minimum((i_tile // n_tiles_n + 1) * BLOCK_SIZE_M, limit)
     for first_k in range(0, k_end, BLOCK_SIZE_K):
         o_k = first_k + tl.arange(0, BLOCK_SIZE_K)
@@ -130,7 +131,7 @@ def chunk_scan_kernel(
             other=0.0,
         )
         b_weight = b_cb * tl.math.exp2(b_da_m[:, None] - b_da_k[None, :]) * b_dt_k[None, :]
-        # Above the diagonal the power may overflow; it is chosen away, never multiplied by 0.
+        # Above the diagonal the power may overflow; it is selected away, never multiplied by 0.
         b_weight = tl.where(o_m[:, None] >= o_k[None, :], b_weight, 0.0)
         b_acc = tl.dot(b_weight.to(b_x.dtype), b_x, b_acc)
 

@@ -18,7 +18,7 @@ DEFAULT_SEQLEN = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """The fields of a `ChunkScanProblem` that a model fixes, in elements, and where they are published."""
+    """The fields of a `ChunkScanProblem` that a model sets, in elements, and where they are published."""
 
     nheads: int
     headdim: int
@@ -56,11 +56,10 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 
 
 def problem_from(preset: str = DEFAULT_PRESET, *, seqlen: int | None = None, **overrides: Any) -> ChunkScanProblem:
-    """The problem of a preset at `seqlen` tokens (default 50 000), with any field of it overridden.
+    """The problem of a preset at `seqlen` tokens (default 50 000), with any of its fields overridden.
 
-    An override of None counts as not given, so that a command can pass on every option it has. Dtypes may be given
-    by their short names (bf16, fp16, fp32). Raises ProblemError for an unknown preset or field, and where no such
-    problem exists.
+    An override of None counts as not given, so a command can pass on every option it has. Dtypes may have their short
+    names (bf16, fp16, fp32). Raises ProblemError for an unknown preset or field, and if no such problem can exist.
     """
     if preset not in PRESETS:
         near = get_close_matches(str(preset).lower(), PRESETS, n=1, cutoff=0.5)

@@ -21,8 +21,8 @@ class ChunkScanProblem:
     """One chunk scan. Sizes are in elements; dtypes are torch's names.
 
     `d_form`: no D, one value per head, or one per head and dimension. `z`: whether the output is gated by z·sigmoid(z).
-    `seq_idx`: whether sequences are packed, told apart by an int32 index per token.
-    Raises ProblemError where no such problem exists.
+    `seq_idx`: whether sequences are packed, with an int32 index per token that names its sequence.
+    Raises ProblemError if no such problem can exist.
     """
 
     seqlen: int
@@ -57,7 +57,7 @@ class ChunkScanProblem:
 
     @property
     def nchunks(self) -> int:
-        """Chunks per sequence, the last one possibly not full."""
+        """Chunks per sequence; the last may be partly filled."""
         return -(-self.seqlen // self.chunk_size)
 
     @property

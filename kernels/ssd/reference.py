@@ -1,11 +1,11 @@
-"""What is right: the SSD recurrence token by token, and the five chunked stages in plain PyTorch.
+"""The correct answers: the SSD recurrence token by token, and the five chunked stages in plain PyTorch.
 
 Notation and algorithm are those of Dao and Gu, "Transformers are SSMs: Generalized Models and Efficient
-Algorithms Through Structured State Space Duality" (2024), sections 6 and 7. The stages work in pieces of some
-`PIECE_ELEMENTS` intermediate elements: no tensor of the size (chunks, heads, chunk, chunk) ever exists.
+Algorithms Through Structured State Space Duality" (2024), sections 6 and 7. The stages work in pieces of about
+`PIECE_ELEMENTS` intermediate elements: no tensor of size (chunks, heads, chunk, chunk) ever exists.
 
 Head h reads group h // (nheads // ngroups) of B, C and CB. Packed sequences (`seq_idx`) follow one another
-along a row: tokens of one sequence are adjacent, and an index that ended does not come back.
+along a row: tokens of one sequence are adjacent, and an index does not come back once it has ended.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, unflatten
 from torch.nn.functional import pad, silu
 
 PIECE_ELEMENTS = 2**24
-"""Intermediate elements of a piece of work, 64 MiB in float32; one head of one chunk is the least taken."""
+"""Intermediate elements of a piece of work, 64 MiB in float32; a piece is at least one head of one chunk."""
 
 
 def ssd_recurrence(
@@ -36,7 +36,7 @@ def ssd_recurrence(
 
     Shapes: x and z (batch, seqlen, nheads, headdim); dt (batch, seqlen, nheads), already positive; A
     (nheads,), negative; B and C (batch, seqlen, ngroups, dstate); D (nheads,) or (nheads, headdim); seq_idx
-    (batch, seqlen), whole numbers: where it changes, the state starts from zero.
+    (batch, seqlen), whole numbers: the state restarts from zero where it changes.
     Returns y (batch, seqlen, nheads, headdim) and the last token's state (batch, nheads, headdim, dstate).
     Source: the paper's equation 2 with A_t = exp(dt·A) and B_t = dt·B; D and the gate z as in Mamba's block.
     """
@@ -50,8 +50,8 @@ def ssd_recurrence(
             t_x, t_dt = x[:, i_token].double(), dt[:, i_token].double()
             t_B, t_C = (t[:, i_token].double().repeat_interleave(heads_per_group, dim=1) for t in (B, C))
             if seq_idx is not None and i_token > 0:
-                goes_on = seq_idx[:, i_token] == seq_idx[:, i_token - 1]
-                state = state * goes_on[:, None, None, None]
+                continues = seq_idx[:, i_token] == seq_idx[:, i_token - 1]
+                state = state * continues[:, None, None, None]
             decay = torch.exp(t_dt * A.double())[:, :, None, None]
             state = decay * state + t_dt[:, :, None, None] * t_x[..., None] * t_B[:, :, None, :]
             y = (state * t_C[:, :, None, :]).sum(dim=-1)
@@ -67,8 +67,8 @@ def chunk_cumsum(dt: Tensor, A: Tensor, chunk_size: int) -> tuple[Tensor, Tensor
     """Stage 1: the running sum of dt·A inside each chunk, and dt cut into chunks.
 
     Shapes: dt (batch, seqlen, nheads), A (nheads,). Returns da_cumsum and dt, both (batch, nheads, nchunks,
-    chunk_size), float64 where dt is float64 and else float32. Beyond the last token dt is 0, so that
-    da_cumsum stays level there and its last element is the whole chunk's sum.
+    chunk_size), float64 if dt is float64, else float32. Beyond the last token dt is 0, so da_cumsum stays
+    level there and its last element is the sum over the whole chunk.
     """
     dtype = _compute_dtype(dt)
     nchunks = -(-dt.shape[1] // chunk_size)
@@ -87,7 +87,7 @@ def chunk_states(
     *,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Stage 2: the state that each chunk adds up to from zero, Σ_k exp(da_last - da_k)·dt_k·x_k⊗B_k.
+    """Stage 2: the state that each chunk builds up from zero, Σ_k exp(da_last - da_k)·dt_k·x_k⊗B_k.
 
     Shapes: B (batch, seqlen, ngroups, dstate); x (batch, seqlen, nheads, headdim); dt and da_cumsum as
     `chunk_cumsum` returns them; seq_idx (batch, seqlen): only tokens of the chunk's last sequence count.
@@ -121,11 +121,11 @@ def chunk_states(
 def state_passing(
     states: Tensor, da_cumsum: Tensor, seq_idx: Tensor | None = None, *, dtype: torch.dtype | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Stage 3: the recurrence over chunks, its running state in the compute dtype, that of da_cumsum.
+    """Stage 3: the recurrence over chunks, with the running state in the compute dtype, da_cumsum's.
 
     Shapes: states (batch, nchunks, nheads, headdim, dstate) as `chunk_states` returns them; da_cumsum (batch,
-    nheads, nchunks, chunk_size), of which each chunk's last element is used; seq_idx (batch, seqlen): no
-    state passes through a chunk that ends in another sequence than the token before it.
+    nheads, nchunks, chunk_size), of which only each chunk's last element is used; seq_idx (batch, seqlen): no
+    state passes through a chunk that ends in a different sequence from the token before it.
     Returns the state before each chunk, in the shape of states and in `dtype` (default: that of states), and
     the state after the last chunk (batch, nheads, headdim, dstate) in the compute dtype.
     """
@@ -143,11 +143,11 @@ def state_passing(
 
 
 def cb_product(C: Tensor, B: Tensor, chunk_size: int, seq_idx: Tensor | None = None) -> Tensor:
-    """Stage 4: C_m·B_k of every two tokens of a chunk, above the diagonal too, where it is finite but unused.
+    """Stage 4: C_m·B_k for every two tokens of a chunk, also above the diagonal, where it is finite but unused.
 
     Shapes: C and B (batch, seqlen, ngroups, dstate); seq_idx (batch, seqlen): zero between two sequences.
     Returns (batch, nchunks, ngroups, chunk_size, chunk_size), rows m, columns k, zero beyond the last token;
-    float64 where C is float64 and else float32.
+    float64 if C is float64, else float32.
     """
     batch, seqlen, ngroups, dstate = C.shape
     nchunks = -(-seqlen // chunk_size)
@@ -184,9 +184,9 @@ def chunk_scan(
     Shapes: cb (batch, nchunks, ngroups, chunk_size, chunk_size); x and z (batch, seqlen, nheads, headdim); dt
     and da_cumsum (batch, nheads, nchunks, chunk_size); C (batch, seqlen, ngroups, dstate); prev_states
     (batch, nchunks, nheads, headdim, dstate), the state before each chunk; D (nheads,) or (nheads, headdim);
-    seq_idx (batch, seqlen): the state counts only for tokens of the sequence that the token before the chunk
-    belongs to, which before the first chunk is sequence 0.
-    Returns (batch, seqlen, nheads, headdim) in `dtype`, to which the inputs are converted piece by piece.
+    seq_idx (batch, seqlen): the state counts only for tokens of the same sequence as the token before the
+    chunk, which is sequence 0 before the first chunk.
+    Returns (batch, seqlen, nheads, headdim) in `dtype`; the inputs are converted to it piece by piece.
     """
     batch, seqlen, nheads, headdim = x.shape
     ngroups, dstate = C.shape[2:]
@@ -208,7 +208,7 @@ def chunk_scan(
             b_x = _chunked(x[i_batch, tokens, groups, heads], n, chunk_size).to(dtype)
             b_x = b_x.movedim(1, 3)  # (c, g, h, k, p)
 
-            # The chunk's own tokens. Above the diagonal exp may overflow: masked, as inf times zero would be NaN.
+            # The chunk's own tokens. Above the diagonal exp may overflow; it is masked, as inf times zero would be NaN.
             weight = b_da[..., :, None] - b_da[..., None, :]
             weight.masked_fill_(above_diagonal, -torch.inf).exp_()
             weight *= cb[i_batch, chunks, groups, None].to(dtype)
@@ -242,8 +242,7 @@ def _pieces(
 ) -> Iterator[tuple[int, slice, slice, slice]]:
     """Batch index, slices of chunks, of groups, of heads in a group; one head of one chunk has `elements`.
 
-    A piece is as many whole chunks as fit in PIECE_ELEMENTS; where not even one does, groups, then heads are
-    split.
+    A piece is as many whole chunks as fit in PIECE_ELEMENTS; if not even one fits, groups are split, then heads.
     """
     ngroups, nheads = split
     room = max(1, PIECE_ELEMENTS // elements)
@@ -262,7 +261,7 @@ def _tokens(chunks: slice, chunk_size: int, seqlen: int) -> slice:
 
 
 def _chunked(tensor: Tensor, nchunks: int, chunk_size: int) -> Tensor:
-    """(tokens, …) as (nchunks, chunk_size, …), filled up with zeros."""
+    """(tokens, …) as (nchunks, chunk_size, …), padded with zeros."""
     missing = nchunks * chunk_size - tensor.shape[0]
     if missing:
         tensor = torch.cat([tensor, tensor.new_zeros((missing, *tensor.shape[1:]))])
@@ -270,7 +269,7 @@ def _chunked(tensor: Tensor, nchunks: int, chunk_size: int) -> Tensor:
 
 
 def _last_index(seq_idx: Tensor, chunk_size: int) -> Tensor:
-    """The sequence that each chunk ends in: (batch, seqlen) to (batch, nchunks)."""
+    """The sequence that each chunk ends in: from (batch, seqlen) to (batch, nchunks)."""
     seqlen = seq_idx.shape[1]
     ends = torch.arange(chunk_size, seqlen + chunk_size, chunk_size, device=seq_idx.device)
     return seq_idx[:, ends.clamp(max=seqlen) - 1]
@@ -283,10 +282,10 @@ def _index_before(last_idx: Tensor) -> Tensor:
 
 @contextmanager
 def _exact_products() -> Iterator[None]:
-    """Float32 products in full float32, no TF32 or bfloat16 shortcuts, no gradients; settings are restored.
+    """Float32 products in full float32, without TF32 or bfloat16 shortcuts or gradients; settings are restored.
 
-    `fp32_precision`, not the older `allow_tf32`: restoring through that one can leave the two in disagreement
-    and torch then raises where the user's own code reads it.
+    Sets `fp32_precision`, not the older `allow_tf32`: restoring that one can leave the two in disagreement, and
+    torch then raises when the user's own code reads it.
     """
     backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
     saved = [backend.fp32_precision for backend in backends]

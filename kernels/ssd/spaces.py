@@ -59,19 +59,19 @@ _VLLM = (
 DEFAULT_SPACE = "compare"
 BOTH = "both"
 PER_HEAD = (TILE, SPLIT)
-"""The variants that take a list of tiles as it is: what `both` stands for."""
+"""The variants that take a list of tiles as it is: `both` stands for these."""
 
 
 def space(name: str, problem: ChunkScanProblem, variant: str | None = None) -> Space:
-    """The published space of that name on a problem, each config with its DSTATE tile filled in.
+    """The published space with that name on a problem, each config with its DSTATE tile filled in.
 
-    `variant` replaces that of every config but those of `grouped`; "both" lists them under tile and split in turn.
-    Raises SpaceError for an unknown name or variant, one that the space cannot have, and a state dimension that no
-    single tile holds in a space that needs one that does.
+    `variant` replaces that of every config except those of `grouped`; "both" lists them under tile, then under split.
+    Raises SpaceError for an unknown name or variant, a variant that the space cannot have, and a state dimension too
+    large for one tile in a space that puts the whole state in one.
     """
     published = SPACES[name]
     if variant is not None and published.variant == GROUPED:
-        raise SpaceError(f"{name} has configs of the variant {GROUPED} alone: leave --variant out")
+        raise SpaceError(f"{name} has only configs of the variant {GROUPED}: leave --variant out")
     configs = list(_with_whole_state(published.configs(problem), name, problem.dstate))
     variant = variant or published.variant
     if variant is not None:
@@ -80,14 +80,14 @@ def space(name: str, problem: ChunkScanProblem, variant: str | None = None) -> S
 
 
 def descriptions() -> Mapping[str, str]:
-    """Each space's name and what it is."""
+    """Each space by name, with a description."""
     return {name: published.description for name, published in SPACES.items()}
 
 
 def under_variant(configs: Iterable[Config], variant: str) -> list[Config]:
-    """The configs under another variant; under tile and split in turn for "both".
+    """The configs under another variant; for "both" under tile, then under split.
 
-    Those of `grouped`, which fit no other, stay and come last. Raises SpaceError for an unknown variant.
+    Configs of `grouped` fit no other variant: they stay, and come last. Raises SpaceError for an unknown variant.
     """
     if variant not in (BOTH, *VARIANTS):
         raise SpaceError(f"unknown variant {shown(variant)}: one of {', '.join(VARIANTS)}, {BOTH}")
@@ -110,19 +110,19 @@ def _tiles(tiles: Iterable[tuple[int, int, int, int, int]], *dstate_tiles: int |
 
 
 def _wide(problem: ChunkScanProblem) -> list[Config]:
-    """Every crossing but those that cannot be good, for want of work per warp or of registers."""
+    """Every combination except those that cannot be fast, for lack of work per warp or of registers."""
     whole = whole_tile(problem.dstate)
     dstate_tiles = [d for d in (32, 64, 128) if d <= whole] or [whole]
     crossed = product((32, 64, 128), (32, 64), (32, 64), dstate_tiles, (2, 4, 8), (1, 2, 3, 4))
-    # Accumulator elements, of one 32-bit register each, per warp of 32 threads: 16 to 64 a thread.
+    # Accumulator elements per warp of 32 threads, a 32-bit register each: 16 to 64 per thread.
     return [chunk_scan_config(m, n, k, d, w, s) for m, n, k, d, w, s in crossed if 512 <= m * n // w <= 2048]
 
 
 def _grouped(problem: ChunkScanProblem) -> list[Config]:
-    """Tiles of tokens, of headdim where it is long, stages and heads crossed.
+    """Tiles of tokens, tiles of headdim if it is long, stages and heads, crossed.
 
-    A tile of x is as long as one of the tokens, of which four warps take 64: the rows of one wgmma. Of the heads of a
-    group all, a half, a quarter, a fifth or an eighth, at least four, go together.
+    A tile of x is as long as a tile of tokens; four warps take 64 tokens, the rows of one wgmma. A program takes all
+    heads of a group, or a half, a quarter, a fifth or an eighth of them, but at least four.
     """
     tiles = [m for m in (64, 128) if m <= problem.chunk_size] or [max(16, problem.chunk_size)]
     tiles_n = [n for n in (64, 128) if n <= whole_tile(problem.headdim)] or [whole_tile(problem.headdim)]
@@ -134,7 +134,7 @@ def _grouped(problem: ChunkScanProblem) -> list[Config]:
 
 
 def _all(problem: ChunkScanProblem) -> list[Config]:
-    """All other spaces together, the pull request's list under both variants: one run compares them."""
+    """All other spaces together, the pull request's list under both variants, for one run to compare."""
     pull_request = _tiles(_MAMBA, 32, 64, 128, None)
     split = [replace(c, variant=SPLIT) for c in (*pull_request, *_wide(problem))]
     return [*pull_request, *_tiles(_VLLM, None), *split, *_grouped(problem)]

@@ -1,4 +1,4 @@
-"""Our own chunk scan as a `Subject`: three variants of one kernel, on a problem."""
+"""Our own chunk scan as a `Subject`: three variants of one kernel on a problem."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ class ChunkScan(ChunkScanOnProblem):
         return chunk_scan_config(64, 64, 32, whole_tile(self.problem.dstate), num_warps=2, num_stages=4)
 
     def resolve(self, config: Config) -> Config:
-        """Fills in the DSTATE tile that stands for the whole state, and the heads that are a whole group's.
+        """Fills in the DSTATE tile that holds the whole state, and for `grouped` the heads of a whole group.
 
-        Raises ConfigError for a launch beyond the kernel's 32-bit limits, heads for a variant that takes one at a
-        time, and of `grouped` for a part of the chunk or of the state, or heads that do not divide a group.
+        Raises ConfigError for a launch beyond the kernel's 32-bit limits, for heads with a variant that takes one at a
+        time, and with `grouped` for a tile of part of the state or heads that do not divide a group.
         """
         problem = self.problem
         config = self.params.validated(config)
@@ -80,7 +80,7 @@ class ChunkScan(ChunkScanOnProblem):
         return config
 
     def source_hashes(self) -> Mapping[str, str]:
-        """By variant, a hash of its kernel's and its launch's own text and of all they use."""
+        """By variant, a hash of the source of its kernel and launch, and of all they use."""
         return _source_hashes()
 
     def launch(self, config: Config) -> LaunchPlan:
@@ -93,7 +93,7 @@ class ChunkScan(ChunkScanOnProblem):
         return launch(self.problem, config)
 
     def wrong_by_construction(self, config: Config) -> str | None:
-        """That `tile` with a DSTATE tile smaller than the state sums a part of the state only."""
+        """Says that `tile` sums only part of the state if its DSTATE tile is smaller than that."""
         tile, dstate = Numbers.of(config).dstate, self.problem.dstate
         if config.variant != TILE or tile is None or tile >= dstate:
             return None
@@ -113,7 +113,7 @@ class ChunkScan(ChunkScanOnProblem):
         )
 
     def remarks(self, configs: Sequence[Config], arch: str) -> Sequence[Remark]:
-        """That the variant made for TMA does without it on a GPU that has none."""
+        """Says that the variant made for TMA runs without it, on a GPU that has none."""
         made_for_it = sum(config.variant == GROUPED for config in configs)
         if not made_for_it or has_tma(arch):
             return ()
@@ -128,11 +128,11 @@ class ChunkScan(ChunkScanOnProblem):
         return spaces.descriptions()
 
     def space(self, name: str, variant: str | None = None) -> Space:
-        """The space of that name on this problem. Raises SpaceError."""
+        """The space with that name on this problem. Raises SpaceError."""
         return spaces.space(name, self.problem, variant)
 
     def under_variant(self, configs: Sequence[Config], variant: str) -> Sequence[Config]:
-        """The configs under `tile`, `split` or both in turn; those of `grouped` stay. Raises SpaceError."""
+        """The configs under `tile`, `split` or both; those of `grouped` stay. Raises SpaceError."""
         return spaces.under_variant(configs, variant)
 
 
@@ -142,7 +142,7 @@ def _source_hashes() -> Mapping[str, str]:
 
 
 def _resolve_grouped(config: Config, problem: ChunkScanProblem) -> Config:
-    """The config with all heads of a group if it names none. Raises ConfigError."""
+    """The config, with all heads of a group unless it names some. Raises ConfigError."""
     whole, numbers = whole_tile(problem.dstate), Numbers.of(config)
     if numbers.dstate != whole:
         raise ConfigError(

@@ -1,1 +1,1 @@
-"""Compiles launches without a GPU and reads what came out."""
+"""Compiles launches without a GPU and reads the result."""

@@ -1,8 +1,8 @@
-"""Compiles a launch without a GPU, specialised as the launch itself would be, and reads what came out.
+"""Compiles a launch without a GPU, specialised exactly as when launched, and reads the result.
 
 Triton specialises a kernel on its arguments: integers equal to 1, divisibility by 16, pointer alignment, 64-bit values.
-So the launch's own arguments go through the JIT's own binder, with a driver that only names the target; tensors stand
-in by dtype with an aligned address, which is what torch's allocator gives. The result lands in Triton's cache, where a
+So the launch's own arguments go through the JIT's own binder, with a driver that only names the target; each tensor is
+replaced by its dtype and an aligned address, as torch's allocator gives. The result goes to Triton's cache, where a
 process with a GPU finds it.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 from ssdprof.kernels.errors import SsdprofError, first_line
 from ssdprof.kernels.launch import DescriptorRef, LaunchPlan, TensorRef, capability, has_tma
 from ssdprof.profiling.binary.cubin import read_cubin
-from ssdprof.profiling.runs.model import Compiled
+from ssdprof.profiling.runs.measured import Compiled
 
 TENSOR_MEMORY_COLUMNS = 512
 """Tensor memory of one SM on sm_100 and later, in columns (PTX ISA, tcgen05)."""
@@ -28,12 +28,12 @@ class OutOfResourcesError(SsdprofError):
 
 
 class CompileError(SsdprofError):
-    """A launch that Triton's front end or ptxas refuses."""
+    """A launch that Triton's front end or ptxas rejects."""
 
 
 @dataclass(frozen=True, slots=True)
 class _TensorStandIn:
-    """A tensor as Triton's specialisation sees it: a dtype, and an offset from an aligned address."""
+    """A tensor as Triton's specialisation sees it: a dtype and an offset from an aligned address."""
 
     dtype: str
     address: int
@@ -69,9 +69,9 @@ def _set_target(arch: str) -> None:
 
 def warm_up() -> None:
     """Loads what every compilation needs: Triton, its back end, and what its first specialisation of an argument
-    imports, which in Triton 3.6 is torch. A thread goes on to hash Triton's own files, which takes half a second.
+    imports (torch, in Triton 3.6). A thread then hashes Triton's own files, which takes half a second.
 
-    A process forked when both are done has it all. Nothing here chooses a target or touches a GPU.
+    A process forked after both has everything. Nothing here chooses a target or touches a GPU.
     """
     from triton.backends.nvidia.compiler import get_ptxas  # noqa: F401  # the back end is loaded with it
     from triton.runtime.cache import triton_key
@@ -84,9 +84,8 @@ def warm_up() -> None:
 def compile_launch(plan: LaunchPlan, arch: str) -> Compiled:
     """Compiles `plan` for `arch` such as sm_90, in this process.
 
-    Raises CompileError or another of Triton's errors where it does not compile, OutOfResourcesError where tensor memory
-    does not suffice.
-    Shared memory is not judged here: limits are the caller's.
+    Raises CompileError or another of Triton's errors if it does not compile, OutOfResourcesError if it needs too much
+    tensor memory. Shared memory is not judged here: the caller knows the limits.
     """
     _set_target(arch)
     function = plan.callee()
@@ -119,7 +118,7 @@ def compile_launch(plan: LaunchPlan, arch: str) -> Compiled:
 
 
 def _stand_in(ref: TensorRef | DescriptorRef) -> Any:
-    """What stands for a tensor: a stand-in, or for a descriptor, which wants a torch dtype, an empty tensor."""
+    """What replaces a tensor: a stand-in, or an empty tensor for a descriptor, which needs a torch dtype."""
     if isinstance(ref, TensorRef):
         return _TensorStandIn(ref.dtype, ref.offset_bytes)
     import torch
@@ -128,7 +127,7 @@ def _stand_in(ref: TensorRef | DescriptorRef) -> Any:
 
 
 def _reason(error: BaseException) -> str | None:
-    """What Triton's front end says below its excerpt of the source, or ptxas below a heading; None for other errors."""
+    """What Triton's front end says below its source excerpt, or ptxas below a heading; None for other errors."""
     from triton.compiler.errors import CompilationError
     from triton.runtime.errors import PTXASError
 

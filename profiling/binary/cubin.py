@@ -2,7 +2,7 @@
 
 A cubin is an ELF file. Its `.nv.info` sections are lists of attributes: one byte of format, one byte of attribute, two
 bytes that are the value itself or, in the sized format, the length of the payload that follows. The attribute numbers
-are those that `cuobjdump --dump-elf` prints; what is read here was held against `cuobjdump --dump-resource-usage`.
+are those that `cuobjdump --dump-elf` prints; the results were checked against `cuobjdump --dump-resource-usage`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BARRIER_FLAGS_SHIFT, _BARRIER_FLAGS_MASK = 20, 0x7F
 
 
 class CubinError(SsdprofError):
-    """A binary that is no cubin or lacks the kernel that was asked for."""
+    """A binary that is not a cubin, or that lacks the kernel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class CubinResources:
 
 
 def read_cubin(cubin: bytes, kernel: str) -> CubinResources:
-    """The resources of `kernel` in `cubin`. Raises CubinError where it is not there."""
+    """The resources of `kernel` in `cubin`. Raises CubinError if it is not there."""
     try:
         elf = ELFFile(io.BytesIO(cubin))
         symbols: Any = elf.get_section_by_name(".symtab")
@@ -84,7 +84,7 @@ def _value_of_symbol(info: bytes, wanted: int, symbol_index: int) -> int | None:
 
 
 def _num_barriers(elf: ELFFile, kernel: str, text_flags: int) -> int:
-    """From the attribute where there is one; before ELF ABI 8 from the flags of the kernel's text section."""
+    """From the attribute if there is one; before ELF ABI 8, from the flags of the kernel's text section."""
     info = elf.get_section_by_name(f".nv.info.{kernel}")
     if info is not None:
         for attribute, short, _ in _attributes(info.data()):

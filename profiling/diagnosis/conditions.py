@@ -9,7 +9,8 @@ from dataclasses import asdict
 from ssdprof.profiling.diagnosis.rows import extremes, ranked_timings
 from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.profiling.diagnosis.warnings import reasons, taken_samples
-from ssdprof.profiling.runs.model import Run, Timing
+from ssdprof.profiling.runs.measured import Timing
+from ssdprof.profiling.runs.model import Run
 
 
 def conditions(run: Run) -> list[Statement]:

@@ -59,13 +59,10 @@ def among_neighbours(explanation: Explanation) -> list[Statement]:
         return [Statement("note", "no-latency", {"config_id": own.config_id, "status": own.known_status})]
     higher = [row for row in timed if occupancy_pct(row) > occupancy_pct(own)]
     if not higher:
-        counted = {"neighbours": len(timed) - 1, "theoretical_occupancy_pct": occupancy_pct(own)}
-        return [Statement("note", "no-higher-occupancy", counted)]
-    found = correlation(timed)
-    return [
-        _against_higher(own, min(higher, key=latency_ms), len(higher)),
-        *([Statement("note", CODE, found)] * bool(found)),
-    ]
+        figures = {"neighbours": len(timed) - 1, "theoretical_occupancy_pct": occupancy_pct(own)}
+        return [Statement("note", "no-higher-occupancy", figures)]
+    against, found = _against_higher(own, min(higher, key=latency_ms), len(higher)), correlation(timed)
+    return [against, Statement("note", CODE, found)] if found else [against]
 
 
 def _finding(rho: float, chance: float) -> str:

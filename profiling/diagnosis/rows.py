@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from ssdprof.profiling.hardware.limiters import BARRIERS
 from ssdprof.profiling.hardware.occupancy import Occupancy
-from ssdprof.profiling.runs.model import Row, Run, Timing
+from ssdprof.profiling.runs.measured import Timing
+from ssdprof.profiling.runs.model import Row, Run
 
 
 def has_latencies(run: Run) -> bool:

@@ -14,7 +14,7 @@ from ssdprof.profiling.diagnosis.rows import (
     leading_rows,
     limiter_names,
 )
-from ssdprof.profiling.diagnosis.statement import Statement
+from ssdprof.profiling.diagnosis.statement import NextStep, Statement
 from ssdprof.profiling.diagnosis.warnings import measurement_warnings, occupancy_warnings
 from ssdprof.profiling.runs.model import Row, Run
 from ssdprof.profiling.runs.recorded import latency_source
@@ -109,7 +109,8 @@ def _disagrees(run: Run) -> list[Statement]:
     if not rows:
         return []
     figures = {"config_ids": [row.config_id for row in rows], "reason": rows[0].by_construction}
-    return [Statement("warning", "by-construction-disagrees", figures, "report")]
+    next_step: NextStep = "report" if run.measured else "measure-on-gpu"
+    return [Statement("warning", "by-construction-disagrees", figures, next_step)]
 
 
 def _wrong_by_construction(run: Run) -> list[Statement]:
@@ -142,12 +143,20 @@ def _left_out(run: Run) -> list[Statement]:
 def _floor(best: Row, run: Run) -> list[Statement]:
     """The best latency over the least that the problem's bytes take at the GPU's measured copy bandwidth."""
     copy_gbps, bytes_min = run.header.device.copy_gbps, run.header.bytes_min
+    if copy_gbps is None and best.recorded:
+        copy_gbps = best.recorded.copy_gbps
     if not copy_gbps or not bytes_min:
         return []
     floor_ms = bytes_min / copy_gbps / 1e6
     times = latency_ms(best) / floor_ms
-    figures = {"bytes_min": bytes_min, "floor_ms": floor_ms, "copy_gbps": copy_gbps, "times_the_floor": times}
     near = times <= NEAR_FLOOR
+    figures = {
+        "bytes_min": bytes_min,
+        "copy_gbps": copy_gbps,
+        "floor_ms": floor_ms,
+        "times_the_floor": times,
+        "near_the_floor": near,
+    }
     return [Statement("good" if near else "note", "memory-floor", figures, "none" if near else "compare-dram-bytes")]
 
 

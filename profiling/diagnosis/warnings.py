@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from ssdprof.profiling.diagnosis.rows import leading_rows, ranked_timings
 from ssdprof.profiling.diagnosis.statement import Statement
-from ssdprof.profiling.runs.model import Run, Timing
+from ssdprof.profiling.runs.measured import Timing
+from ssdprof.profiling.runs.model import Run
 from ssdprof.profiling.runs.rank import TARGET_INTERVAL_SHARE
 
 LOW_CLOCK_SHARE = 0.9

@@ -17,7 +17,8 @@ from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.profiling.hardware.limiters import LIMITERS, REGISTERS, SHARED_MEMORY, WARPS
 from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.occupancy import Occupancy
-from ssdprof.profiling.runs.model import Compiled, Explanation, Row
+from ssdprof.profiling.runs.measured import Compiled
+from ssdprof.profiling.runs.model import Explanation, Row
 
 WARPS_OF_WGMMA = 4
 HARDLY = 0.1

@@ -1,4 +1,4 @@
-"""The GPUs of this machine, as NVML describes them; choosing one."""
+"""The GPUs of this machine as NVML describes them, and the choice of one."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any
 from ssdprof.kernels.errors import UsageError
 from ssdprof.profiling.gpu import telemetry
 from ssdprof.profiling.gpu.telemetry import ask
-from ssdprof.profiling.runs.model import Conditions
+from ssdprof.profiling.runs.measured import Conditions
 
 
 class DeviceError(UsageError):
-    """A GPU that is not there, or not large enough."""
+    """A GPU that is not there, or too small."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuInfo:
-    """One GPU or MIG instance. With `visible` in CUDA_VISIBLE_DEVICES a process sees it alone. Unknown values are None.
+    """One GPU or MIG instance. With `visible` in CUDA_VISIBLE_DEVICES a process sees only this one. None: unknown.
 
-    Memory is the instance's, clocks, power and temperature are the whole GPU's. `throttle_reasons` are NVML's bits.
+    Memory is the instance's; clocks, power and temperature are the whole GPU's. `throttle_reasons` are NVML's bits.
     `others`: other processes that use it, a line each.
     """
 
@@ -46,7 +46,7 @@ class GpuInfo:
 
     @property
     def conditions(self) -> Conditions:
-        """Clocks, power, temperature and throttling when it was described."""
+        """Clocks, power, temperature and throttling at the time of the description."""
         return Conditions(
             sm_clock_mhz=self.sm_clock_mhz,
             memory_clock_mhz=self.memory_clock_mhz,
@@ -57,7 +57,7 @@ class GpuInfo:
 
 
 def gpus() -> tuple[GpuInfo, ...]:
-    """The GPUs that CUDA programs would see here, in order; none without a driver. CUDA_VISIBLE_DEVICES is honoured."""
+    """The GPUs that CUDA programs see here, in order; none without a driver. Honours CUDA_VISIBLE_DEVICES."""
     module = telemetry.nvml()
     if module is None:
         return ()
@@ -76,9 +76,9 @@ def select_gpu(text: str, known: tuple[GpuInfo, ...] | None = None) -> GpuInfo |
     if text == "auto":
         return known[0] if known else None
     number = text.removeprefix("cuda:")
-    there = "this machine has no NVIDIA GPU" if not known else f"this machine has GPU 0 to {len(known) - 1}"
+    there = "this machine has no NVIDIA GPU" if not known else f"this machine has GPUs 0 to {len(known) - 1}"
     if len(known) == 1:
-        there = "this machine has GPU 0 alone"
+        there = "this machine has only GPU 0"
     if not number.isascii() or not number.isdigit() or int(number) >= len(known):
         raise DeviceError(f"no GPU {text!r}: {there}; give --device auto, none or an index")
     return known[int(number)]
@@ -87,7 +87,7 @@ def select_gpu(text: str, known: tuple[GpuInfo, ...] | None = None) -> GpuInfo |
 def _visible(module: Any) -> list[tuple[Any, str]]:
     """(NVML handle, CUDA_VISIBLE_DEVICES entry) of each visible GPU, by index or UUID as CUDA reads that variable.
 
-    An index becomes the UUID: CUDA may order GPUs by speed, where NVML orders them by bus.
+    An index becomes the UUID: CUDA may order GPUs by speed, while NVML orders them by bus.
     """
     wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
     if wanted is None:
@@ -96,13 +96,13 @@ def _visible(module: Any) -> list[tuple[Any, str]]:
     for entry in (part.strip() for part in wanted.split(",")):
         handle = telemetry.handle_of(module, entry)
         if handle is None:
-            break  # CUDA ignores everything after the first entry that is not valid
+            break  # CUDA ignores everything from the first invalid entry on
         visible.append((handle, module.nvmlDeviceGetUUID(handle) if entry.isdigit() else entry))
     return visible
 
 
 def _host_memory_bytes() -> tuple[int, int]:
-    """The host's memory, whole and available now, for a GPU that shares it and has none of its own in NVML."""
+    """The host's memory, total and available now, for a GPU that shares it and has none of its own in NVML."""
     page_bytes = os.sysconf("SC_PAGE_SIZE")
     return os.sysconf("SC_PHYS_PAGES") * page_bytes, os.sysconf("SC_AVPHYS_PAGES") * page_bytes
 

@@ -1,4 +1,4 @@
-"""What the CUDA driver itself says: device attributes, blocks per SM of a loaded kernel. Through ctypes, no torch."""
+"""What the CUDA driver says: device attributes, blocks per SM of a loaded kernel. Through ctypes, without torch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ssdprof.profiling.hardware.limits import DRIVER_ATTRIBUTES
-from ssdprof.profiling.runs.model import Loaded
+from ssdprof.profiling.runs.measured import Loaded
 
 SM_COUNT = "CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT"
 DRIVER_FILES = (Path("/dev/nvidiactl"), Path("/proc/driver/nvidia"), Path("/dev/dxg"))
-"""Of which one is there if NVIDIA's driver is, on Linux and on Windows' Linux."""
+"""At least one of these exists if NVIDIA's driver does, on Linux and on WSL."""
 ATTRIBUTE_NUMBERS: Mapping[str, int] = {
     "CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK": 1,
     "CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK": 8,
@@ -27,21 +27,21 @@ ATTRIBUTE_NUMBERS: Mapping[str, int] = {
     "CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR": 106,
     "CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK": 111,
 }
-"""The enumeration CUdevice_attribute of the CUDA driver API, as far as it is asked here."""
+"""The values of the CUDA driver API's CUdevice_attribute that are used here."""
 
 
 def may_measure() -> bool:
-    """Whether this machine has a driver for a GPU; asks it nothing."""
+    """Whether this machine has a GPU driver; does not ask it anything."""
     return any(path.exists() for path in DRIVER_FILES)
 
 
 def cuda_driver() -> Any:
-    """The driver's library. Raises OSError where there is none."""
+    """The driver's library. Raises OSError if there is none."""
     return ctypes.CDLL("libcuda.so.1")
 
 
 def open_context() -> None:
-    """Opens the first visible device's primary context, which torch then finds open. What fails fails again there."""
+    """Opens the first visible device's primary context for torch to find open. If that fails, torch fails again."""
     with suppress(OSError):
         cuda, device, context = cuda_driver(), ctypes.c_int(), ctypes.c_void_p()
         if cuda.cuInit(0) == 0 and cuda.cuDeviceGet(ctypes.byref(device), 0) == 0:
@@ -49,7 +49,7 @@ def open_context() -> None:
 
 
 def driver_attributes(cuda: Any) -> dict[str, int]:
-    """The attributes of device 0 that are held against limits.json, and its SMs; what the driver lacks is left out."""
+    """The attributes of device 0 that limits.json has too, and its SMs; those that the driver lacks are left out."""
     cuda.cuInit(0)
     found = {}
     for name in (*DRIVER_ATTRIBUTES, SM_COUNT):
@@ -60,7 +60,7 @@ def driver_attributes(cuda: Any) -> dict[str, int]:
 
 
 def driver_blocks_per_sm(cuda: Any, function: int, threads: int, dynamic_shared_mem_bytes: int) -> int | None:
-    """CuOccupancyMaxActiveBlocksPerMultiprocessor of a loaded function; None where the driver refuses."""
+    """CuOccupancyMaxActiveBlocksPerMultiprocessor of a loaded function; None if the driver refuses."""
     blocks = ctypes.c_int()
     status = cuda.cuOccupancyMaxActiveBlocksPerMultiprocessor(
         ctypes.byref(blocks),
@@ -72,7 +72,7 @@ def driver_blocks_per_sm(cuda: Any, function: int, threads: int, dynamic_shared_
 
 
 def loaded(compiled: Any) -> Loaded:
-    """What the driver says of a kernel that was launched, as Triton returns it."""
+    """What the driver says about a launched kernel, given as Triton returns it."""
     return Loaded(
         registers_per_thread=compiled.n_regs,
         spill_bytes=4 * compiled.n_spills,

@@ -1,6 +1,6 @@
-"""What NVML says of a GPU while it is timed: clocks, power, temperature and throttling; and who else uses it.
+"""What NVML says about a GPU while it is timed: clocks, power, temperature and throttling; and who else uses it.
 
-A function that the driver lacks or refuses, or a driver that is not there, gives None and never an exception.
+A function that the driver lacks or refuses, or a missing driver, gives None and never an exception.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ssdprof.profiling.runs.model import Conditions
+from ssdprof.profiling.runs.measured import Conditions
 
 GIB = 1 << 30
-THROTTLE_REASONS = {  # by number: pynvml has named them nvmlClocksThrottleReason…, and those names will go
+THROTTLE_REASONS = {  # by number: pynvml names them nvmlClocksThrottleReason…, and those names will go away
     0x04: "power cap",  # nvmlClocksEventReasonSwPowerCap
     0x08: "hardware slowdown",  # nvmlClocksEventReasonHwSlowdown
     0x20: "thermal",  # nvmlClocksEventReasonSwThermalSlowdown
     0x40: "hardware thermal",  # nvmlClocksEventReasonHwThermalSlowdown
     0x80: "power brake",  # nvmlClocksEventReasonHwPowerBrakeSlowdown
 }
-"""The bits that lower clocks for heat or power. The others tell of idleness, of settings or of a display."""
+"""The bits that lower clocks for heat or power. The others mean idleness, settings or a display."""
 UNSEEN_BUSY_PCT = 10
-"""From this utilisation on, a GPU without a listed process is said to be used by one that cannot be seen."""
+"""At this utilisation or more, a GPU without listed processes counts as used by an unseen one."""
 UTILISATION_READINGS = 3
 BETWEEN_READINGS_S = 0.5
-"""The first reading may be of a process that has just ended, since NVML's utilisation is that of up to a second."""
+"""The first reading may be of a process that has just ended: NVML's utilisation covers up to a second."""
 _VIOLATIONS = {0: "power cap", 1: "thermal"}  # NVML_PERF_POLICY_POWER, NVML_PERF_POLICY_THERMAL
 
 
 class Telemetry:
-    """One GPU, asked by the process that times on it. `visible`: its entry of CUDA_VISIBLE_DEVICES.
+    """One GPU, asked by the process that times on it. `visible`: its entry in CUDA_VISIBLE_DEVICES.
 
-    `begin` and `end` take some 1 ms each on an H100. Of a MIG instance NVML tells the clocks, power and temperature of
-    the whole GPU.
+    `begin` and `end` take about 1 ms each on an H100. For a MIG instance, NVML gives the clocks, power and temperature
+    of the whole GPU.
     """
 
     def __init__(self, visible: str) -> None:
@@ -46,15 +46,15 @@ class Telemetry:
         self._violations_ns: dict[str, int] = {}
 
     def begin(self) -> None:
-        """Notes what throttles now, and how long the GPU has been throttled for power and for heat so far."""
+        """Notes what throttles the GPU now, and how long power and heat have throttled it so far."""
         if self._gpu is not None:
             self._throttled = throttled_by(throttle_reasons(self._nvml, self._gpu))
             self._violations_ns = self._read_violations_ns()
 
     def end(self) -> Conditions:
-        """Clocks, power and temperature now, and all that throttled at `begin`, throttles now or did in between.
+        """Clocks, power and temperature now, and everything that throttled at `begin`, since then or now.
 
-        `throttled` is None where NVML tells neither what throttles nor for how long it did.
+        `throttled` is None if NVML says neither what throttles nor for how long it did.
         """
         if self._gpu is None:
             return Conditions()
@@ -74,11 +74,11 @@ class Telemetry:
 
 
 def other_processes(visible: str, ours: Collection[int] = (), *, unseen: bool = True) -> tuple[str, ...]:
-    """Processes that use the GPU `visible` (an entry of CUDA_VISIBLE_DEVICES) and are not `ours` (pids), a line each.
+    """Processes that use the GPU `visible` (an entry in CUDA_VISIBLE_DEVICES) and are not `ours` (pids), a line each.
 
-    In a container NVML may list none: then a GPU that is busy while nothing of ours is on it has an `unseen` one. That
-    is to be asked before work of our own, which utilisation cannot tell from others'; it takes up to 1 s where the GPU
-    is busy.
+    In a container NVML may list none: then a GPU that is busy without work of ours has an `unseen` process. Ask for
+    that before starting our own work, which utilisation cannot tell from others'; it takes up to 1 s if the GPU is
+    busy.
     """
     module = nvml()
     if module is None:
@@ -91,7 +91,7 @@ def other_processes(visible: str, ours: Collection[int] = (), *, unseen: bool = 
 
 
 def nvml() -> Any:
-    """pynvml, ready to be asked until its `nvmlShutdown`; None where there is no driver."""
+    """pynvml, ready for use until its `nvmlShutdown`; None if there is no driver."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import pynvml
@@ -103,7 +103,7 @@ def nvml() -> Any:
 
 
 def ask(module: Any, function: str, *args: Any) -> Any:
-    """What pynvml's `function` answers, None where this driver or this GPU has no answer."""
+    """What pynvml's `function` returns; None if this driver or GPU has no answer."""
     try:
         return getattr(module, function)(*args)
     except (AttributeError, module.NVMLError, module.NVMLLibraryMismatchError):
@@ -111,9 +111,9 @@ def ask(module: Any, function: str, *args: Any) -> Any:
 
 
 def handle_of(module: Any, visible: str) -> Any:
-    """NVML's handle of the GPU or MIG instance that an entry of CUDA_VISIBLE_DEVICES names; None where it names none.
+    """NVML's handle of the GPU or MIG instance that an entry in CUDA_VISIBLE_DEVICES names; None if it names none.
 
-    As CUDA reads that variable: an index, a UUID, or the beginning of a GPU's.
+    Reads the entry as CUDA does: an index, a UUID, or the beginning of a GPU's UUID.
     """
     handles = (ask(module, "nvmlDeviceGetHandleByIndex", i) for i in range(ask(module, "nvmlDeviceGetCount") or 0))
     if visible.isascii() and visible.isdigit():
@@ -124,13 +124,13 @@ def handle_of(module: Any, visible: str) -> Any:
 
 
 def gpu_of(module: Any, handle: Any) -> Any:
-    """The handle of the GPU that a MIG instance is part of; that of a GPU is its own."""
+    """The handle of the GPU that a MIG instance is part of; for a GPU, its own handle."""
     gpu = ask(module, "nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle)
     return handle if gpu is None else gpu
 
 
 def conditions_of(module: Any, gpu: Any) -> Conditions:
-    """What NVML says of a GPU now."""
+    """What NVML says about a GPU now."""
     power_mw = ask(module, "nvmlDeviceGetPowerUsage", gpu)
     return Conditions(
         sm_clock_mhz=ask(module, "nvmlDeviceGetClockInfo", gpu, module.NVML_CLOCK_SM),
@@ -142,13 +142,13 @@ def conditions_of(module: Any, gpu: Any) -> Conditions:
 
 
 def throttle_reasons(module: Any, gpu: Any) -> int | None:
-    """NVML's bits of why clocks are lowered now; drivers before 535 have them under the older name alone."""
+    """NVML's bits for why clocks are lowered now; drivers before 535 have only the older name."""
     reasons: int | None = ask(module, "nvmlDeviceGetCurrentClocksEventReasons", gpu)
     return ask(module, "nvmlDeviceGetCurrentClocksThrottleReasons", gpu) if reasons is None else reasons
 
 
 def throttled_by(reasons: int | None) -> tuple[str, ...] | None:
-    """The names of those bits that mean heat or power; None where the bits are not known."""
+    """The names of the bits that mean heat or power; None if the bits are unknown."""
     return None if reasons is None else tuple(name for bit, name in THROTTLE_REASONS.items() if reasons & bit)
 
 
@@ -165,13 +165,13 @@ def _processes_on(module: Any, handle: Any, ours: Collection[int], unseen: bool)
 def _line(pid: int, size_bytes: int | None) -> str:
     try:
         name = f" ({Path(f'/proc/{pid}/comm').read_text(encoding='utf-8', errors='replace').strip()})"
-    except OSError:  # of another container, or gone
+    except OSError:  # in another container, or gone
         name = ""
     return f"pid {pid}{name}" + ("" if size_bytes is None else f", {size_bytes / GIB:.1f} GiB")
 
 
 def _busy_pct(module: Any, handle: Any) -> int:
-    """The lowest of a few readings of the utilisation, 0 where it is below the threshold or not known."""
+    """The lowest of a few readings of the utilisation; 0 if it is below the threshold or unknown."""
     lowest_pct = 100
     for reading in range(UTILISATION_READINGS):
         if reading:

@@ -1,1 +1,1 @@
-"""What an SM holds and hands out: limits, occupancy, the carve-out, headroom. Pure."""
+"""What an SM holds and hands out: limits, occupancy, carve-out, headroom. Pure functions."""

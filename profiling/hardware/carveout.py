@@ -1,8 +1,7 @@
-"""The size that the driver configures an SM's shared memory to for a launch, which Nsight Compute divides by.
+"""The shared-memory size that the driver configures on an SM for a launch; Nsight Compute divides by it.
 
-One physical memory serves as L1 cache and as shared memory; the driver picks how much is which (the
-carve-out) for each launch. The number of resident blocks does not depend on its choice; the shared-memory
-limit and its ties do.
+One physical memory serves as L1 cache and as shared memory; the driver splits it for each launch (the carve-out). The
+number of resident blocks does not depend on the split; the shared-memory limit and its ties do.
 """
 
 from __future__ import annotations
@@ -15,10 +14,10 @@ from ssdprof.profiling.hardware.limits import SmLimits
 ConfigSource = Literal["given", "prefers-shared", "assumed"]
 
 TRITON_PREFERS_SHARED_ABOVE_BYTES = 48 * 1024
-"""Triton asks for CU_FUNC_CACHE_PREFER_SHARED where a kernel needs more dynamic shared memory than this."""
+"""Triton asks for CU_FUNC_CACHE_PREFER_SHARED if a kernel needs more dynamic shared memory than this."""
 
 MEASURED_ARCH = "sm_90"
-"""Where the driver's choice was measured; on other architectures the smallest size that fits is assumed."""
+"""The architecture that the driver's choice was measured on; others are assumed to take the smallest size that fits."""
 
 _ROOM_BLOCKS = 32
 _ROOM_BYTES = 132 * 1024
@@ -26,11 +25,11 @@ _ROOM_WITHOUT_OWN_BYTES = 32 * 1024
 
 
 class CarveoutError(UsageError):
-    """A shared-memory size that the architecture cannot be configured to; the message lists those it can."""
+    """A shared-memory size that the architecture does not support; the message lists those it does."""
 
 
 def smallest_config_bytes(limits: SmLimits, needed_bytes: int) -> int:
-    """The smallest configuration of at least `needed_bytes`; the largest where none is."""
+    """The smallest configuration of at least `needed_bytes`, or the largest if none is large enough."""
     for size_bytes in limits.carveouts_bytes:
         if size_bytes >= needed_bytes:
             return size_bytes
@@ -49,11 +48,10 @@ def config_size(
 ) -> tuple[int, ConfigSource]:
     """The configured size in bytes and where it comes from.
 
-    `own_bytes` is what a block asks for, `allocated_bytes` that with what the system reserves, rounded up;
-    `blocks_without_shared_mem` is how many blocks the registers, the warps and the SM's block slots allow. A
-    given size that one block does not fit is replaced, as NVIDIA's calculator does, by the smallest that it
-    fits, and then counts as assumed. Raises CarveoutError for a given size that the architecture does not
-    have.
+    `own_bytes` is what a block asks for; `allocated_bytes` adds what the system reserves, and is rounded up;
+    `blocks_without_shared_mem` is how many blocks the registers, the warps and the SM's block slots allow. If one block
+    does not fit in the given size, the smallest size that it fits in replaces it, as in NVIDIA's calculator, and counts
+    as assumed. Raises CarveoutError for a given size that the architecture does not support.
     """
     if given_bytes is not None:
         if given_bytes not in limits.carveouts_bytes:
@@ -81,11 +79,11 @@ def _resident_bytes(limits: SmLimits, allocated_bytes: int, blocks: int) -> int:
 
 
 def _measured_rule_bytes(limits: SmLimits, threads: int, own_bytes: int, allocated_bytes: int, blocks: int) -> int:
-    """What the driver made room for, as measured on one H100 (driver 580.159.04).
+    """The room that the driver makes, as measured on one H100 (driver 580.159.04).
 
-    Room for the blocks that can be resident; and where a second block is possible and blocks are not of full
-    size, for twice as many as the other limits allow, but for no more than 32 blocks or 132 KiB. There a
-    kernel without shared memory of its own gets 32 KiB at least (docs/occupancy.md has the counts).
+    Room for the blocks that can be resident; if a second block is possible and blocks are not of full size, room for
+    twice as many as the other limits allow, but for no more than 32 blocks or 132 KiB. In that case a kernel without
+    shared memory of its own gets at least 32 KiB (docs/occupancy.md has the counts).
     """
     resident_bytes = _resident_bytes(limits, allocated_bytes, blocks)
     if blocks == 1 or threads == limits.max_threads_per_block:

@@ -1,8 +1,7 @@
-"""How far a launch is from one more block per SM, and what each number of blocks allows it, exactly.
+"""How far a launch is from one more block per SM, and exactly what each number of blocks allows it.
 
-The same formulas as `occupancy`, solved for registers and shared memory. A launch that changes makes the
-driver choose its carve-out anew, so the largest configuration counts here, whatever size the present launch
-was given.
+The same formulas as `occupancy`, solved for registers and shared memory. If a launch changes, the driver chooses the
+carve-out again, so the largest configuration counts here, whatever size the present launch was given.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from ssdprof.profiling.hardware.occupancy import Launch, Occupancy, occupancy
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """The most that a launch may use while `blocks_per_sm` blocks of its size still fit.
+    """The most that a launch may use if `blocks_per_sm` blocks of its size are to fit.
 
-    Registers are per thread (what to give as `maxnreg`), shared memory is the dynamic bytes of a block.
+    Registers are per thread (the value for `maxnreg`), shared memory is dynamic bytes per block.
     """
 
     blocks_per_sm: int
@@ -29,10 +28,10 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to give up for more blocks per SM: the fewest registers per thread and the fewest dynamic bytes.
+    """The least to give up for more blocks per SM, in registers per thread and dynamic bytes.
 
-    All that is listed is needed together; 0 where that resource is no obstacle. `blocks_per_sm` is what then
-    fits, at times more than the one block more that was asked for.
+    Everything listed is needed together; 0 if that resource is not in the way. `blocks_per_sm` is what then fits,
+    sometimes more than the one additional block asked for.
     """
 
     blocks_per_sm: int
@@ -45,11 +44,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Headroom:
-    """What the SM still has for a launch.
+    """What the SM still has left for a launch.
 
-    `blocks_per_sm` fit at the largest shared-memory configuration. `step` leads to more; None where registers
-    and shared memory cannot bring one, and `blocked_by` then names what stands in the way. `allowances` has
-    every number of blocks that the launch's size allows, ascending from 1.
+    `blocks_per_sm` fit at the largest shared-memory configuration. `step` leads to more; it is None if saving registers
+    and shared memory cannot get there, and `blocked_by` names what is in the way. `allowances` has every number of
+    blocks that the launch's size allows, from 1 upwards.
     """
 
     blocks_per_sm: int
@@ -102,9 +101,8 @@ CURVE_POINTS = 32
 def occupancy_curves(launch: Launch, occ: Occupancy, limits: SmLimits) -> tuple[Curve, Curve, Curve]:
     """The three curves that ncu shows: over registers, dynamic shared memory in bytes, and threads.
 
-    Each has 32 points; the launch's own takes the place of the nearest above it. `occ` is the launch's
-    occupancy: where its configured size is too small for the blocks that would fit otherwise, the curves keep
-    to that size.
+    Each has 32 points; the launch's own replaces the nearest one above it. `occ` is the launch's occupancy: if its
+    configured size is too small for the blocks that would otherwise fit, the curves use that size.
     """
     config_bytes = limits.max_config_bytes
     if _occupancy_at_most(launch, limits).blocks_per_sm > occ.blocks_per_sm:
@@ -184,7 +182,7 @@ def _max_registers(launch: Launch, limits: SmLimits, blocks: int) -> int:
 
 
 def _max_dynamic_bytes(launch: Launch, limits: SmLimits, blocks: int) -> int | None:
-    """None where the static and reserved bytes alone are too many for `blocks` blocks."""
+    """None if the static and reserved bytes alone are too many for `blocks` blocks."""
     allocated_bytes = limits.max_config_bytes // blocks
     allocated_bytes -= allocated_bytes % limits.shared_mem_allocation_unit_bytes
     own_bytes = min(limits.shared_mem_opt_in_bytes, allocated_bytes - limits.shared_mem_reserved_bytes)

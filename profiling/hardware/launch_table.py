@@ -1,4 +1,4 @@
-"""Occupancy of many launches: a CSV of launches in, the same with the answers added out."""
+"""Occupancy of many launches: a CSV of launches in, the same CSV with the answers added out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ssdprof.profiling.hardware.limits import SmLimits, limits_for
 from ssdprof.profiling.hardware.occupancy import Launch, Occupancy, occupancy
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
-"""Larger input is refused: over a million launches."""
+"""Larger input is refused; this is over a million launches."""
 
 NEEDED = ("threads_per_block", "registers_per_thread", "dynamic_shared_mem_bytes")
 OPTIONAL = ("static_shared_mem_bytes", "barriers", "shared_mem_config_bytes", "prefer_shared", "grid_blocks")
@@ -39,14 +39,14 @@ ANSWERS: Mapping[str, Callable[[Occupancy], object]] = {
 """The columns that are added, in this order."""
 
 INPUT_PREFIX = "input_"
-"""What an input column is renamed by where an answer has its name."""
+"""Prefixed to an input column if an answer has the same name."""
 
 _TRUE, _FALSE = ("1", "true", "yes"), ("0", "false", "no")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}(?:\.0*)?")
 
 
 class LaunchTableError(UsageError):
-    """A CSV of launches that cannot be read; names the column, or the line and what is wrong in it."""
+    """A CSV of launches that cannot be read; names the column, or the line and what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class LaunchTable:
     rows: tuple[tuple[object, ...], ...]
 
     def as_csv(self) -> str:
-        """The table as CSV; empty where there is no value."""
+        """The table as CSV; a missing value is an empty cell."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self.header)
@@ -65,24 +65,24 @@ class LaunchTable:
         return text.getvalue()
 
     def as_records(self) -> list[dict[str, object]]:
-        """The rows by column name; input columns are text as they stood."""
+        """The rows by column name; input columns are the original text."""
         return [dict(zip(self.header, row, strict=True)) for row in self.rows]
 
 
 def answered(content: bytes, name: str, *, arch: str | None = None, num_sms: int | None = None) -> LaunchTable:
-    """The occupancy of every launch of a CSV file's `content`; `name` is what messages call it.
+    """The occupancy of every launch in a CSV file's `content`; messages call the file `name`.
 
-    Needed columns are `NEEDED` and, without `arch`, `compute_capability`; `OPTIONAL` ones count where they
-    are not empty. Input columns are kept as they stand, renamed to `input_…` where an answer has their name.
-    A launch that asks for more than the architecture can give is answered: 0 blocks, and why. Raises
-    LaunchTableError for what cannot be read, and for numbers that no launch can have, by the line.
+    The columns `NEEDED` are required and, without `arch`, `compute_capability`; `OPTIONAL` ones count unless they are
+    empty. Input columns are kept as they are, renamed to `input_…` if an answer has the same name. A launch that asks
+    for more than the architecture has gets an answer too: 0 blocks, and why. Raises LaunchTableError, with the line,
+    for anything that cannot be read and for numbers that no launch can have.
     """
     if len(content) > MAX_FILE_BYTES:
         raise LaunchTableError(f"{name} is larger than {MAX_FILE_BYTES >> 20} MiB: split it")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise LaunchTableError(f"{name} is no text file: byte {error.start} is not UTF-8") from None
+        raise LaunchTableError(f"{name} is not a text file: byte {error.start} is not UTF-8") from None
     records = _records(text, name)
     _, header = next(records, (0, []))
     _check_header(header, name, arch)
@@ -100,7 +100,7 @@ def answered(content: bytes, name: str, *, arch: str | None = None, num_sms: int
 
 
 def _kept(header: list[str]) -> list[str]:
-    """The input's column names, those that an answer has prefixed until no other column is called so."""
+    """The input's column names; one that an answer has too is prefixed until no other column has that name."""
     taken = {*header, *ANSWERS}
     names = []
     for column in header:
@@ -135,12 +135,12 @@ def _records(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
 def _check_header(header: list[str], name: str, arch: str | None) -> None:
     header[:] = [column.strip() for column in header]
     if not header:
-        raise LaunchTableError(f"{name} is empty: needed is a header with {', '.join(NEEDED)}")
+        raise LaunchTableError(f"{name} is empty: it needs a header with {', '.join(NEEDED)}")
     missing = [column for column in NEEDED if column not in header]
     if missing:
         raise LaunchTableError(
-            f"{name} has no column {', '.join(missing)}: needed are {', '.join(NEEDED)}, "
-            f"possible besides {', '.join((ARCH, *OPTIONAL))}"
+            f"{name} has no column {', '.join(missing)}: required are {', '.join(NEEDED)}, "
+            f"optional are {', '.join((ARCH, *OPTIONAL))}"
         )
     if arch is None and ARCH not in header:
         raise LaunchTableError(f"{name} has no column {ARCH}: add it, or give --arch for all launches")
@@ -172,7 +172,7 @@ def _answer(cells: Mapping[str, str], default: SmLimits | None, num_sms: int | N
 
 
 def _arch(written: str) -> str:
-    """A compute capability as spreadsheets leave it: 9.0 becomes 9."""
+    """A compute capability, even if a spreadsheet turned 9.0 into 9."""
     return f"{written}.0" if re.fullmatch(r"[0-9]|1[0-9]", written) else written
 
 
@@ -184,7 +184,7 @@ def _needed(cells: Mapping[str, str], column: str) -> int:
 
 
 def _integer(cells: Mapping[str, str], column: str) -> int | None:
-    """A whole number, also as pandas writes it beside empty cells (64.0); None where the cell is empty or missing."""
+    """A whole number, also as pandas writes it next to empty cells (64.0); None if the cell is empty or missing."""
     written = cells.get(column, "").strip()
     if not written:
         return None

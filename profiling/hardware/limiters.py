@@ -1,6 +1,6 @@
-"""What can limit how many blocks an SM holds: each limiter's name, where its limit stands and how ncu words it.
+"""What can limit the number of blocks on an SM: each limiter's name, the field with its limit, and ncu's words for it.
 
-A limiter is named here and nowhere else.
+Limiters are named here and nowhere else.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ REGISTERS, SHARED_MEMORY, WARPS, BLOCKS, BARRIERS = "registers", "shared memory"
 
 @dataclass(frozen=True, slots=True)
 class Limiter:
-    """One limiter. `field` of an `Occupancy` is its limit in blocks; `phrase` is that of ncu's rule."""
+    """One limiter. `field` of an `Occupancy` holds its limit in blocks; `phrase` is from ncu's rule."""
 
     name: str
     short: str
@@ -40,4 +40,4 @@ LIMITERS: Mapping[str, Limiter] = MappingProxyType(
 BARRIER_LIMITER = Limiter(
     BARRIERS, "barriers", "limit_barriers_blocks", "the number of barriers within each block", "Barriers"
 )
-"""Ncu has a limit for barriers and no name for them; where they alone limit, we name them."""
+"""Ncu has a limit for barriers but no name for them; we name them if they alone limit."""

@@ -14,25 +14,24 @@ from ssdprof.kernels.errors import UsageError
 
 THREADS_PER_WARP = 32
 DEFAULT_ARCH = "sm_90"
-"""What is compiled for if there is no GPU and no architecture is named."""
+"""The architecture to compile for if there is no GPU and none is named."""
 _FILE = Path(__file__).with_name("limits.json")
 _ARCH_FORM = re.compile(r"(?:sm_?|compute_)?(?:(?P<digits>[0-9]{2,3})|(?P<major>[0-9]{1,2})\.(?P<minor>[0-9]))[af]?")
 
 
 class ArchError(UsageError):
-    """An architecture whose limits are not known; the message lists those that are."""
+    """An architecture with unknown limits; the message lists the known ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class SmLimits:
-    """What one streaming multiprocessor of an architecture holds, and in which units it is handed out.
+    """What one streaming multiprocessor of an architecture holds, and the units it allocates in.
 
-    Sizes in bytes carry the suffix; the rest are counts. `shared_mem_opt_in_bytes` is the most that one block
-    can have, static and dynamic together, `shared_mem_static_bytes` the most that can be static, and
-    `shared_mem_reserved_bytes` what the system adds to each block's allocation. `register_allocation_unit` is
-    in registers of a warp. `carveouts_bytes` are the sizes that shared memory can be configured to,
-    ascending. `barriers_limit_blocks`: whether a block's barriers count at all in the architecture's
-    occupancy. `max_blocks_per_cluster` is the portable size, 1 where there are no clusters.
+    Sizes in bytes have the suffix; the rest are counts. `shared_mem_opt_in_bytes` is the most that one block can have,
+    static and dynamic together; `shared_mem_static_bytes` the most that can be static; `shared_mem_reserved_bytes` what
+    the system adds to each block's allocation. `register_allocation_unit` is in registers per warp. `carveouts_bytes`
+    are the sizes that shared memory can be configured to, ascending. `barriers_limit_blocks`: whether barriers count in
+    the architecture's occupancy. `max_blocks_per_cluster` is the portable size; 1 if there are no clusters.
     """
 
     arch: str
@@ -85,17 +84,17 @@ def known_archs() -> tuple[str, ...]:
 
 
 def canonical_arch(arch: str) -> str:
-    """The `sm_NN` form of `sm_90`, `sm_90a`, `9.0` or `90`. Raises ArchError where its limits are unknown."""
+    """The `sm_NN` form of `sm_90`, `sm_90a`, `9.0` or `90`. Raises ArchError if its limits are unknown."""
     match = _ARCH_FORM.fullmatch(arch.strip().lower())
     if match:
         name = "sm_" + (match["digits"] or match["major"] + match["minor"])
         if name in known_archs():
             return name
-    raise ArchError(f"unknown architecture {arch!r}: known are {', '.join(known_archs())}")
+    raise ArchError(f"unknown architecture {arch!r}: one of {', '.join(known_archs())}")
 
 
 def limits_for(arch: str) -> SmLimits:
-    """The limits of an architecture, given as `canonical_arch` takes it. Raises ArchError as that does."""
+    """The limits of an architecture in any form that `canonical_arch` takes. Raises ArchError as that does."""
     return _limits(canonical_arch(arch))
 
 
@@ -108,7 +107,7 @@ def _limits(name: str) -> SmLimits:
 
 
 def sources_for(arch: str) -> Mapping[str, str]:
-    """Where each limit of an architecture comes from, by the name of the field of `SmLimits`."""
+    """The source of each limit of an architecture, by field of `SmLimits`."""
     content = _file()
     entries = content["architectures"][canonical_arch(arch)]
     names = [field.name for field in fields(SmLimits) if field.name != "arch"]
@@ -128,14 +127,14 @@ _DRIVER: Mapping[str, tuple[str, Callable[[SmLimits], int]]] = {
     "RESERVED_SHARED_MEMORY_PER_BLOCK": ("reserved bytes per block", lambda sm: sm.shared_mem_reserved_bytes),
 }
 DRIVER_ATTRIBUTES: tuple[str, ...] = tuple(f"CU_DEVICE_ATTRIBUTE_{name}" for name in _DRIVER)
-"""The device attributes that `differences` holds against the file, by their names in the CUDA driver API."""
+"""The device attributes that `differences` compares with the file, by their names in the CUDA driver API."""
 
 
 def differences(limits: SmLimits, driver_attributes: Mapping[str, int]) -> tuple[str, ...]:
-    """Where the driver's attributes differ from the file, one line each; empty where all agree.
+    """Where the driver's attributes differ from the file, one line each; empty if all agree.
 
-    `driver_attributes` are values by the CUDA driver API's names (`DRIVER_ATTRIBUTES`; the common prefix may
-    be left out, and case does not count). Attributes that the file says nothing of are ignored.
+    `driver_attributes` are values by the CUDA driver API's names (`DRIVER_ATTRIBUTES`; the common prefix is optional,
+    and case does not count). Attributes that the file does not have are ignored.
     """
     lines = []
     for name, value in driver_attributes.items():

@@ -1,8 +1,7 @@
 """Theoretical occupancy of a launch as Nsight Compute prints it, every field, from the launch and the limits.
 
-The formulas follow the CUDA programming guide's chapter on hardware multithreading; 1 822 launches measured
-with Nsight Compute on an H100 and 3 963 answers of NVIDIA's occupancy calculator confirm them
-(docs/occupancy.md).
+The formulas follow the CUDA programming guide's chapter on hardware multithreading; 1 822 launches measured with Nsight
+Compute on an H100 and 3 963 answers of NVIDIA's occupancy calculator confirm them (docs/occupancy.md).
 """
 
 from __future__ import annotations
@@ -16,16 +15,16 @@ from ssdprof.profiling.hardware.limits import THREADS_PER_WARP, SmLimits
 
 
 class LaunchError(UsageError):
-    """A launch that cannot exist on any GPU of the architecture, such as one of 0 threads; says the rule."""
+    """A launch that cannot exist on any GPU of the architecture, such as one with 0 threads; says the rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
     """What a launch asks of an SM. Shared memory is in bytes per block, registers are per thread.
 
-    `threads_per_block` is the compiled count (warp specialisation raises it). `num_barriers` is what the
-    binary declares. `num_ctas` is the blocks of a cluster, which ncu's theoretical occupancy does not count.
-    `grid_blocks` counts the grid's blocks as ncu's Grid Size does: Triton's programs times `num_ctas`.
+    `threads_per_block` is the compiled count (warp specialisation raises it). `num_barriers` is what the binary
+    declares. `num_ctas` is the number of blocks per cluster, which ncu's theoretical occupancy ignores. `grid_blocks`
+    counts blocks as ncu's Grid Size does: Triton's programs times `num_ctas`.
     """
 
     threads_per_block: int
@@ -38,7 +37,7 @@ class Launch:
 
     @property
     def warps_per_block(self) -> int:
-        """Warps of one block, the last perhaps partly filled."""
+        """Warps of one block; the last may be partly filled."""
         return -(-self.threads_per_block // THREADS_PER_WARP)
 
     @property
@@ -51,12 +50,11 @@ class Launch:
 class Occupancy:
     """Every field of ncu's Occupancy section for one launch; limits are in blocks per SM, sizes in bytes.
 
-    `limiters` are the limits equal to the smallest, in ncu's order and words: blocks, registers, shared
-    memory, warps. It is empty where barriers alone limit, which ncu never names. `warps_per_scheduler` is at
-    least 1 where a block is resident, as ncu prints it for fewer warps than the SM has schedulers.
-    `shared_mem_config_source` says where the configured size comes from. `waves_per_sm` exists where the grid
-    and the number of SMs are known. `cannot_launch` is the reason, empty where the block can launch. Values
-    are plain, so that a run file can hold them.
+    `limiters` are the limits equal to the smallest, in ncu's order and words: blocks, registers, shared memory, warps.
+    It is empty if barriers alone limit, which ncu never names. `warps_per_scheduler` is at least 1 if a block is
+    resident, which is what ncu prints for fewer warps than the SM has schedulers. `shared_mem_config_source` says where
+    the configured size comes from. `waves_per_sm` needs the grid and the number of SMs. `cannot_launch` is the reason;
+    empty if the block can launch. Values are plain, so a run file can hold them.
     """
 
     blocks_per_sm: int
@@ -90,11 +88,11 @@ def occupancy(
 ) -> Occupancy:
     """The occupancy of `launch` on an SM with `limits`.
 
-    `shared_mem_config_bytes` is the configured size where it is known; otherwise it is the largest where the
-    kernel prefers shared memory, and assumed where it does not. `prefers_shared` None: as Triton asks, above
-    48 KiB of dynamic shared memory. Raises LaunchError for numbers that no launch can have, CarveoutError for
-    a configuration that the architecture lacks. A block that needs more registers or shared memory than the
-    SM can give is no error: 0 blocks, and the reason in `cannot_launch`.
+    `shared_mem_config_bytes` is the configured size, if known; without it, the largest if the kernel prefers shared
+    memory, else an assumed one. `prefers_shared` None: as in Triton, above 48 KiB of dynamic shared memory. Raises
+    LaunchError for numbers that no launch can have, CarveoutError for a configuration that the architecture lacks. A
+    block that needs more registers or shared memory than the SM has is not an error: it gives 0 blocks, and the reason
+    in `cannot_launch`.
     """
     check_launch(launch, limits)
     warps = launch.warps_per_block
@@ -148,7 +146,7 @@ def occupancy(
 
 
 def check_launch(launch: Launch, limits: SmLimits) -> None:
-    """Raises LaunchError where a number of `launch` is one that no launch on the architecture can have."""
+    """Raises LaunchError if a number in `launch` is one that no launch on the architecture can have."""
     ranges = (
         ("threads per block", launch.threads_per_block, 1, limits.max_threads_per_block),
         ("registers per thread", launch.registers_per_thread, 1, limits.max_registers_per_thread),
@@ -166,7 +164,7 @@ def check_launch(launch: Launch, limits: SmLimits) -> None:
 
 
 def check_shared_mem(launch: Launch, limits: SmLimits) -> None:
-    """Raises LaunchError where a block asks for more shared memory than one may have, opt-in included."""
+    """Raises LaunchError if a block asks for more shared memory than one may have, opt-in included."""
     if launch.shared_mem_bytes > limits.shared_mem_opt_in_bytes:
         raise LaunchError(
             f"{launch.shared_mem_bytes} bytes of shared memory per block: "
@@ -175,12 +173,12 @@ def check_shared_mem(launch: Launch, limits: SmLimits) -> None:
 
 
 def registers_allocated_per_warp(registers_per_thread: int, limits: SmLimits) -> int:
-    """Registers that a warp is given: what its threads need, rounded up to the allocation unit."""
+    """Registers allocated to a warp: what its threads need, rounded up to the allocation unit."""
     return _round_up(registers_per_thread * THREADS_PER_WARP, limits.register_allocation_unit)
 
 
 def shared_mem_allocated_bytes(own_bytes: int, limits: SmLimits) -> int:
-    """Bytes that a block is given: its own and the reserved ones, rounded up to the allocation unit."""
+    """Bytes allocated to a block: its own and the reserved ones, rounded up to the allocation unit."""
     return _round_up(own_bytes + limits.shared_mem_reserved_bytes, limits.shared_mem_allocation_unit_bytes)
 
 
@@ -188,7 +186,7 @@ def _limit_registers(registers_per_thread: int, warps: int, limits: SmLimits) ->
     per_warp = registers_allocated_per_warp(registers_per_thread, limits)
     if per_warp * _round_up(warps, limits.sub_partitions) > limits.max_registers_per_block:
         return 0
-    # a sub-partition has its own register file: what one warp too few leaves over helps no other
+    # each sub-partition has its own register file: what is left over in one is no use to another
     warps_per_sub_partition = limits.registers_per_sm // limits.sub_partitions // per_warp
     return warps_per_sub_partition * limits.sub_partitions // warps
 

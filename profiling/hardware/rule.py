@@ -1,4 +1,4 @@
-"""Ncu's Theoretical Occupancy rule: when it speaks, and its sentence."""
+"""Ncu's Theoretical Occupancy rule: when it fires, and its sentence."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from ssdprof.profiling.hardware.limiters import BARRIER_LIMITER, LIMITERS
 from ssdprof.profiling.hardware.occupancy import Occupancy
 
 RULE_FIRES_BELOW_PCT = 80.0
-"""The rule speaks below this occupancy."""
+"""The rule fires below this occupancy."""
 
 
 def rule_sentence(occ: Occupancy) -> str | None:
-    """The rule's sentence; None at or above 80 % and for what cannot launch.
+    """The rule's sentence; None at or above 80 % and for a block that cannot launch.
 
-    Unlike ncu, which drops names when it joins three or more, all tied limiters are named; and barriers are named if
-    they alone limit, for which ncu has no name.
+    Unlike ncu, which drops names when it joins three or more, this names all tied limiters, and barriers, which have no
+    name in ncu, if they alone limit.
     """
     if occ.cannot_launch or _rule_pct(occ) >= RULE_FIRES_BELOW_PCT:
         return None
@@ -26,17 +26,17 @@ def rule_sentence(occ: Occupancy) -> str | None:
 
 
 def estimated_local_speedup_pct(occ: Occupancy) -> float:
-    """The estimate that ncu prints beside that sentence: how far occupancy is from 100 %."""
+    """The estimate that ncu prints beside the sentence: how far occupancy is from 100 %."""
     return 100.0 - _rule_pct(occ)
 
 
 def joined(phrases: list[str]) -> str:
-    """Phrases as ncu joins two: with a comma before the last."""
+    """Phrases joined as ncu joins two: with a comma before the last."""
     return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])}, and {phrases[-1]}"
 
 
 def _rule_pct(occ: Occupancy) -> float:
-    """The rule's own percentage, of warps per scheduler.
+    """The rule's own percentage, in terms of warps per scheduler.
 
     With 2 warps on an SM ncu 2025.3.1 says 1.00 of 16 and 6.2 % in the sentence, and 3.12 % in the section.
     """

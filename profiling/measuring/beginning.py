@@ -10,7 +10,7 @@ import threading
 from ssdprof.kernels.interface import Subject
 from ssdprof.profiling.binary import compiler
 from ssdprof.profiling.gpu.driver import open_context
-from ssdprof.profiling.runs.model import Prepared
+from ssdprof.profiling.runs.measured import Prepared
 from ssdprof.profiling.workers import worker
 
 _MEASURE = "ssdprof.profiling.measuring.measure"

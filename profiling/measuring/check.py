@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ssdprof.kernels.interface import Tolerances
-from ssdprof.profiling.runs.model import FORBIDDEN_WRITES, Check, Finding, Status
+from ssdprof.profiling.runs.measured import FORBIDDEN_WRITES, Check, Finding
+from ssdprof.profiling.runs.model import Status
 
 if TYPE_CHECKING:
     import torch

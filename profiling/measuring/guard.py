@@ -9,7 +9,7 @@ import torch
 
 from ssdprof.kernels.launch import TensorMeta
 from ssdprof.profiling.measuring.check import bit_words
-from ssdprof.profiling.runs.model import Finding
+from ssdprof.profiling.runs.measured import Finding
 
 ALIGNMENT_BYTES = 256
 """What CUDA aligns an allocation to: an output behind a guard keeps it, and compiles as one without does."""

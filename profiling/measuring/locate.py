@@ -16,7 +16,7 @@ import torch
 
 from ssdprof.kernels.interface import Axis, Tolerances
 from ssdprof.profiling.measuring.check import figure, pieces, row_pieces
-from ssdprof.profiling.runs.model import Finding, FindingCode
+from ssdprof.profiling.runs.measured import Finding, FindingCode
 
 MOST = 0.9
 """Share of the rows beyond which nearly all are wrong, and where they are says little."""

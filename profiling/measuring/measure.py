@@ -19,7 +19,7 @@ from ssdprof.profiling.hardware.limits import differences, limits_for
 from ssdprof.profiling.measuring.check import judge
 from ssdprof.profiling.measuring.session import Session
 from ssdprof.profiling.measuring.timer import CudaTimer, timer_for
-from ssdprof.profiling.runs.model import Batch, Measurement, Prepared, TimedBy
+from ssdprof.profiling.runs.measured import Batch, Measurement, Prepared, TimedBy
 
 OTHER_BITS = "a launch that was timed gave other bits than those that were checked: a race or a miscompilation"
 
@@ -96,7 +96,7 @@ def resample(
         bound = session.bind(plan, inputs)
         if latency_ms is None:
             session.launch(bound)
-            latency_ms = session.timer.once_ms(bound.launch)
+            latency_ms = session.once_ms(bound)
         batch = session.time(bound, name, samples or session.first_look(latency_ms, correct), latency_ms, timed_by)
         if correct and name not in session.confirmed and session.within(*session.errors(inputs)):
             session.confirm(name)

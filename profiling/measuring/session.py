@@ -12,14 +12,14 @@ import torch
 
 from ssdprof.kernels.config import Config
 from ssdprof.kernels.errors import SsdprofError
-from ssdprof.kernels.interface import Diagnosing, Referenced, Subject, Tolerances
+from ssdprof.kernels.interface import Axis, Diagnosing, Referenced, Subject, Tolerances
 from ssdprof.kernels.launch import LaunchPlan, TensorMeta
 from ssdprof.profiling.measuring.amounts import GUARD_BYTES, SEEDS, turn_samples
 from ssdprof.profiling.measuring.check import Errors, figure, merge, output_errors, row_norm_rms, same_bits, within
 from ssdprof.profiling.measuring.guard import Fingerprints, GuardedOutput
 from ssdprof.profiling.measuring.locate import MOST, locate, share
 from ssdprof.profiling.measuring.timer import Launch, Reset, Timer
-from ssdprof.profiling.runs.model import Batch, Check, Finding, TimedBy
+from ssdprof.profiling.runs.measured import Batch, Check, Finding, TimedBy
 
 LAUNCHES_PER_SEED = 5
 """Launches on each set of inputs whose bits are compared."""
@@ -70,7 +70,11 @@ class Session:
         held = {name: tensor for guarded in self._guarded for name, tensor in guarded.tensors.items()}
         metas = subject.tensors()
         self.outputs = {name: tensor for name, tensor in held.items() if metas[name].is_written}
-        self._restored = {name: tensor for name, tensor in held.items() if metas[name].role != "out"}
+        self._read_only = {name: tensor for name, tensor in held.items() if metas[name].role == "in"}
+        self._in_out = {name: tensor for name, tensor in held.items() if metas[name].role == "in-out"}
+        self._held: Inputs | None = None
+        """The set of inputs that the read-only tensors beside outputs hold."""
+        self._changed: dict[str, None] = {}
         self.first = {name: torch.empty_like(tensor) for name, tensor in self.outputs.items()}
         self.confirmed: dict[str, Fingerprints] = {}
         """What the outputs' bits are on the last set of inputs, of each config that was found correct."""
@@ -91,15 +95,30 @@ class Session:
 
     def bind(self, plan: LaunchPlan, inputs: Inputs) -> Bound:
         """The launch on one set of inputs, into the guarded outputs."""
-        launch = plan.bind({**inputs.tensors, **self._restored, **self.outputs})
-        if not self._restored:
+        launch = plan.bind({**inputs.tensors, **self._read_only, **self.outputs})
+        if not self._read_only and not self._in_out:
             return Bound(launch, None)
 
         def reset() -> None:
-            for name, tensor in self._restored.items():
+            self._hold(inputs)
+            for name, tensor in self._in_out.items():
                 tensor.copy_(inputs.tensors[name])
 
         return Bound(launch, reset)
+
+    def _hold(self, inputs: Inputs) -> None:
+        """Fills the read-only tensors beside outputs with a set of inputs, if they hold another."""
+        if inputs is not self._held:
+            self._note_changed()
+            for name, tensor in self._read_only.items():
+                tensor.copy_(inputs.tensors[name])
+            self._held = inputs
+
+    def _note_changed(self) -> None:
+        """Notes which read-only tensors beside outputs a launch has written to."""
+        if self._held is not None:
+            known = self._held.tensors
+            self._changed |= {n: None for n, tensor in self._read_only.items() if not same_bits(tensor, known[n])}
 
     def errors(self, inputs: Inputs) -> tuple[str, Errors]:
         """How far the outputs are from the reference now: the worst of them, by its own tolerance, and its name."""
@@ -135,6 +154,12 @@ class Session:
         self.timer.synchronize()
         return compiled
 
+    def once_ms(self, bound: Bound) -> float:
+        """The latency of one launch, roughly."""
+        if bound.reset:
+            bound.reset()
+        return self.timer.once_ms(bound.launch)
+
     def check(self, plan: LaunchPlan, config: Config) -> tuple[Check, float]:
         """The outputs of several launches on each set of inputs, and how long one takes, in ms; no look for damage."""
         found: list[tuple[str, Errors]] = []
@@ -146,9 +171,10 @@ class Session:
             seeds, launches = seeds + 1, launches + 1
             for name, tensor in self.outputs.items():
                 self.first[name].copy_(tensor)
-            found.append(self.errors(inputs))
-            correct = self.within(*found[-1])
-            once_ms = min(once_ms, self.timer.once_ms(bound.launch))
+            off = self.errors(inputs)
+            found.append(off)
+            correct = self.within(*off)
+            once_ms = min(once_ms, self.once_ms(bound))
             for number in range(2, 1 + (LAUNCHES_PER_SEED if correct else LAUNCHES_IF_WRONG)):
                 with self.timer.under_load(once_ms) if number in UNDER_LOAD else nullcontext():
                     self.launch(bound)
@@ -158,7 +184,7 @@ class Session:
                     found.append(self.errors(inputs))
                     break
             if not correct:
-                findings = self.locate(config, inputs, *found[0])
+                findings = self.locate(config, inputs, *off)
             if not correct or not repeatable:
                 break
         return self.merged(found, repeatable, launches, seeds, findings), once_ms
@@ -180,9 +206,10 @@ class Session:
     def damage(self) -> list[Finding]:
         """What was written where nothing may be, which is made good before the next config."""
         found = [damage for guarded in self._guarded if (damage := guarded.damage())]
-        metas, last = self.subject.tensors(), self.inputs[-1].tensors
-        read_only = {name: tensor for name, tensor in self._restored.items() if not metas[name].is_written}
-        changed = [name for name, tensor in read_only.items() if not same_bits(tensor, last[name])]
+        self._note_changed()
+        changed, self._changed = list(self._changed), {}
+        if changed:
+            self._held = None
         if stale := self.fingerprints.changed():
             self.stale = True
             changed += [name.rpartition("/")[0] for name in stale]
@@ -202,9 +229,9 @@ class Session:
         out, reference = _rows(self.outputs[output]), _rows(inputs.reference[output])
         params = self.subject.params
         tiles = {param.axis: config.number(param.name) for param in params if param.axis and config[param.name]}
-        found = locate(
-            out, reference, self.tolerances[output], inputs.norm_rms[output], self._axes[output][-out.dim() :], tiles
-        )
+        axes = self._axes[output][-out.dim() :]
+        axes = (*[Axis("")] * (out.dim() - len(axes)), *axes)  # what `_rows` added has one index, which is not named
+        found = locate(out, reference, self.tolerances[output], inputs.norm_rms[output], axes, tiles)
         return [Finding("partial", part), found] if part else [found]
 
     def first_look(self, latency_ms: float, correct: bool) -> int:

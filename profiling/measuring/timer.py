@@ -12,7 +12,7 @@ import torch
 
 from ssdprof.profiling.gpu.telemetry import Telemetry
 from ssdprof.profiling.measuring.amounts import COPY_BYTES, FLUSH_L2_FACTOR, LOAD_BYTES
-from ssdprof.profiling.runs.model import Conditions, TimedBy
+from ssdprof.profiling.runs.measured import Conditions, TimedBy
 from ssdprof.profiling.workers.fork_server import function_named
 
 GRAPH_BELOW_MS = 0.2
@@ -61,7 +61,7 @@ class Timer(Protocol):
     ) -> Timed:
         """Latencies of `samples` launches after a warm-up; `latency_ms` is what one is expected to take.
 
-        `reset` runs before each of them and is not timed.
+        `reset` runs before every launch and is not timed.
         """
         ...
 
@@ -168,6 +168,8 @@ class CudaTimer:
         timed_by = timed_by or ("graph" if latency_ms < GRAPH_BELOW_MS else "events")
         self._telemetry.begin()
         for _ in range(max(1, min(MAX_WARM_UP_LAUNCHES, math.ceil(WARM_UP_MS / latency_ms)))):
+            if reset:  # what it does for the first time it must not do inside a graph
+                reset()
             launch()
         pairs = _event_pairs(samples, inside_graph=timed_by == "graph")
         if timed_by == "graph":

@@ -15,7 +15,7 @@ import torch
 from ssdprof.kernels.launch import LaunchPlan, TensorMeta
 from ssdprof.profiling.gpu.driver import cuda_driver, driver_attributes, loaded
 from ssdprof.profiling.ncu.launch_file import read_launches
-from ssdprof.profiling.runs.model import Loaded
+from ssdprof.profiling.runs.measured import Loaded
 
 _tensors: dict[str, torch.Tensor] = {}
 

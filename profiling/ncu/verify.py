@@ -9,7 +9,7 @@ from typing import Literal
 from ssdprof.profiling.hardware.limits import SmLimits
 from ssdprof.profiling.hardware.occupancy import Launch, Occupancy
 from ssdprof.profiling.ncu.program import DYNAMIC, METRICS, REGISTERS, STATIC, NcuRow
-from ssdprof.profiling.runs.model import Loaded
+from ssdprof.profiling.runs.measured import Loaded
 
 Source = Literal["driver", "ncu"]
 Outcome = Literal["equal", "differs", "known"]

@@ -32,7 +32,7 @@ from ssdprof.profiling.ncu.verify import (
     against_refusal,
     missing_metrics,
 )
-from ssdprof.profiling.runs.model import Compiled, Loaded
+from ssdprof.profiling.runs.measured import Compiled, Loaded
 from ssdprof.profiling.workers.fork_server import child_env, python_command
 from ssdprof.profiling.workers.pool import Pool, compile_plans, run_task
 from ssdprof.profiling.workers.worker import Failure

@@ -1,1 +1,1 @@
-"""Results as values, ranked, in files and found again."""
+"""Results as values: ranked, kept in files, and found again."""

@@ -1,4 +1,4 @@
-"""Records as plain JSON values and back, by their types: a text that says NaN stays a text."""
+"""Records as plain JSON values and back, by their types, so the text NaN stays a text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ssdprof.kernels.config import Config
 from ssdprof.profiling.runs.model import Row
 
 DERIVED: dict[type, tuple[str, ...]] = {Row: ("rank", "speedup_vs_baseline", "tied_with_best", "recorded")}
-"""Fields that are not kept: they follow from others."""
+"""Fields that are not kept, since they follow from others."""
 _NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
 
 
@@ -41,9 +41,9 @@ def plain(value: Any) -> Any:
 
 @cache
 def reader(kind: Any) -> Callable[[Any], Any]:
-    """What makes a value of this type of what JSON gives for it. Raises ValueError.
+    """A function that turns a JSON value into a value of this type, or raises ValueError.
 
-    The type decides, so that a text which says NaN stays a text.
+    The type decides, so the text NaN stays a text.
     """
     origin, args = get_origin(kind), get_args(kind)
     if kind is Config:
@@ -84,7 +84,7 @@ def _object_reader(kind: Any) -> Callable[[Any], Any]:
 
 
 def _one_of(readers: tuple[Callable[[Any], Any], ...], value: Any) -> Any:
-    """None, or what the first of the readers makes of the value that takes it. Raises ValueError as the last does."""
+    """None, or the value as the first reader that takes it reads it. Raises ValueError as the last reader does."""
     if value is None:
         return None
     for read in readers[:-1]:
@@ -98,7 +98,7 @@ def _config(value: Any) -> Config:
     values = _checked(value["values"], isinstance(value["values"], dict), "an object")
     for item in values.values():
         _checked(item, item is None or isinstance(item, (bool, int, float, str)), "a value of a parameter")
-    return Config(tuple(values.items()), _checked(value["variant"], isinstance(value["variant"], str), "a text"))
+    return Config(tuple(values.items()), _checked(value["variant"], isinstance(value["variant"], str), "text"))
 
 
 def _checked(value: Any, is_valid: bool, what: str) -> Any:
@@ -120,5 +120,5 @@ _PLAIN_READERS: dict[Any, Callable[[Any], Any]] = {
     dict: lambda value: _checked(value, isinstance(value, dict), "an object"),
     float: _number,
     int: lambda value: _checked(value, isinstance(value, int) and not isinstance(value, bool), "a whole number"),
-    str: lambda value: _checked(value, isinstance(value, str), "a text"),
+    str: lambda value: _checked(value, isinstance(value, str), "text"),
 }

@@ -1,4 +1,4 @@
-"""Keeps a run's file as results arrive. A full disk is told once and costs no result."""
+"""Keeps a run's file as results arrive. A full disk gives one warning and costs no results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ssdprof.profiling.runs.store import Resumed, new_run_path
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What became of a run's file, in a line, and whether that is a warning."""
+    """What became of a run's file, in one line, and whether that is a warning."""
 
     line: str
     is_warning: bool
@@ -23,8 +23,8 @@ class Kept:
 class Keeper:
     """Appends each record it is called with to one file: the resumed run's, `path`, or a new one in the data folder.
 
-    A file at `path` that is not resumed is replaced. Records that could not be written are written before the next.
-    `warn` hears what went wrong, in a line.
+    A file at `path` that is not resumed is replaced. Records that could not be written go out before the next ones.
+    `warn` hears what went wrong, in one line.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Keeper:
         self._failure = ""
 
     def __call__(self, *records: Record) -> None:
-        """Keeps the records, of which a sweep's first is its header. Raises RunError where another ssdprof writes."""
+        """Keeps the records; a sweep's first is its header. Raises RunError if another ssdprof is writing the file."""
         self._unwritten += records
         try:
             self._file = self._file or self._opened()
@@ -56,13 +56,13 @@ class Keeper:
             self._unwritten, self._holds_some, self._failure = [], True, ""
 
     def close(self, run: Run) -> Kept:
-        """Ends the file: where the run is and what to do with it."""
+        """Closes the file; says where the run is and what to do with it."""
         if self._file is not None:
             self._file.close()
         if self._failure:
-            kept = f"the first part alone is kept in {self.path} ({self._failure})" if self._holds_some else ""
+            kept = f"only the first part is kept in {self.path} ({self._failure})" if self._holds_some else ""
         else:
-            kept = f"what was done is kept in {self.path}"
+            kept = f"the results so far are kept in {self.path}"
         if run.header.interrupted:
             return Kept(f"interrupted; {f'{kept}; continue with --resume' if kept else 'nothing is kept'}", True)
         if self._failure:

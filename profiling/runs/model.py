@@ -1,4 +1,4 @@
-"""The results of a sweep, as values: what was compiled, checked, timed and computed for each config."""
+"""A run as values: a row for each config, what the run is of, and what explains a config of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from ssdprof.kernels.config import Config, Param
 from ssdprof.kernels.interface import LeftOut, Question, Remark, Tolerances
-from ssdprof.profiling.hardware.occupancy import Launch, Occupancy
+from ssdprof.profiling.hardware.occupancy import Occupancy
+from ssdprof.profiling.runs.measured import Check, Compiled, Conditions, Timing
 
 Status = Literal["ok", "wrong", "unstable", "compile-error", "out-of-resources", "launch-error", "timeout", "not-run"]
 STATUSES: Mapping[Status, str] = MappingProxyType(
@@ -24,191 +25,15 @@ STATUSES: Mapping[Status, str] = MappingProxyType(
         "not-run": "Not run",
     }
 )
-"""Every status a row can have, in the order in which they are listed, with what heads such rows."""
-FindingCode = Literal["input-changed", "outside", "nan", "partial", "tail", "one-tile", "rows", "everywhere"]
-FORBIDDEN_WRITES: tuple[FindingCode, ...] = ("input-changed", "outside")
-TimedBy = Literal["events", "graph", "host"]
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """What the compiler produced for one config, read from the binary.
-
-    `num_warps` is the compiled count, which warp specialisation raises; `grid_blocks` counts the blocks of clusters one
-    by one. `spill_bytes` is local memory per thread, stack included. `num_barriers` is what the binary declares.
-    """
-
-    registers_per_thread: int
-    spill_bytes: int
-    dynamic_shared_mem_bytes: int
-    static_shared_mem_bytes: int
-    num_warps: int
-    num_barriers: int
-    num_ctas: int
-    grid_blocks: int
-    compile_s: float
-
-    @property
-    def threads_per_block(self) -> int:
-        """Threads of one block."""
-        return 32 * self.num_warps
-
-    @property
-    def launch(self) -> Launch:
-        """The launch as the occupancy model takes it."""
-        return Launch(
-            threads_per_block=self.threads_per_block,
-            registers_per_thread=self.registers_per_thread,
-            dynamic_shared_mem_bytes=self.dynamic_shared_mem_bytes,
-            static_shared_mem_bytes=self.static_shared_mem_bytes,
-            num_barriers=self.num_barriers,
-            grid_blocks=self.grid_blocks,
-            num_ctas=self.num_ctas,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What is wrong with an output: a reason code, and a message with its figures and the likely cause.
-
-    `input-changed`: the launch wrote to its input; `outside`: it wrote beyond its output. The others say where the
-    wrong rows are: NaN among them, an output that leaves out part of a sum (`partial`), the last chunk alone (`tail`),
-    one tile alone, some rows, everywhere.
-    """
-
-    code: FindingCode
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """How far the output was from the reference, over all launches that were checked.
-
-    Errors are relative and NaN where an element was not a number or was never written. `bad_rows` of `rows` exceed the
-    row tolerance. `repeatable`: every launch on the same input gave the same bits. `seeds`: inputs it was checked on.
-    Of several outputs the figures are those of the worst, which `output` names.
-    """
-
-    relative_error: float
-    worst_row_error: float
-    bad_rows: int
-    rows: int
-    repeatable: bool
-    launches: int
-    seeds: int = 1
-    findings: tuple[Finding, ...] = ()
-    output: str = ""
-
-    @property
-    def harmless(self) -> bool:
-        """Whether nothing but the output was written: what writes elsewhere is not launched again to be timed."""
-        return all(finding.code not in FORBIDDEN_WRITES for finding in self.findings)
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """What NVML says of a GPU while it is timed; None where NVML does not say.
-
-    `throttled` names the thermal and power reasons for which the clocks were lowered, none in most cases.
-    """
-
-    sm_clock_mhz: int | None = None
-    memory_clock_mhz: int | None = None
-    power_w: float | None = None
-    temperature_c: int | None = None
-    throttled: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Latencies of one config's launches in a row, L2 flushed before each, and the GPU's conditions meanwhile.
-
-    `timed_by`: CUDA events between launches, events inside a CUDA graph, or the host's clock. `round` 0 is the first
-    look at a config, right after its check; from 1 they are the rounds in which the best are timed again.
-    """
-
-    config_id: str
-    samples_ms: tuple[float, ...]
-    timed_by: TimedBy
-    conditions: Conditions = Conditions()
-    round: int = 0
-
-    @property
-    def throttled(self) -> bool:
-        """Whether clocks were lowered for heat or power meanwhile, so that the samples do not count."""
-        return bool(self.conditions.throttled)
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Latency of one launch with a flushed L2: median, percentiles, 95 % confidence interval of the median.
-
-    `samples` were kept and `dropped_samples` dropped, taken while clocks were lowered for the reasons in `throttled`
-    (None: NVML does not say). `only_throttled`: none was taken otherwise, so these stand, for want of better. Clocks,
-    power and temperature are medians over the batches, None where NVML does not say.
-    """
-
-    latency_ms: float
-    latency_p20_ms: float
-    latency_p80_ms: float
-    latency_ci95_low_ms: float
-    latency_ci95_high_ms: float
-    samples: int
-    sm_clock_mhz: int | None = None
-    memory_clock_mhz: int | None = None
-    power_w: float | None = None
-    temperature_c: int | None = None
-    timed_by: TimedBy = "events"
-    dropped_samples: int = 0
-    throttled: tuple[str, ...] | None = None
-    only_throttled: bool = False
-
-    @property
-    def interval_share(self) -> float:
-        """Width of the confidence interval over the median."""
-        return (self.latency_ci95_high_ms - self.latency_ci95_low_ms) / self.latency_ms if self.latency_ms else 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A device ready to measure: what torch says of it, and its measured copy bandwidth (bytes read and written).
-
-    `limits_differ`: where the driver's attributes are not those of limits.json, a line each. `pid`: of the process that
-    measures.
-    """
-
-    num_sms: int | None
-    l2_bytes: int | None
-    memory_bytes: int | None
-    copy_gbps: float | None
-    limits_differ: tuple[str, ...] = ()
-    pid: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What the driver says of the loaded kernel."""
-
-    registers_per_thread: int
-    spill_bytes: int
-    blocks_per_sm: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """One launch, checked and timed: one batch, or none where it was not worth it."""
-
-    check: Check
-    batch: Batch | None
-    loaded: Loaded | None
+"""Every status a row can have, in listing order, with the heading for such rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What another run measured of the same config, kernel source, problem and architecture.
+    """What another run measured for the same config, kernel source, problem and architecture.
 
-    `source` says of which run. `same_binary`: whether registers, spills and shared memory are the same there; if not,
-    the latency is that of another binary.
+    `source` names that run. `same_binary`: whether its registers, spills and shared memory are the same; if not, the
+    latency is that of a different binary.
     """
 
     source: str
@@ -217,6 +42,7 @@ class Recorded:
     check: Check | None
     timing: Timing | None
     same_binary: bool
+    copy_gbps: float | None = None
 
     @property
     def latency_ms(self) -> float | None:
@@ -226,12 +52,12 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Everything known of one config. `status_reason` is empty only if `status` is ok.
+    """Everything known about one config. `status_reason` is empty only if `status` is ok.
 
-    `rank` counts from 1: the ok rows by latency and, in a run that measured nothing, those that were recorded as ok.
-    `tied_with_best`: its difference to the best is within the noise. `driver_blocks_per_sm` is the driver's own answer,
-    if a GPU was asked. `by_construction`: why the output must be wrong, known before anything ran; empty: nothing says
-    so. `recorded` is laid over rows of a run that measured nothing, and is not kept with them.
+    `rank` counts from 1: ok rows by latency or, in a run that measured nothing, rows that were recorded as ok.
+    `tied_with_best`: its difference from the best is within the noise. `driver_blocks_per_sm` is the driver's own
+    answer, if a GPU was asked. `by_construction`: why the output must be wrong, known before anything ran; empty if it
+    need not be. `recorded` is added to rows of a run that measured nothing, and is not kept with them.
     """
 
     config: Config
@@ -256,7 +82,7 @@ class Row:
 
     @property
     def known_reason(self) -> str:
-        """The reason of that status."""
+        """The reason for that status."""
         return self.recorded.status_reason if self._only_compiled and self.recorded else self.status_reason
 
     @property
@@ -281,9 +107,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Where a run was measured, or for what it was compiled (`name` None: nothing was measured).
+    """The device that a run was measured on, or compiled for (`name` None: nothing was measured).
 
-    `limits_differ`: where the driver's attributes are not those that occupancy was computed with, a line each.
+    `limits_differ`: where the driver's attributes differ from those used to compute occupancy, a line each.
     `conditions` are those before the run. `others`: other processes that used the GPU, a line each.
     """
 
@@ -300,18 +126,18 @@ class Device:
     sm_clock_max_mhz: int | None = None
     memory_clock_max_mhz: int | None = None
     power_limit_w: float | None = None
-    conditions: Conditions = Conditions()
+    conditions: Conditions = Conditions()  # noqa: RUF009  # frozen
     others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RunHeader:
-    """What a run is of: everything that must be equal before two latencies may be compared.
+    """What a run measured: everything that must be equal before two latencies may be compared.
 
-    `kernel_hashes`: of the source, by variant. `problem` is the subject's identity, `params` what its configs set.
-    `bytes_min` and `flops` are what the problem needs at least, None if the subject does not say. `budget_s`: the time
-    given to the rounds in which the best configs are timed again. `tolerances`: what each correct output may be off by.
-    `left_out`: configs that the kernel's own pruning left out. `remarks`: what the subject says of these configs.
+    `kernel_hashes`: hashes of the source, by variant. `problem` is the subject's identity, `params` what its configs
+    set. `bytes_min` and `flops` are the least that the problem needs; None if the subject does not say. `budget_s`: the
+    time for the rounds that time the best configs again. `tolerances`: how far off each correct output may be.
+    `left_out`: configs that the kernel's own pruning dropped. `remarks`: what the subject says about these configs.
     """
 
     kernel: str
@@ -338,12 +164,12 @@ class RunHeader:
 
     @property
     def provenance(self) -> str:
-        """Where and when a measured run was measured: device, driver, Triton, date."""
+        """Where and when a run was measured: device, driver, Triton, date."""
         driver = f", driver {self.device.driver}" if self.device.driver else ""
         return f"{self.device.name}{driver}, Triton {self.triton}, {self.date[:10]}"
 
     def comparable_variants(self, other: RunHeader) -> frozenset[str]:
-        """The variants whose latencies in the other run are of the same source, problem and architecture."""
+        """The variants with the same source, problem and architecture in the other run, so latencies compare."""
         ours = (self.kernel, self.problem, self.device.arch)
         if ours != (other.kernel, other.problem, other.device.arch):
             return frozenset()
@@ -352,13 +178,13 @@ class RunHeader:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One sweep's complete result."""
+    """The complete result of one sweep."""
 
     header: RunHeader
     rows: tuple[Row, ...]
 
     def comparable_rows(self, header: RunHeader) -> tuple[Row, ...]:
-        """The rows that are of the same source, problem and architecture as a run with that header."""
+        """The rows with the same source, problem and architecture as a run with that header."""
         variants = header.comparable_variants(self.header)
         return tuple(row for row in self.rows if row.config.variant in variants)
 
@@ -383,10 +209,10 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A config, what the compiler made of it, and of it with one parameter changed at a time.
+    """A config as compiled, and as compiled with one parameter changed at a time.
 
-    `question`: what users of this kernel ask of one parameter. `latency_source` says where the recorded latencies of
-    the rows come from ("measured on NVIDIA H100 …", "recorded on …"), None if there are none.
+    `question`: what users of this kernel ask about one parameter. `latency_source` says where the rows' recorded
+    latencies come from ("measured on NVIDIA H100 …", "recorded on …"); None if there are none.
     """
 
     header: RunHeader

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from ssdprof.profiling.runs.model import Batch, Row, Timing
+from ssdprof.profiling.runs.measured import Batch, Timing
+from ssdprof.profiling.runs.model import Row
 
 TARGET_INTERVAL_SHARE = 0.01
 """The best are timed until their 95 % intervals are below this share of the median."""
@@ -15,18 +16,18 @@ _Number = TypeVar("_Number", int, float)
 
 
 def timing_of(batches: Sequence[Batch]) -> Timing:
-    """The timing of a config from its batches, of which at least one has samples.
+    """The timing of a config from its batches, at least one with samples.
 
-    Where there are rounds, the first look does not count: it was taken at another time than those of other configs.
-    Batches taken while clocks were lowered for heat or power are dropped and counted; where there are no others they
-    stand. Clocks, power and temperature are the medians of what the batches tell.
+    If there are rounds, the first look does not count: it was taken at a different time than those of other configs.
+    Batches taken while heat or power lowered the clocks are dropped and counted; if there are no others, they are used.
+    Clocks, power and temperature are medians over the batches.
     """
     batches = [batch for batch in batches if batch.round > 0] or batches
     clean = [batch for batch in batches if not batch.throttled and batch.samples_ms]
     dropped = [batch for batch in batches if batch.throttled and batch.samples_ms]
     kept = clean or dropped
     conditions = [batch.conditions for batch in kept]
-    told = [batch.conditions.throttled for batch in batches if batch.conditions.throttled is not None]
+    reported = [batch.conditions.throttled for batch in batches if batch.conditions.throttled is not None]
     return replace(
         timing([sample for batch in kept for sample in batch.samples_ms]),
         sm_clock_mhz=_median([one.sm_clock_mhz for one in conditions]),
@@ -35,7 +36,7 @@ def timing_of(batches: Sequence[Batch]) -> Timing:
         temperature_c=_median([one.temperature_c for one in conditions]),
         timed_by=kept[-1].timed_by,
         dropped_samples=sum(len(batch.samples_ms) for batch in dropped) if clean else 0,
-        throttled=tuple(dict.fromkeys(reason for reasons in told for reason in reasons)) if told else None,
+        throttled=tuple(dict.fromkeys(reason for reasons in reported for reason in reasons)) if reported else None,
         only_throttled=not clean,
     )
 
@@ -73,8 +74,8 @@ def rank(rows: Sequence[Row], baseline_id: str | None) -> tuple[Row, ...]:
     """The rows in their order, each with rank, speed-up and tie filled in.
 
     Only rows known to be ok with a latency are ranked: by median latency, then by occupancy. A row is tied with the
-    best if the confidence intervals of the two medians overlap. Speed-ups are latencies of the baseline over the row's
-    own, and exist only if the baseline is ok.
+    best if the confidence intervals of the two medians overlap. A speed-up is the baseline's latency divided by the
+    row's, and exists only if the baseline is ok.
     """
     ranked = sorted((row for row in rows if row.known_status == "ok" and row.known_timing), key=_key)
     places = {row.config_id: place for place, row in enumerate(ranked, start=1)}
@@ -96,7 +97,7 @@ def rank(rows: Sequence[Row], baseline_id: str | None) -> tuple[Row, ...]:
 
 
 def spearman(xs: Sequence[float], ys: Sequence[float]) -> float | None:
-    """Spearman's rank correlation, ties at their mean rank; None below 3 pairs or where one side does not vary."""
+    """Spearman's rank correlation, ties at their mean rank; None below 3 pairs or if one side does not vary."""
     n = len(xs)
     if n < 3 or len(ys) != n:
         return None
@@ -108,7 +109,7 @@ def spearman(xs: Sequence[float], ys: Sequence[float]) -> float | None:
 
 
 def _median(values: Sequence[_Number | None]) -> _Number | None:
-    """The lower median of what is known, so that a clock that was read stays one that was read."""
+    """The lower median of the known values, so the result is a value that was actually read."""
     known = sorted(value for value in values if value is not None)
     return known[(len(known) - 1) // 2] if known else None
 

@@ -1,4 +1,4 @@
-"""Latencies that another run measured, laid over the rows of one that measured nothing: the one way to show them."""
+"""Adds latencies that another run measured to the rows of one that measured nothing: the only way to show them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from ssdprof.kernels.interface import Subject
 from ssdprof.kernels.registry import recorded_files
-from ssdprof.profiling.runs.model import Compiled, Recorded, Row, Run
+from ssdprof.profiling.runs.measured import Compiled
+from ssdprof.profiling.runs.model import Recorded, Row, Run
 from ssdprof.profiling.runs.rank import rank
 from ssdprof.profiling.runs.run_file import RunError
 from ssdprof.profiling.runs.store import load_run
@@ -20,10 +21,10 @@ def recorded_runs() -> Iterator[Run]:
 
 
 def recorded_run(subject: Subject | None) -> Run:
-    """The recorded run of a subject; of the default problem if None. Raises RunError if there is none."""
+    """The recorded run of a subject, or of the default problem if None. Raises RunError if there is none."""
     runs = [run for run in recorded_runs() if subject is None or _is_of(run, subject)]
     if not runs:
-        raise RunError("no recorded run is of this problem: leave --run out, or run `ssdprof sweep` on a GPU")
+        raise RunError("no recorded run has this problem: leave --run out, or run `ssdprof sweep` on a GPU")
     return max(runs, key=lambda run: (run.header.bytes_min or 0, len(run.rows)))
 
 
@@ -32,10 +33,10 @@ def _is_of(run: Run, subject: Subject) -> bool:
 
 
 def with_recorded(run: Run, source: Run | None = None) -> Run:
-    """The run with what `source` measured of its configs laid over its rows, which are then ranked by that.
+    """The run, with what `source` measured for its configs added to its rows, which are then ranked by that.
 
-    Without a source that has any of them, or if the run measured its own, it is the recorded run of the same kernel
-    source, problem and architecture that has most; the run as it is if there is none.
+    If the source has none of them, the recorded run of the same kernel source, problem and architecture with the most
+    of them takes its place; without one, or if the run measured its own latencies, the run stays as it is.
     """
     if run.measured:
         return run
@@ -47,12 +48,12 @@ def with_recorded(run: Run, source: Run | None = None) -> Run:
         return run
     text = f"{how} on {source.header.provenance}"
     known = {row.config_id: row for row in rows}
-    laid = [_over(row, known.get(row.config_id), text) for row in run.rows]
+    laid = [_over(row, known.get(row.config_id), text, source.header.device.copy_gbps) for row in run.rows]
     return replace(run, rows=rank(laid, run.header.baseline_id))
 
 
 def find_row(run: Run, reference: str) -> Row:
-    """The row that `#3` (by rank), `best` or `baseline` names; ranks of a compile-only run are the recorded ones.
+    """The row that `#3` (by rank), `best` or `baseline` names; a compile-only run has recorded ranks.
 
     Raises RunError if the run has no such row.
     """
@@ -98,11 +99,11 @@ def _best_recorded(run: Run) -> tuple[Run | None, tuple[Row, ...]]:
     return best
 
 
-def _over(row: Row, known: Row | None, source: str) -> Row:
+def _over(row: Row, known: Row | None, source: str, copy_gbps: float | None) -> Row:
     if known is None or row.compiled is None:
         return row
     same = known.compiled is not None and _resources(known.compiled) == _resources(row.compiled)
-    recorded = Recorded(source, known.status, known.status_reason, known.check, known.timing, same_binary=same)
+    recorded = Recorded(source, known.status, known.status_reason, known.check, known.timing, same, copy_gbps)
     return replace(row, recorded=recorded)
 
 

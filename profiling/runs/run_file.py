@@ -1,9 +1,9 @@
-"""The run file, format 3: JSON Lines, one record of a run a line, appended as results come.
+"""The run file, format 3: JSON Lines, one record of a run per line, appended as results come.
 
 Each line is an object whose `kind` says what its other fields are: `header` (RunHeader, with the format; first, and
-again if it changed), `row` (Row, less what is derived; its timing is that of the batches, and stands in the row only
-if their samples were not kept) or `batch` (Batch). A later header or row replaces the one before it, batches add up. A
-line that was cut off does not count; every line before it does. Files of format 2 are read too.
+again if it changes), `row` (Row, without derived fields; its timing comes from the batches, and is in the row only if
+their samples were not kept) or `batch` (Batch). A later header or row replaces the one before it; batches add up. A
+line that is cut off does not count; every line before it does. Files of format 2 can be read too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from typing import Any
 from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.registry import upgraded
 from ssdprof.profiling.runs.codec import plain, reader
-from ssdprof.profiling.runs.model import Batch, Row, Run, RunHeader
+from ssdprof.profiling.runs.measured import Batch
+from ssdprof.profiling.runs.model import Row, Run, RunHeader
 from ssdprof.profiling.runs.state import Record, RunState
 
 FORMAT, OLDER_FORMATS = 3, (2,)
@@ -32,7 +33,7 @@ _FORMAT = re.compile(r'\{\s*"format"\s*:\s*([0-9]{1,9})')
 
 
 class RunError(UsageError):
-    """A run file that is missing, cannot be read or is in use, or a row that a run does not have."""
+    """A run file that is missing, unreadable or in use, or a row that a run does not have."""
 
 
 class NoHeaderError(RunError):
@@ -40,12 +41,12 @@ class NoHeaderError(RunError):
 
 
 class RunFile:
-    """A run file that is written: what it holds is whole lines after each write, whether that succeeded or not."""
+    """A run file open for writing: it holds whole lines after each write, whether that succeeded or not."""
 
     def __init__(self, path: Path, *, anew: bool = False) -> None:
-        """Goes on with the file, without the part of a line that it may end in, or makes it; `anew` empties it first.
+        """Opens the file to append, dropping a partial last line, or creates it; `anew` empties it first.
 
-        The folder is made where there is none. Raises OSError, and RunError where another process writes this file.
+        Creates the folder if needed. Raises OSError, and RunError if another process is writing this file.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("a+b", buffering=0)
@@ -61,7 +62,7 @@ class RunFile:
     def write(self, *records: Record) -> None:
         """Appends the records, all or none of them. Raises OSError."""
         lines = dump_records(records).encode("ascii")
-        self._cut()  # what an earlier write left and could not take back
+        self._cut()  # what an earlier write left behind
         try:
             written = os.write(self._file.fileno(), lines)
             if written < len(lines):
@@ -73,7 +74,7 @@ class RunFile:
             raise
 
     def close(self) -> None:
-        """Ends writing, so that another process may go on with the file."""
+        """Stops writing, so another process may continue the file."""
         self._file.close()
 
     def _cut(self) -> None:
@@ -81,20 +82,20 @@ class RunFile:
 
 
 def check_free(path: Path) -> None:
-    """Raises RunError where a process writes this run file, OSError where it cannot be opened."""
+    """Raises RunError if a process is writing this run file, OSError if it cannot be opened."""
     with path.open("rb") as file:
         _lock(file.fileno(), fcntl.LOCK_SH, path)
 
 
 def dump_records(records: Iterable[Record]) -> str:
-    """The records as lines. Numbers that JSON has not are written as the strings NaN, Infinity and -Infinity."""
+    """The records as lines. Numbers that JSON lacks become the strings NaN, Infinity and -Infinity."""
     return "".join(json.dumps(_line(record), allow_nan=False) + "\n" for record in records)
 
 
 def parse_state(text: str, name: str = "the text") -> RunState:
-    """The run as far as the text has whole lines. Raises RunError, in which `name` is what the text is called.
+    """The run in the text, up to its last whole line. Raises RunError, which calls the text `name`.
 
-    NoHeaderError where not even the first line is whole.
+    Raises NoHeaderError if not even the first line is whole.
     """
     *lines, _ = text.split("\n")
     found = _FORMAT.match(text)
@@ -126,10 +127,10 @@ def _lock(fd: int, operation: int, path: Path) -> None:
         fcntl.flock(fd, operation | fcntl.LOCK_NB)
     except BlockingIOError:
         raise RunError(
-            f"{path} is being written by another ssdprof: wait for its end, or name another file with -o"
+            f"{path} is being written by another ssdprof: wait until it is done, or name another file with -o"
         ) from None
     except OSError:
-        pass  # a file system without locks, as some clusters have: nothing can be known there
+        pass  # a file system without locks, as on some clusters: there is no way to know
 
 
 def _line(record: Record) -> dict[str, Any]:
@@ -142,7 +143,7 @@ def _record(line: str, number: int, name: str, file_format: int) -> Record:
     try:
         return _parsed(line, file_format)
     except json.JSONDecodeError as error:
-        what = f"no valid JSON at column {error.colno}: {error.msg}"
+        what = f"not valid JSON at column {error.colno}: {error.msg}"
     except (ValueError, RecursionError) as error:
         what = str(error)
     raise RunError(f"{name} is not a run file of format {file_format}: line {number}: {what}")
@@ -152,7 +153,7 @@ def _parsed(line: str, file_format: int) -> Record:
     values = json.loads(line)
     kind = values.pop("kind", None) if isinstance(values, dict) else None
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise ValueError(f"no record: its kind is none of {', '.join(_KINDS)}")
+        raise ValueError(f"not a record: its kind must be one of {', '.join(_KINDS)}")
     if kind == "header" and (given := values.pop("format", None)) != file_format:
         raise ValueError(f"a header of format {reprlib.repr(given)}")
     if file_format != FORMAT:

@@ -1,7 +1,7 @@
-"""What is known of a run so far, put together from records in the order in which they came.
+"""What is known about a run so far, assembled from its records in the order in which they came.
 
-A sweep keeps each record as it comes; put together again they give the run as it was, so that a sweep that was killed
-goes on from its file as if nothing had happened.
+A sweep keeps each record as it comes; together they give the run as it was, so a sweep that was killed resumes from its
+file as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from ssdprof.profiling.runs.model import Batch, Row, Run, RunHeader, Timing
+from ssdprof.profiling.runs.measured import Batch, Timing
+from ssdprof.profiling.runs.model import Row, Run, RunHeader
 from ssdprof.profiling.runs.rank import rank, timing_of
 
 Record = RunHeader | Row | Batch
@@ -18,7 +19,7 @@ Record = RunHeader | Row | Batch
 
 
 class RunState:
-    """The rows and the latencies of a run, by config id. Its header says interrupted until the run is finished."""
+    """The rows and latencies of a run, by config id. Its header says interrupted until the run is finished."""
 
     def __init__(self, header: RunHeader) -> None:
         self.header = header
@@ -28,15 +29,15 @@ class RunState:
 
     @property
     def rows(self) -> Mapping[str, Row]:
-        """The rows as they were added, without timing, rank, speed-up and tie, which are derived."""
+        """The rows as added, without timing, rank, speed-up and tie, which are derived."""
         return MappingProxyType(self._rows)
 
     def batches(self, config_id: str) -> tuple[Batch, ...]:
-        """The config's batches in the order taken."""
+        """The config's batches, in the order in which they were taken."""
         return tuple(self._batches.get(config_id, ()))
 
     def add(self, record: Record) -> None:
-        """Takes in one record."""
+        """Adds one record."""
         if isinstance(record, RunHeader):
             self.header = record
         elif isinstance(record, Row):
@@ -46,9 +47,9 @@ class RunState:
             self._timings.pop(record.config_id, None)
 
     def row(self, config_id: str) -> Row:
-        """The row with its timing, not ranked: that of its batches, or its own where no samples were kept.
+        """The row with its timing, not ranked: that of its batches, or its own if no samples were kept.
 
-        Latencies count where the output was checked: a config that failed later has none.
+        Latencies count only if the output was checked: a config that failed later has none.
         """
         row, batches = self._rows[config_id], self._batches.get(config_id, ())
         if row.check is None or not any(batch.samples_ms for batch in batches):

@@ -1,4 +1,4 @@
-"""Where runs are kept and found again: in the user's data folder, in a file of one's own, or shipped with ssdprof."""
+"""Where runs are kept and found again: the user's data folder, a file the user names, or those shipped with ssdprof."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ssdprof.profiling.runs.run_file import RunError as RunError
 from ssdprof.profiling.runs.state import RunState
 
 RECORDED = "recorded"
-"""In place of a path: the recorded run that ships with ssdprof."""
+"""Instead of a path: the recorded run that ships with ssdprof."""
 SUFFIX = ".jsonl"
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """A run that is resumed: its file, and what that held."""
+    """A run to resume: its file, and what the file holds."""
 
     path: Path
     state: RunState
@@ -34,15 +34,15 @@ def runs_dir() -> Path:
 
 
 def new_run_path(header: RunHeader) -> Path:
-    """A name of its own for a new run, which sorts by date."""
+    """A unique path for a new run, which sorts by date."""
     stamp = "".join(character for character in header.date if character.isalnum())
     return runs_dir() / f"{stamp}-{Path(header.space).stem}-{header.device.arch}-{os.getpid()}{SUFFIX}"
 
 
 def load_state(path: Path) -> RunState:
-    """What a run file holds, up to its last whole line. Raises RunError where it is missing or no run file.
+    """What a run file holds, up to its last whole line. Raises RunError if it is missing or not a run file.
 
-    NoHeaderError where it is cut off before the end of its header.
+    Raises NoHeaderError if it is cut off before the end of its header.
     """
     try:
         text = path.read_bytes().decode("utf-8", errors="replace")
@@ -59,9 +59,9 @@ def load_run(path: Path) -> Run:
 
 
 def latest_run() -> Run:
-    """The run kept last. Raises RunError where there is none."""
+    """The latest run that was kept. Raises RunError if there is none."""
     for path in _kept():
-        with suppress(NoHeaderError):  # it was just begun, or there was no room for it
+        with suppress(NoHeaderError):  # it has just started, or the disk was full
             return load_run(path)
     raise RunError(
         f"no run has been kept yet: run `ssdprof sweep` first, or give --run {RECORDED} for the recorded one"
@@ -69,10 +69,10 @@ def latest_run() -> Run:
 
 
 def resumable(header: RunHeader, path: Path | None) -> Resumed | None:
-    """The run to go on with in a sweep that begins with `header`: the file's, or without one the last kept of the same.
+    """The run to resume in a sweep that begins with `header`: the one in `path`, else the latest matching one kept.
 
-    None where there is nothing to go on with: no such run, a file that is missing, empty or cut off in its header.
-    Raises RunError where the file holds no run or one of something else, or where another ssdprof is writing it.
+    None if there is nothing to resume: no such run, or a file that is missing, empty or cut off in its header.
+    Raises RunError if the file does not hold a run or holds a different one, or if another ssdprof is writing it.
     """
     if path is None:
         path = next((one for one in _kept() if _same(one, header)), None)
@@ -96,7 +96,7 @@ def resumable(header: RunHeader, path: Path | None) -> Resumed | None:
 def differences(old: RunHeader, new: RunHeader) -> tuple[str, ...]:
     """In words, what keeps a sweep that begins with `new` from resuming the run of `old`.
 
-    Empty where nothing does. What only the measuring worker knows, such as the copy bandwidth, is not compared.
+    Empty if nothing does. Values that only the measuring worker knows, such as the copy bandwidth, are not compared.
     """
     there, here = _identity(old), _identity(new)
     names = [*there, *(name for name in here if name not in there)]
@@ -108,12 +108,12 @@ def differences(old: RunHeader, new: RunHeader) -> tuple[str, ...]:
 
 
 def _kept() -> list[Path]:
-    """The files in the data folder, the run begun last first."""
+    """The files in the data folder, latest run first."""
     return sorted(runs_dir().glob(f"*{SUFFIX}"), reverse=True)
 
 
 def _same(path: Path, header: RunHeader) -> bool:
-    """Whether a kept run is of what `header` says; judged by its first line, since there may be many and long ones."""
+    """Whether a kept run matches `header`; judged by its first line, since there may be many long files."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             return not differences(parse_state(file.readline(), str(path)).header, header)
@@ -122,7 +122,7 @@ def _same(path: Path, header: RunHeader) -> bool:
 
 
 def _identity(header: RunHeader) -> dict[str, Any]:
-    """By name, what must be equal before a run can be resumed."""
+    """What must be equal before a run can be resumed, by name."""
     device = header.device
     return {
         "kernel": header.kernel,
@@ -142,7 +142,7 @@ def _identity(header: RunHeader) -> dict[str, Any]:
 
 
 def _public_version(version: str | None) -> str | None:
-    """Without the local part: the worker's torch calls itself 2.13.0+cu130, its package 2.13.0."""
+    """The version without its local part: torch calls itself 2.13.0+cu130 in the worker, its package says 2.13.0."""
     return version.partition("+")[0] if version is not None else None
 
 

@@ -1,4 +1,4 @@
-"""What a caller asks, in words and numbers, as requests: which configs, for what architecture and GPU, of which run."""
+"""Turns what a caller asks into requests: which configs, for which architecture and GPU, from which run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from ssdprof.kernels.registry import subject_of_run
 from ssdprof.kernels.space import space_of
 from ssdprof.profiling.gpu.devices import GpuInfo, select_gpu
 from ssdprof.profiling.hardware.limits import DEFAULT_ARCH, canonical_arch
-from ssdprof.profiling.runs.model import Run, TimedBy
+from ssdprof.profiling.runs.measured import TimedBy
+from ssdprof.profiling.runs.model import Run
 from ssdprof.profiling.runs.recorded import find_row, recorded_run
 from ssdprof.profiling.runs.run_file import RunError
 from ssdprof.profiling.runs.store import RECORDED, latest_run, load_run
@@ -77,18 +78,18 @@ def sweep_request(
 
 
 def target(arch: str | None, device: str) -> tuple[str, GpuInfo | None]:
-    """(architecture, GPU or None to compile only). Raises UsageError if they cannot be or do not agree."""
+    """(architecture, GPU or None to compile only). Raises UsageError if either is unknown or they do not agree."""
     wanted = canonical_arch(arch) if arch is not None else None
     gpu = select_gpu(device)
     if gpu is None or wanted in (None, gpu.arch):
         return wanted or (gpu.arch if gpu else DEFAULT_ARCH), gpu
     if device == "auto":
         return str(wanted), None
-    raise UsageError(f"--arch {wanted} is not that of GPU {device} ({gpu.arch}): leave one of them out")
+    raise UsageError(f"--arch {wanted} does not match GPU {device} ({gpu.arch}): leave one of them out")
 
 
 def checked_jobs(jobs: int | None, timeout_s: float) -> int:
-    """Compilers. Raises UsageError below 1, and for a timeout that is none."""
+    """How many compilers to run. Raises UsageError for fewer than 1, and for a timeout that is not above 0."""
     if timeout_s <= 0:
         raise UsageError(f"--timeout must be above 0 seconds, got {timeout_s:g}")
     if jobs is None:
@@ -99,7 +100,7 @@ def checked_jobs(jobs: int | None, timeout_s: float) -> int:
 
 
 def run_of(run: Run | Path | str | None, subject: Subject | None, *, is_needed: bool) -> Run | None:
-    """The run that is named; without a name the one kept last, or None if none is kept and none is needed."""
+    """The named run; without a name the latest one kept, or None if there is none and none is needed."""
     if run == RECORDED:
         return recorded_run(subject)
     if isinstance(run, (str, Path)):
@@ -118,15 +119,15 @@ def run_of(run: Run | Path | str | None, subject: Subject | None, *, is_needed: 
     if run is None and not is_needed:
         return None
     raise RunError(
-        f"the run is of the kernel {found.header.kernel}, not of {subject.name}: name that kernel with --kernel, or "
-        "another run with --run"
+        f"the run is of kernel {found.header.kernel}, not {subject.name}: name that kernel with --kernel, or another run "
+        "with --run"
     )
 
 
 def subject_and_run(
     subject: Subject | None, run: Run | Path | str | None, *, is_needed: bool
 ) -> tuple[Subject, Run | None]:
-    """The subject, by default that of the run or the default one; and the run, as `run_of` finds it."""
+    """The subject (default: the run's, else the default one), and the run as `run_of` finds it."""
     known = run_of(run, subject, is_needed=is_needed)
     if subject is not None:
         return subject, known
@@ -141,7 +142,7 @@ def subject_and_run(
 
 
 def config_of(config: str | Config, run: Run | None, subject: Subject) -> Config:
-    """The config itself, the one that the text names, or that of a row of the run, by default the one kept last."""
+    """The config itself, the one that the text names, or that of a row in the run (default: the latest one kept)."""
     if not isinstance(config, str):
         return subject.params.validated(config)
     if not is_run_reference(config):

@@ -1,4 +1,4 @@
-"""Explains one config: recompiles it with one parameter changed at a time and puts the results side by side."""
+"""Explains one config: recompiles it with one parameter changed at a time, and puts the results side by side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ssdprof.profiling.sweep.sweep import sweep
 class ExplainRequest:
     """What to explain. `sweep` names subject, architecture and workers; its configs are ignored.
 
-    `run`: where latencies come from, if it was measured and is of the same kernel source, problem and architecture.
+    `run`: where latencies come from, if it was measured and has the same kernel source, problem and architecture.
     """
 
     config: Config
@@ -28,10 +28,10 @@ class ExplainRequest:
 
 
 def explain(request: ExplainRequest, on_event: Callable[[Event], None]) -> Explanation:
-    """Compiles the config and its neighbours. Raises ConfigError if the kernel does not take the config.
+    """Compiles the config and its neighbours. Raises ConfigError if the kernel cannot take the config.
 
-    What was measured of them comes from `request.run` or, failing that, from the recorded run of the same kernel
-    source, problem and architecture; nothing is measured here.
+    Measurements come from `request.run` or, failing that, from the recorded run of the same kernel source, problem and
+    architecture; nothing is measured here.
     """
     subject = request.sweep.subject
     config = subject.resolve(request.config)
@@ -57,7 +57,7 @@ def explain(request: ExplainRequest, on_event: Callable[[Event], None]) -> Expla
 
 
 def _members(subject: Subject, config: Config, param: Param) -> list[Config]:
-    """The config with each of the values to try and its own, in order, but for those that the kernel does not take."""
+    """The config with its own value and each value to try, in order, without those that the kernel cannot take."""
     members = []
     for value in sorted({*param.around, config.number(param.name)}):
         with suppress(ConfigError):

@@ -12,12 +12,13 @@ from ssdprof.kernels.config import Config
 from ssdprof.kernels.errors import ConfigError
 from ssdprof.kernels.interface import Costed, Diagnosing, Referenced, Subject
 from ssdprof.profiling.gpu.devices import GpuInfo
-from ssdprof.profiling.runs.model import Device, Prepared, RunHeader
+from ssdprof.profiling.runs.measured import Prepared
+from ssdprof.profiling.runs.model import Device, RunHeader
 from ssdprof.profiling.sweep.request import SweepRequest
 
 
 def run_header(request: SweepRequest) -> RunHeader:
-    """The header of a sweep that begins now; what only the measuring worker knows is added by `with_prepared`.
+    """The header of a sweep that starts now; `with_prepared` adds what only the measuring worker knows.
 
     It says interrupted until the run is finished.
     """
@@ -49,7 +50,7 @@ def run_header(request: SweepRequest) -> RunHeader:
 
 
 def with_prepared(header: RunHeader, prepared: Prepared) -> RunHeader:
-    """The header with what the device said when it was made ready."""
+    """The header with what the device reported once it was ready."""
     device = replace(
         header.device,
         num_sms=prepared.num_sms,
@@ -62,7 +63,7 @@ def with_prepared(header: RunHeader, prepared: Prepared) -> RunHeader:
 
 
 def with_others(header: RunHeader, others: Iterable[str]) -> RunHeader:
-    """The header with other processes on the GPU as `other_processes` tells them, those it has already left as told."""
+    """The header with other processes on the GPU, as `other_processes` lists them; those it has already stay as they are."""
     device = header.device
     known = {_pid(line) for line in device.others}
     new = tuple(line for line in others if _pid(line) not in known)
@@ -70,7 +71,7 @@ def with_others(header: RunHeader, others: Iterable[str]) -> RunHeader:
 
 
 def _pid(line: str) -> tuple[str, ...]:
-    """`pid 1234`, of a line that goes on with what changes."""
+    """`pid 1234`, from a line whose rest may change."""
     return tuple(line.replace(",", " ").split()[:2])
 
 
@@ -83,7 +84,7 @@ def _baseline_id(request: SweepRequest) -> str | None:
 
 
 def resolved_id(subject: Subject, config: Config) -> str | None:
-    """The id of a config as the kernel takes it; None if it does not."""
+    """The id of a config as the kernel resolves it; None if the kernel cannot take it."""
     try:
         return subject.params.id(subject.resolve(config))
     except ConfigError:

@@ -1,4 +1,4 @@
-"""What a sweep will take before it starts: device memory and time. Pure, but for reading the shipped recorded runs."""
+"""What a sweep will take, told before it starts: device memory and time. Pure, except that it reads recorded runs."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ MEMORY_COUNTED = (
     f"{SEEDS} sets of inputs with their float32 references, 2 outputs, buffers, workspace and the CUDA context"
 )
 FLUSH_BYTES = 256 << 20
-"""What flushes L2, at most: FLUSH_L2_FACTOR times the 126 MiB of the largest L2 known (B200)."""
+"""The most that flushes L2: FLUSH_L2_FACTOR times the 126 MiB of the largest known L2 (B200)."""
 CONTEXT_BYTES = 512 << 20
 """A CUDA context with its loaded modules (assumed)."""
 START_S = 4.0
 """Python, Triton, torch and a CUDA context in new processes (measured)."""
 UNKNOWN_COMPILE_S = 2.0
-"""One config of a kernel of which no run was recorded (assumed)."""
+"""One config of a kernel without a recorded run (assumed)."""
 LAUNCHES_PER_CONFIG = 20
-"""Launches that one config's check and first timing take as long as; with CONFIG_S some 0.1 s at 50 000 tokens, as
-measured on an H100."""
+"""One config's check and first timing take as long as this many launches; with CONFIG_S about 0.1 s at 50 000 tokens,
+as measured on an H100."""
 CONFIG_S = 0.03
 COPY_BYTES_PER_S = 2.5e12
 BYTES_OVER_MIN = 3
 """A launch is assumed to move this many times the least bytes, at the bandwidth above (an H100's)."""
 ROUNDS_S = 2.5
-"""After which the best are known well enough in most sweeps."""
+"""The time after which most sweeps know the best well enough."""
 MINUTES_ABOVE_S = 90.0
 
 
@@ -42,7 +42,7 @@ MINUTES_ABOVE_S = 90.0
 class Preflight:
     """What is ahead of a sweep: configs that the kernel takes, those left to compile and to measure, and estimates.
 
-    Memory is None where nothing is measured. `resumed`: part of the run is there already.
+    Memory is None if nothing is measured. `resumed`: part of the run exists already.
     """
 
     configs: int
@@ -56,13 +56,13 @@ class Preflight:
 
     @property
     def line(self) -> str:
-        """The same in words: `33 configs, about 9.1 of 78.6 GiB of GPU memory, about 15 s (…)`."""
+        """All that in words: `33 configs, about 9.1 of 78.6 GiB of GPU memory, about 15 s (…)`."""
         if self.memory_bytes is None or self.memory_free_bytes is None:
             if self.resumed and not self.to_compile:
                 return f"nothing left to compile of {_configs(self.configs)}"
             return f"{self._left(self.to_compile)} to compile for {self.arch}, {about(self.duration_s)}"
         memory = f"about {self.memory_bytes / GIB:.1f} of {self.memory_free_bytes / GIB:.1f} GiB of GPU memory"
-        cached = " (less where Triton has them cached)" if self.to_compile else ""
+        cached = " (less if Triton has them cached)" if self.to_compile else ""
         return f"{self._left(self.to_measure)}, {memory}, {about(self.duration_s)}{cached}"
 
     def _left(self, number: int) -> str:
@@ -70,11 +70,11 @@ class Preflight:
 
 
 def preflight(request: SweepRequest, state: RunState | None = None) -> Preflight:
-    """What the sweep will take; `state` is what a run that is resumed holds already.
+    """What the sweep will take; `state` is what a resumed run holds already.
 
-    The time is that of starting, of compiling and measuring side by side, and of the rounds. Assumed: each config
-    compiles as long as in a recorded run of the same kernel (or the median one), spread over `jobs`; measuring takes
-    the longer the more bytes the problem moves, at an H100's bandwidth; nothing hangs.
+    The time covers the start, compiling and measuring side by side, and the rounds. It assumes that each config compiles
+    as long as in a recorded run of the same kernel (or as its median config), spread over `jobs`; that measuring time
+    grows with the bytes that the problem moves, at an H100's bandwidth; and that nothing hangs.
     """
     rows = state.rows if state else {}
     names = {name: None for config in request.configs if (name := resolved_id(request.subject, config))}
@@ -99,10 +99,10 @@ def preflight(request: SweepRequest, state: RunState | None = None) -> Preflight
 
 
 def needed_memory_bytes(subject: Subject) -> int:
-    """The peak of the measuring process on the device, estimated from above.
+    """The peak device memory of the measuring process, an upper estimate.
 
-    Either the last set of inputs is made, with its reference, beside the other sets, two of each output (one between
-    guards) and the buffers; or bandwidth is measured before, whose buffers are freed.
+    The peak comes either when the last set of inputs and its reference are made, beside the other sets, two of each
+    output (one between guards) and the buffers; or before, when bandwidth is measured with buffers that are then freed.
     """
     metas = subject.tensors().values()
     outs = [meta for meta in metas if meta.is_written]
@@ -114,10 +114,10 @@ def needed_memory_bytes(subject: Subject) -> int:
 
 
 def check_measurable(subject: Subject, gpu: GpuInfo) -> None:
-    """Raises DeviceError if measuring needs more memory than `gpu` has free, or the subject knows no correct output."""
+    """Raises DeviceError if measuring needs more memory than `gpu` has free, or the subject has no reference."""
     if not isinstance(subject, Referenced):
         raise DeviceError(
-            f"{subject.name} has no reference to hold its outputs against, so none could be ranked: give --device none "
+            f"{subject.name} has no reference to check its outputs against, so nothing could be ranked: give --device none "
             "to compile only"
         )
     needed_bytes = needed_memory_bytes(subject)
@@ -126,12 +126,12 @@ def check_measurable(subject: Subject, gpu: GpuInfo) -> None:
         raise DeviceError(
             f"the problem needs about {needed_bytes / GIB:.1f} GiB ({MEMORY_COUNTED}), {gpu.name} has "
             f"{gpu.memory_free_bytes / GIB:.1f} of {gpu.memory_bytes / GIB:.1f} GiB free{users}: "
-            "reduce --seqlen, --batch or --nheads, divide it with --tp, or take another GPU with --device"
+            "reduce --seqlen, --batch or --nheads, divide it with --tp, or use another GPU with --device"
         )
 
 
 def about(duration_s: float) -> str:
-    """A rough time in words: seconds, by fives from ten on, and minutes above 90 s."""
+    """A rough time in words: seconds, in steps of five from ten on, and minutes above 90 s."""
     if duration_s > MINUTES_ABOVE_S:
         return f"about {duration_s / 60:.0f} minutes"
     return f"about {duration_s:.0f} s" if duration_s < 10 else f"about {5 * round(duration_s / 5)} s"
@@ -142,7 +142,7 @@ def _configs(number: int) -> str:
 
 
 def _bytes_min(subject: Subject) -> int:
-    """What a launch moves at least, or all of its tensors if the subject does not say."""
+    """The least that a launch moves, or all its tensors if the subject does not say."""
     return (
         subject.work().bytes_min
         if isinstance(subject, Costed)
@@ -151,9 +151,9 @@ def _bytes_min(subject: Subject) -> int:
 
 
 def _compile_s(request: SweepRequest, names: list[str]) -> float:
-    """Time to compile them all, `jobs` at once, by what the first recorded run of the same kernel took.
+    """Time to compile them all, `jobs` at once, judging by the first recorded run of the same kernel.
 
-    One run is enough: reading it takes some 40 ms, and a config compiles as long for one problem as for another.
+    One run is enough: reading it takes about 40 ms, and a config takes the same time to compile for any problem.
     """
     recorded = recorded_runs() if names else iter(())
     run = next((run for run in recorded if run.header.kernel == request.subject.name), None)

@@ -8,31 +8,32 @@ from dataclasses import replace
 from typing import Protocol
 
 from ssdprof.profiling.measuring.amounts import turn_samples
-from ssdprof.profiling.runs.model import Batch, Row, Timing
+from ssdprof.profiling.runs.measured import Batch, Timing
+from ssdprof.profiling.runs.model import Row
 from ssdprof.profiling.runs.rank import timing_of
 from ssdprof.profiling.runs.state import Record, RunState
 from ssdprof.profiling.sweep import rounds
 from ssdprof.profiling.sweep.request import Phase, SweepRequest
 
 COOL_DOWN_S = 0.1
-"""A pause after a batch that was throttled, in which the GPU cools and its average power falls."""
+"""A pause after a throttled batch, for the GPU to cool and its average power to fall."""
 LOOK_AGAIN_SHARE = 0.25
-"""Of the budget: what second looks may take."""
+"""The share of the budget that second looks may take."""
 
 
 class Measuring(Protocol):
-    """What the rounds need of a sweep."""
+    """What the rounds need from a sweep."""
 
     state: RunState
     request: SweepRequest
 
     @property
     def asked(self) -> Collection[str]:
-        """The ids of the configs asked for; a resumed run may hold others, if a space file changed."""
+        """The ids of the requested configs; a resumed run may hold others, if a space file changed."""
 
     @property
     def can_measure(self) -> bool:
-        """Whether the GPU could be prepared so far."""
+        """Whether preparing the GPU has not failed so far."""
 
     def resample(
         self, name: str, samples: int | None, latency_ms: float | None, on_wait: Callable[[], None]
@@ -40,16 +41,16 @@ class Measuring(Protocol):
         """More latencies of a config, and what is wrong with its last output; None if it failed, which is recorded."""
 
     def record(self, record: Record) -> None:
-        """Takes in one result."""
+        """Adds one result."""
 
     def tell(self, phase: Phase, done: int, total: int, name: str | None, eta_s: float | None = None) -> None:
-        """Says how far the rounds are."""
+        """Reports how far the rounds are."""
 
 
 def refine(sweep: Measuring) -> None:
     """Times the finalists of the sweep in rounds, until the leading ones are settled or the budget is spent.
 
-    Turns that an earlier sweep of this run has taken are not taken again.
+    Does not repeat turns that an earlier sweep of this run has taken.
     """
     _Rounds(sweep).run()
 
@@ -84,7 +85,7 @@ class _Rounds:
             number += 1
 
     def _without_first_look(self) -> list[str]:
-        """Configs that were checked when the sweep was cut off, and not timed yet."""
+        """Configs that were checked but not yet timed when the sweep was cut off."""
         state = self.sweep.state
         return [
             row.config_id
@@ -93,7 +94,7 @@ class _Rounds:
         ]
 
     def _look_again(self) -> None:
-        """A second look at right configs that the first may have wronged, for a part of the budget."""
+        """A second look at correct configs that the first may have misjudged, for a share of the budget."""
         until_s = (1 - LOOK_AGAIN_SHARE) * self.sweep.request.budget_s
         for name in rounds.doubted([self._first_look(row) for row in self._asked()]):
             if self._left_s() <= until_s or not self.sweep.can_measure:
@@ -109,7 +110,7 @@ class _Rounds:
         return rounds.next_round(number, timings, self.others, self.sweep.request.seed)
 
     def _is_due(self, name: str, number: int) -> bool:
-        """Not where it failed in an earlier turn, nor where this turn was taken before the sweep was cut off."""
+        """Not if it failed in an earlier turn, or if it took this turn before the sweep was cut off."""
         state = self.sweep.state
         return state.rows[name].check is not None and all(batch.round != number for batch in state.batches(name))
 

@@ -1,4 +1,4 @@
-"""What a sweep is asked, and what it tells while it runs."""
+"""What a sweep is asked to do, and what it reports while it runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Literal
 from ssdprof.kernels.config import Config
 from ssdprof.kernels.interface import LeftOut, Subject
 from ssdprof.profiling.gpu.devices import GpuInfo
-from ssdprof.profiling.runs.model import Row, TimedBy
+from ssdprof.profiling.runs.measured import TimedBy
+from ssdprof.profiling.runs.model import Row
 
 DEFAULT_BUDGET_S = 10.0
 DEFAULT_TIMEOUT_S = 300.0
@@ -17,11 +18,11 @@ Phase = Literal["compiling", "preparing", "measuring", "refining"]
 
 @dataclass(frozen=True, slots=True)
 class SweepRequest:
-    """What to sweep. `gpu` None compiles only, for `arch`; `timeout_s` is for one config's compilation or measurement.
+    """What to sweep. `gpu` None: only compile, for `arch`. `timeout_s` is for compiling or measuring one config.
 
-    `baseline` None: speed-ups are relative to nothing. `command` is the command line, for the run file. `budget_s` is
-    for the rounds in which the best are timed again. `timed_by` None: CUDA graphs if launches are short. `left_out`:
-    configs that the kernel's own pruning left out of the space.
+    `baseline` None: no speed-ups. `command` is the command line, for the run file. `budget_s` is for the rounds that
+    time the best again. `timed_by` None: CUDA graphs if launches are short. `left_out`: configs that the kernel's own
+    pruning dropped from the space.
     """
 
     subject: Subject
@@ -41,7 +42,7 @@ class SweepRequest:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Where the sweep stands: `done` of `total` steps of the phase. `eta_s` None: not known yet."""
+    """How far the sweep is: `done` of `total` steps of the phase. `eta_s` None: not known yet."""
 
     phase: Phase
     done: int

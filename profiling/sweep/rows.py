@@ -1,4 +1,4 @@
-"""What becomes of a config's row on its way through a sweep: pure functions."""
+"""How a config's row changes on its way through a sweep: pure functions."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from ssdprof.kernels.errors import ConfigError
 from ssdprof.kernels.interface import Constrained, Subject
 from ssdprof.profiling.hardware.limits import SmLimits
 from ssdprof.profiling.hardware.occupancy import LaunchError, occupancy
-from ssdprof.profiling.runs.model import Compiled, Loaded, Row
+from ssdprof.profiling.runs.measured import Compiled, Loaded
+from ssdprof.profiling.runs.model import Row
 
 NOT_REACHED = "not reached"
 BY_CONSTRUCTION = "by construction"
 
 
 def first_rows(subject: Subject, configs: Iterable[Config]) -> dict[str, Row]:
-    """A row for each config by its id: not run yet, or a launch error if the kernel does not take it."""
+    """A row for each config, by id: not run yet, or a launch error if the kernel cannot take it."""
     rows: dict[str, Row] = {}
     for config in configs:
         try:
@@ -33,19 +34,19 @@ def first_rows(subject: Subject, configs: Iterable[Config]) -> dict[str, Row]:
 
 
 def settled(row: Row) -> Row:
-    """The row as wrong if it is so by construction and was not checked, whatever became of it otherwise."""
+    """The row, marked wrong if it is wrong by construction and was not checked, whatever else happened to it."""
     if not row.by_construction or row.check is not None or row.status == "wrong":
         return row
-    failed = "" if row.status == "not-run" else f"; here it failed besides ({row.status}: {row.status_reason})"
+    failed = "" if row.status == "not-run" else f"; here it also failed ({row.status}: {row.status_reason})"
     return replace(row, status="wrong", status_reason=f"{BY_CONSTRUCTION}: {row.by_construction}{failed}")
 
 
 def with_compiled(row: Row, compiled: Compiled, limits: SmLimits, num_sms: int | None, status_reason: str) -> Row:
-    """The row of a config that compiled: with its occupancy, or as one that needs more than the architecture has."""
+    """The row of a compiled config: with its occupancy, or marked as needing more than the architecture has."""
     row = replace(row, compiled=compiled, status="not-run", status_reason=status_reason)
     try:
         row = replace(row, occupancy=occupancy(compiled.launch, limits, num_sms=num_sms))
-    except LaunchError as error:  # more threads than a block can have, say
+    except LaunchError as error:  # such as more threads than a block can have
         return replace(row, status="out-of-resources", status_reason=str(error))
     if row.occupancy and row.occupancy.cannot_launch:
         return replace(row, status="out-of-resources", status_reason=row.occupancy.cannot_launch)
@@ -53,7 +54,7 @@ def with_compiled(row: Row, compiled: Compiled, limits: SmLimits, num_sms: int |
 
 
 def with_loaded(row: Row, loaded: Loaded, limits: SmLimits, num_sms: int | None) -> Row:
-    """The row with what the driver says of the loaded kernel."""
+    """The row with what the driver says about the loaded kernel."""
     if row.compiled is None:
         return row
     compiled = replace(row.compiled, registers_per_thread=loaded.registers_per_thread, spill_bytes=loaded.spill_bytes)

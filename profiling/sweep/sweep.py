@@ -1,7 +1,7 @@
-"""A sweep: every config compiled, checked, timed and ranked; what fails is a row, and what is measured is kept.
+"""A sweep: every config compiled, checked, timed and ranked; a failure is a row, and every result is kept.
 
-Compilers and, if there is a GPU, a measurer run side by side; this process only hands out work, so that a config that
-crashes the compiler, hangs or faults costs its own row and no more.
+Compilers and, if there is a GPU, a measurer run side by side; this process only hands out work, so a config that
+crashes the compiler, hangs or faults costs its own row and nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.profiling.gpu.telemetry import other_processes
 from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.measuring.check import judge
-from ssdprof.profiling.runs.model import Batch, Compiled, Measurement, Prepared, Row, Run, RunHeader, Status
+from ssdprof.profiling.runs.measured import Batch, Compiled, Measurement, Prepared
+from ssdprof.profiling.runs.model import Row, Run, RunHeader, Status
 from ssdprof.profiling.runs.state import Record, RunState
 from ssdprof.profiling.sweep.header import run_header, with_others, with_prepared
 from ssdprof.profiling.sweep.refine import refine
@@ -42,9 +43,9 @@ def sweep(
     state: RunState | None = None,
     pool: Pool | None = None,
 ) -> Run:
-    """Runs the sweep. `on_event` hears where it stands; `on_record` gets each result as it comes, header first.
+    """Runs the sweep. `on_event` hears how far it is; `on_record` gets each result as it comes, header first.
 
-    `state` is that of an earlier sweep of the same request to resume: what it has is not measured again. A `pool` that
+    `state` is that of an earlier sweep of the same request to resume; what it has is not measured again. A `pool` that
     was started before is hung up as soon as nothing is left to do, and is for the caller to close.
     Ctrl-C returns the run so far with `header.interrupted`. Raises what `on_event` or `on_record` raise.
     """
@@ -80,7 +81,7 @@ class Sweep:
         self._add_rows()
         self.unfinished = state is None or was_interrupted or bool(self.to_compile)
         self.owns_pool = pool is None
-        # not before what may raise: nobody would end it
+        # only after what may raise: nobody would end it
         self.pool = pool or Pool(measurers=1 if request.gpu else 0, early=False)
         self.pool.add_compilers(max(1, min(request.jobs, len(self.to_compile))))
         if request.gpu:
@@ -88,7 +89,7 @@ class Sweep:
         self.measurer: Worker | None = self.pool.measurers[0] if request.gpu else None
 
     def run(self) -> Run:
-        """Runs it all; see `sweep`."""
+        """Runs the sweep; see `sweep`."""
         interrupted = False
         try:
             self._compile_and_measure()
@@ -118,11 +119,11 @@ class Sweep:
 
     @property
     def can_measure(self) -> bool:
-        """Whether the GPU could be prepared so far."""
+        """Whether preparing the GPU has not failed so far."""
         return not self.prepare_failure
 
     def record(self, record: Record) -> None:
-        """Takes in one result and passes it on to be kept."""
+        """Adds one result and passes it on to be kept."""
         self.state.add(record)
         self.on_record(record)
 
@@ -135,7 +136,7 @@ class Sweep:
             self._submit_prepare(self.measurer)
             self._set_prepared(self._outcome(self.measurer, on_wait))
             if not self.can_measure:
-                return None  # what was timed before stands
+                return None  # earlier timings stand
         correct = self.state.rows[name].status == "ok"
         arguments = (self.plans[name], name, samples, latency_ms, self.request.timed_by, correct)
         self.measurer.submit(name, _RESAMPLE, *arguments, timeout_s=self.request.timeout_s)
@@ -153,32 +154,32 @@ class Sweep:
         return worker.outcome()
 
     def _submit_prepare(self, measurer: Worker) -> None:
-        """Lets the measurer make inputs and references."""
+        """Has the measurer make inputs and references."""
         request = self.request
         visible = request.gpu.visible if request.gpu else None
         arguments = (request.subject, self.device, request.seed, visible)
         measurer.submit(_PREPARE, _PREPARE, *arguments, timeout_s=PREPARE_TIMEOUT_S)
 
     def _set_prepared(self, outcome: Prepared | Failure) -> None:
-        """The measurer is ready; or it is not, and then no later config would fare better."""
+        """The measurer is ready, or failed to get ready, and then no later config would do better."""
         self.phase_start_s = time.monotonic()
         if isinstance(outcome, Failure):
             self.prepare_failure = outcome.line
             return
         self.ready = True
         self.measuring_pids |= {outcome.pid} if outcome.pid else set()
-        if self.state.header.device.copy_gbps is None:  # a worker that was replaced says the same
+        if self.state.header.device.copy_gbps is None:  # a replaced worker says the same
             self.record(with_prepared(self.state.header, outcome))
 
     def _fail_measured(self, name: str, failure: Failure) -> None:
-        """A launch that failed: its row says why, and the next config gets a new process."""
+        """Handles a launch that failed: its row says why, and the next config gets a new process."""
         self._fail(name, failure, "launch-error")
         if self.measurer and not failure.too_much_shared_memory:
-            self.measurer.kill()  # a fault poisons the CUDA context, and what was allocated is not given back
+            self.measurer.kill()  # a fault poisons the CUDA context, and its memory is not freed
             self.ready = False
 
     def tell(self, phase: Phase, done: int, total: int, name: str | None, eta_s: float | None = None) -> None:
-        """Says where the sweep stands. The time left is extrapolated where it is not given."""
+        """Reports how far the sweep is. The time left is extrapolated unless it is given."""
         if eta_s is None and done:
             eta_s = (time.monotonic() - self.phase_start_s) / done * (total - done)
         correct = [self.state.row(name) for name, row in self.state.rows.items() if row.status == "ok"]
@@ -189,8 +190,8 @@ class Sweep:
     def _with_others(self, header: RunHeader, visible: str) -> RunHeader:
         """The header with other processes on the GPU.
 
-        The one that measured may still be listed, under a number that is not its own here where this is a container:
-        what is new is looked for again when it has ended.
+        The measuring process may still be listed, in a container under a pid that is not its own here: if there are new
+        processes, they are listed again once it has ended.
         """
         found = with_others(header, other_processes(visible, self.measuring_pids, unseen=False))
         if found == header:
@@ -199,7 +200,7 @@ class Sweep:
         return with_others(header, other_processes(visible, unseen=False))
 
     def _add_rows(self) -> None:
-        """A row for each config, to be compiled if the kernel takes it and nothing final is known of it."""
+        """Adds a row for each config, to be compiled if the kernel takes it and nothing final is known about it."""
         rows = first_rows(self.request.subject, self.request.configs)
         self.record(replace(self.state.header, interrupted=True))
         for name, row in rows.items():
@@ -212,7 +213,7 @@ class Sweep:
                     self.to_compile.append(name)
 
     def _settled(self, row: Row, *, at_end: bool = False) -> Row:
-        """The row as wrong if it is so by construction and it was not checked, nor will be."""
+        """The row, marked wrong if it is wrong by construction and neither was nor will be checked."""
         will_be_checked = self.request.gpu is not None and row.status == "not-run" and not at_end
         return row if will_be_checked else settled(row)
 
@@ -242,7 +243,7 @@ class Sweep:
             self._tell()
 
     def _hand_out(self) -> bool:
-        """Gives every idle worker its next task, the one that all wait for first; whether any worker is busy."""
+        """Gives every idle worker its next task, starting with what the others wait for; whether any worker is busy."""
         if self.measurer and self.measurer.task is None and self.can_measure:
             if not self.ready and (self.to_measure or self.to_compile or self.pool.is_compiling):
                 self._submit_prepare(self.measurer)

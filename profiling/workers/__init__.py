@@ -1,1 +1,1 @@
-"""Processes that may crash, hang or be killed without taking the run along."""
+"""Processes that may crash, hang or be killed without taking the run down."""

@@ -1,9 +1,9 @@
 """A process that pays for imports once and forks worker processes from itself.
 
-Importing Triton and torch and hashing Triton's own files takes seconds, and more so in sixteen processes at once. The
-server does it before it forks; it never touches the GPU, so that what it forks can. multiprocessing's own fork server
-runs the caller's main module again in each child and gives no child an environment, an error stream or a process group
-of its own, all of which a worker that may hang or crash needs.
+Importing Triton and torch and hashing Triton's own files takes seconds, and longer in sixteen processes at once. The
+server does it before it forks; it never touches the GPU, so its children can. multiprocessing's fork server runs the
+caller's main module again in each child and gives no child its own environment, error stream or process group, all of
+which a worker that may hang or crash needs.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ _MESSAGE_BYTES = 1 << 20
 _POLL_S = 0.005
 OOM_SCORE = 500
 CLOSE_S = 5.0
-"""What children that wait for work get to end by themselves once the server is closed."""
+"""How long children that wait for work have to end by themselves once the server is closed."""
 
 
 def python_command(statements: str) -> list[str]:
-    """The command of a Python process that runs `statements` with this interpreter and its module path."""
+    """The command for a Python process that runs `statements` with this interpreter and its module path."""
     return [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {statements}"]
 
 
 def child_env(changes: Mapping[str, str | None]) -> dict[str, str]:
-    """The environment of this process with `changes` laid over it; None removes a variable."""
+    """The environment of this process with `changes` applied; None removes a variable."""
     merged = {**os.environ, **changes}
     return {name: value for name, value in merged.items() if value is not None}
 
 
 class ForkServer:
-    """The parent's side. Starts with the first request; `env` is laid over this process's environment for it."""
+    """The parent's side. The server starts with the first request; `env` is added to its environment."""
 
     def __init__(self, env: Mapping[str, str | None] | None = None) -> None:
         self._env = dict(env or {})
@@ -55,18 +55,18 @@ class ForkServer:
         self._has_forked = False
 
     def preload(self, function: str, *args: Any) -> None:
-        """Lets the server run `module:function` with its arguments; forks asked for later have what it loaded.
+        """Has the server run `module:function` with these arguments; later forks have what it loaded.
 
-        Does not wait. What it raises is left to the worker that needs it. Threads that it starts have ended before the
-        next fork, but for daemons.
+        Does not wait. An exception is left to the worker that needs the function. Threads that it starts end before the
+        next fork, except daemons.
         """
         self._send(("preload", function, args))
 
     def fork(self, main: str, argument_fd: int, stderr_fd: int, env: Mapping[str, str | None]) -> int:
-        """Forks a child that runs `module:function` with a copy of `argument_fd`; the child's name for other requests.
+        """Forks a child that runs `main`, a `module:function`, with a copy of `argument_fd`; returns a token for it.
 
-        Does not wait. The child leads a process group of its own, writes to `stderr_fd`, has this process's environment
-        with `env` laid over it, its module path and its working directory.
+        Does not wait. The child leads its own process group, writes to `stderr_fd`, and has this process's environment
+        with `env` applied, its module path and its working directory.
         """
         token = next(self._tokens)
         self._send(("fork", token, main, child_env(env), sys.path, os.getcwd()), argument_fd, stderr_fd)
@@ -74,24 +74,24 @@ class ForkServer:
         return token
 
     def wait(self, token: int, timeout_s: float) -> int | None:
-        """How the child ended, negative for a signal; None where it has not after `timeout_s`."""
+        """The child's exit code, negative for a signal; None if it still runs after `timeout_s`."""
         return self._ask(("wait", token, timeout_s))
 
     def kill(self, token: int, *, grace_s: float = 0.0) -> int | None:
-        """Ends the child and what it started; with a grace it gets SIGTERM and that time first. How it ended."""
+        """Ends the child and what it started, after SIGTERM and `grace_s` if given. Returns the exit code."""
         return self._ask(("kill", token, grace_s))
 
     def drop(self, token: int) -> None:
-        """As `kill` without a grace, but does not wait for the end."""
+        """Like `kill` without a grace, but does not wait."""
         if self._process is not None:
-            with contextlib.suppress(OSError):  # a server that is gone has taken its children along
+            with contextlib.suppress(OSError):  # if the server is gone, so are its children
                 self._socket.send(pickle.dumps(("drop", token)))
 
     def hang_up(self) -> None:
-        """Lets the server end all children and itself, and does not wait for that; `close` does."""
+        """Has the server end all children and itself; does not wait for that, `close` does."""
         if self._process is not None:
             self._socket.close()
-            if not self._has_forked:  # there is nothing to end but imports, which would be waited for
+            if not self._has_forked:  # only imports are running, and they would delay the end
                 self._process.terminate()
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ class ForkServer:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C reaches the parent alone
+            start_new_session=True,  # Ctrl-C reaches only the parent
         )
         theirs.close()
 
@@ -119,7 +119,7 @@ class ForkServer:
         if self._process is None or self._socket.fileno() < 0 or self._process.poll() is not None:
             self.close()
             self._start()
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a dead server is seen when it is asked
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a dead server shows when asked
             socket.send_fds(self._socket, [pickle.dumps(message)], fds)
 
     def _ask(self, message: tuple[Any, ...]) -> int | None:
@@ -134,9 +134,9 @@ class ForkServer:
 
 
 def serve_forks(fd: int) -> NoReturn:
-    """The server's side: does what it is asked until the parent closes the connection or dies. Does not return."""
+    """The server's side: serves requests until the parent closes the connection or dies. Does not return."""
     die_with_parent()
-    gc.disable()  # what is imported stays: to look through it again and again takes a tenth of the imports' time
+    gc.disable()  # imports stay: scanning them again and again takes a tenth of their time
     control = socket.socket(fileno=fd)
     children = _Children()
     while True:
@@ -156,7 +156,7 @@ def serve_forks(fd: int) -> NoReturn:
         else:
             control.send(pickle.dumps(getattr(children, kind)(*values)))
     children.end()
-    os._exit(0)  # what torch does at the end of a program takes half a second
+    os._exit(0)  # torch's exit handlers take half a second
 
 
 def _join_threads() -> None:
@@ -166,7 +166,7 @@ def _join_threads() -> None:
 
 
 class _Children:
-    """The children of the server by token; how they ended is kept until it is asked for."""
+    """The children of the server by token; exit codes are kept until asked for."""
 
     def __init__(self) -> None:
         self._pids: dict[int, int] = {}
@@ -177,7 +177,7 @@ class _Children:
         cwd: str,
     ) -> None:  # fmt: skip
         pid = os.fork()
-        with contextlib.suppress(OSError):  # on both sides, so that neither goes on before it is done
+        with contextlib.suppress(OSError):  # on both sides, so neither continues before it is done
             os.setpgid(pid, pid)
         if pid:
             self._pids[token] = pid
@@ -187,7 +187,7 @@ class _Children:
         control.close()
         gc.enable()
         die_with_parent()
-        with contextlib.suppress(OSError):  # where memory runs out, a worker goes before the program that keeps results
+        with contextlib.suppress(OSError):  # out of memory, a worker goes before the program that keeps results
             Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
         argument_fd, stderr_fd = fds
         os.dup2(stderr_fd, 1)
@@ -210,7 +210,7 @@ class _Children:
             for stream in (sys.stdout, sys.stderr):
                 with contextlib.suppress(OSError, ValueError):
                     stream.flush()
-            os._exit(code)  # what the server would do at its own end is not the child's to do
+            os._exit(code)  # the server's exit handlers are not the child's
 
     def wait(self, token: int, timeout_s: float) -> int | None:
         pid = self._pids.get(token)
@@ -231,13 +231,13 @@ class _Children:
         if grace_s:
             self._signal(os.kill, token, signal.SIGTERM)
             self.wait(token, grace_s)
-        self._signal(os.killpg, token, signal.SIGKILL)  # also where the child has ended: what it started may not have
+        self._signal(os.killpg, token, signal.SIGKILL)  # even if the child has ended: what it started may not have
         self.wait(token, CLOSE_S)
         self._pids.pop(token)
         return self._ended.pop(token, None)
 
     def end(self) -> None:
-        """Children that wait for work see their connections closed, or get SIGTERM; then all are killed."""
+        """Children that wait for work see their connections close, or get SIGTERM; then all are killed."""
         for token in self._pids:
             self._signal(os.kill, token, signal.SIGTERM)
         deadline_s = time.monotonic() + CLOSE_S
@@ -252,7 +252,7 @@ class _Children:
 
 
 def die_with_parent() -> None:
-    """Ends this process with SIGKILL when its parent ends, where the kernel can; Ctrl-C is the parent's to handle."""
+    """Ends this process with SIGKILL when its parent ends, on Linux; Ctrl-C is for the parent to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,5 +1,5 @@
-"""One pool of processes for everything: some compile, one or more measure, all forked from a server that has paid for
-the imports. A sweep, a verification and the benchmarks differ only in what they hand out.
+"""One pool of processes for everything: some compile, one or more measure, all forked from a server that has done the
+imports. A sweep, a verification and the benchmarks differ only in the tasks they hand out.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ssdprof.profiling.workers.fork_server import ForkServer
 from ssdprof.profiling.workers.worker import Failure, Worker, wait_any
 
 WORKER_ENV = {"TRITON_INTERPRET": None}
-"""Laid over the environment of every worker: kernels are compiled, whatever the caller does."""
+"""Applied to the environment of every worker: kernels are compiled, even if the caller interprets them."""
 COMPILE = "ssdprof.profiling.binary.compiler:compile_launch"
 TICK_S = 0.2
 _COMPILE_WARM_UP = "ssdprof.profiling.binary.compiler:warm_up"
@@ -23,17 +23,18 @@ MEASURER_MAIN = "ssdprof.profiling.measuring.beginning:serve"
 
 
 class Pool:
-    """Compilers and measurers. The server begins at once, since imports are what takes time.
+    """Compilers and measurers. The server starts at once, since imports take the time.
 
-    `measurers` run at once too: each imports by itself what the server imports meanwhile, and so waits for nothing that
-    compiling alone needs; the processes after its first are forked from the server, as is the first if not `early`.
-    `env` is laid over the environment of the measurers. Close it in the end.
+    `measurers` start at once too: each does its own imports alongside the server's, so it does not wait for those that
+    only compiling needs; the processes after its first are forked from the server, as is the first if not `early`.
+    `env` is applied to the environment of the measurers. Close the pool in the end.
     """
 
     def __init__(self, *, measurers: int = 0, early: bool = True, env: Mapping[str, str | None] | None = None) -> None:
         self.server = ForkServer(WORKER_ENV)
         self.server.preload(_COMPILE_WARM_UP)
         self.compilers: list[Worker] = []
+        self._dismissed: list[Worker] = []
         env = {**WORKER_ENV, **(env or {})}
         if early:
             self.measurers = [Worker(env, successor=self.server, main=MEASURER_MAIN) for _ in range(measurers)]
@@ -58,11 +59,11 @@ class Pool:
         return any(worker.task is not None for worker in self.workers)
 
     def add_compilers(self, count: int) -> None:
-        """Makes `count` compilers, which start with their first task."""
+        """Adds `count` compilers, which start with their first task."""
         self.compilers += [Worker(WORKER_ENV, self.server) for _ in range(count)]
 
     def expect_measuring(self) -> None:
-        """Lets the server load torch too: processes forked from now on have what measuring needs."""
+        """Has the server load torch too: processes forked from now on have what measuring needs."""
         self.server.preload("importlib:import_module", _MEASURE)
 
     def compile(self, waiting: deque[str], plans: Mapping[str, LaunchPlan], arch: str, timeout_s: float) -> None:
@@ -73,17 +74,17 @@ class Pool:
                 worker.submit(name, COMPILE, plans[name], arch, timeout_s=timeout_s)
 
     def outcomes(self, timeout_s: float = TICK_S) -> list[tuple[Worker, Any, Any]]:
-        """(worker, task, outcome) of those that are done or late, after at most `timeout_s`."""
+        """(worker, task, outcome) for each that is done or late, after at most `timeout_s`."""
         return [(worker, worker.task, worker.outcome()) for worker in wait_any(self.workers, timeout_s)]
 
     def dismiss_measurers(self) -> None:
-        """Lets the measurers end: nothing will be measured."""
+        """Ends the measurers: nothing will be measured."""
         for worker in self.measurers:
             worker.hang_up()
-        self.measurers = []
+        self._dismissed, self.measurers = [*self._dismissed, *self.measurers], []
 
     def hang_up(self) -> None:
-        """Lets all processes end, and does not wait for that; what hangs gets no time to end by itself."""
+        """Has all processes end, without waiting; busy ones get no time to end by themselves."""
         for worker in self.workers:
             if worker.task is not None:
                 worker.drop()
@@ -94,12 +95,12 @@ class Pool:
     def close(self) -> None:
         """Ends all processes."""
         self.server.close()
-        for worker in self.measurers:
+        for worker in (*self.measurers, *self._dismissed):
             worker.close()
 
 
 def run_task(worker: Worker, function: str, *args: Any, timeout_s: float) -> Any:
-    """One task of a worker as a call: its result, or a Failure."""
+    """Runs one task on a worker as a call: its result, or a Failure."""
     worker.submit(function, function, *args, timeout_s=timeout_s)
     while not wait_any([worker], TICK_S):
         pass
@@ -109,7 +110,7 @@ def run_task(worker: Worker, function: str, *args: Any, timeout_s: float) -> Any
 def compile_plans(
     plans: Mapping[str, LaunchPlan], arch: str, *, jobs: int, timeout_s: float, on_step: Callable[[int], None]
 ) -> dict[str, Any | Failure]:
-    """Each plan compiled for `arch`, at most `jobs` at once, or why it could not be. `on_step` hears how many are."""
+    """Each plan compiled for `arch`, at most `jobs` at once, or why not. `on_step` hears how many are done."""
     waiting = deque(plans)
     done: dict[str, Any | Failure] = {}
     with closing(Pool()) as pool:

@@ -1,7 +1,7 @@
-"""Worker processes that may crash, hang or be killed without taking the run with them.
+"""Worker processes that may crash, hang or be killed without taking the run down.
 
-A worker runs one task at a time: a module-level function named as `module:function`, with picklable arguments. What
-goes wrong inside comes back as a `Failure`; a dead or late worker is a `Failure` too, and can be restarted.
+A worker runs one task at a time: a module-level function named as `module:function`, with picklable arguments. An
+exception in it comes back as a `Failure`; a dead or late worker is a `Failure` too, and can be restarted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _EXIT_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a task gave no result: an exception of the type `error` inside it, a dead process, or a deadline."""
+    """Why a task gave no result: an exception of type `error`, a dead process, or a missed deadline."""
 
     kind: FailureKind
     error: str
@@ -41,21 +41,21 @@ class Failure:
 
     @property
     def out_of_resources(self) -> bool:
-        """Whether it needs more than the GPU has, as Triton, this project's compiler or torch says."""
+        """Whether it needs more than the GPU has, according to Triton, our compiler or torch."""
         return self.too_much_shared_memory or self.error == "OutOfMemoryError"
 
     @property
     def too_much_shared_memory(self) -> bool:
-        """Whether it was refused before it was launched, so that the process is as good as before."""
+        """Whether it was refused before the launch, so the process is still good."""
         return self.error in ("OutOfResources", "OutOfResourcesError")
 
 
 class Worker:
-    """One child process, forked from `server` or from one of its own that has imported nothing.
+    """One child process, forked from `server`, or from a server of its own that has imported nothing.
 
-    `env` is laid over this process's environment; None removes a variable. With a `successor` the processes after the
-    first are forked from that server, which may need the time until then for its imports. `main` is what a process
-    runs: `serve`, or a module-level function that ends with it.
+    `env` is applied to this process's environment; None removes a variable. With a `successor`, processes after the
+    first are forked from that server, which has until then to do its imports. `main` is what a process runs: `serve`,
+    or a module-level function that ends with it.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class Worker:
         self._deadline_s = float("inf")
         self._started = False
         self.task: Any = None
-        """What the caller called the task that runs now; None when idle."""
+        """The caller's name for the running task; None when idle."""
 
     def start(self) -> None:
-        """Starts the process, where there is none, before there is a task."""
+        """Starts the process, if there is none, before there is a task."""
         if not self._started:
             self._start()
 
@@ -89,13 +89,13 @@ class Worker:
         self._printed_before_bytes = self._stderr.seek(0, os.SEEK_END)
         self._timeout_s = timeout_s
         self._deadline_s = time.monotonic() + timeout_s
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a dead worker is seen when it is asked
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # a dead worker shows when asked
             self._connection.send((function, args))
 
     def kill(self) -> None:
-        """Ends the process and what it started, such as ptxas, whatever they do; the next task starts a new one."""
+        """Ends the process and what it started, such as ptxas, at once; the next task starts a new process."""
         if self._started:
-            # One that waits for a task gets SIGTERM first, so that a coverage tool can save what it saw.
+            # An idle process gets SIGTERM first, so a coverage tool can save its data.
             self._server.kill(self._token, grace_s=_EXIT_S if self.task is None else 0.0)
             self._forget()
         if self._owns_server:
@@ -104,23 +104,23 @@ class Worker:
                 self._server, self._owns_server = self._successor, False
 
     def hang_up(self) -> None:
-        """Lets a server of its own end with its process, and does not wait for that; `close` does."""
+        """Has its own server end, with its process; does not wait for that, `close` does."""
         if self._owns_server:
             self._server.hang_up()
 
     def close(self) -> None:
-        """Ends a server of its own and the process; a server that was given is the caller's to end."""
+        """Ends its own server and the process; a server that was given is for the caller to end."""
         if self._owns_server:
             self._server.close()
 
     def drop(self) -> None:
-        """As `kill`, but does not wait for the end, and leaves a server of its own as it is."""
+        """Like `kill`, but does not wait, and leaves its own server running."""
         if self._started:
             self._server.drop(self._token)
             self._forget()
 
     def outcome(self) -> Any:
-        """The result of the running task, or a Failure, once `wait_any` has named this worker."""
+        """The result of the running task, or a Failure, once `wait_any` has returned this worker."""
         if self._connection.poll():
             try:
                 ok, value = self._connection.recv()
@@ -128,7 +128,7 @@ class Worker:
                 failure = Failure("crashed", "crash", self._last_words())
                 self.kill()
                 return failure
-            except Exception as error:  # the whole answer was read: the worker lives on
+            except Exception as error:  # the whole answer was read, so the worker is fine
                 ok, value = False, _as_answer(error)
             self.task = None
             return value if ok else Failure("error", *value)
@@ -168,7 +168,7 @@ class Worker:
 
 
 def wait_any(workers: Sequence[Worker], timeout_s: float) -> list[Worker]:
-    """The busy workers that have something to say (or are late), after at most `timeout_s`."""
+    """The busy workers that have an answer or are late, after at most `timeout_s`."""
     busy = {worker._connection: worker for worker in workers if worker.task is not None}
     ready = [busy[connection] for connection in wait(list(busy), timeout_s) if isinstance(connection, Connection)]
     return ready + [worker for worker in busy.values() if worker.late and worker not in ready]
@@ -184,7 +184,7 @@ def serve(fd: int) -> None:
             return
         try:
             answer = (True, function_named(function)(*args))
-        except Exception as error:  # the parent judges it: a task's failure is a row's reason
+        except Exception as error:  # the parent judges it: a task's failure becomes a row's reason
             answer = (False, _as_answer(error))
         try:
             connection.send(answer)

@@ -7,8 +7,8 @@ import io
 from pathlib import Path
 
 from ssdprof.profiling.runs.model import Run
-from ssdprof.reports.columns import COLUMNS, Value, values
-from ssdprof.reports.export.run_json import header_dict, json_text
+from ssdprof.reports.columns import Value, columns_of, values
+from ssdprof.reports.export.run_json import header_dict, json_text, ordered_rows
 
 SIDECAR_SUFFIX = ".meta.json"
 
@@ -16,15 +16,15 @@ SIDECAR_SUFFIX = ".meta.json"
 def run_csv(run: Run) -> str:
     """The rows as CSV with a header line: ranked ones first, then the others in the space's order.
 
-    Empty where there is no value, `true` or `false`, `nan` where an output was not a number; limiters and
-    reasons of throttling are apart by semicolons.
+    Empty for no value, `true` or `false`, `nan` if an output was not a number; limiters and reasons of throttling have
+    semicolons between them.
     """
-    unranked = [row for row in run.rows if row.rank is None]
+    columns = columns_of(run.header.params)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([column.name for column in COLUMNS])
-    for row in (*run.ranked, *unranked):
-        writer.writerow([_cell(value) for value in values(row).values()])
+    writer.writerow([column.name for column in columns])
+    for row in ordered_rows(run):
+        writer.writerow([_cell(value) for value in values(row, columns).values()])
     return text.getvalue()
 
 

@@ -8,47 +8,74 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ssdprof.profiling.diagnosis.correlation import among_neighbours
+from ssdprof.profiling.diagnosis.rows import of_another_binary
+from ssdprof.profiling.diagnosis.statement import Statement
+from ssdprof.profiling.diagnosis.why import answer
+from ssdprof.profiling.hardware.rule import rule_sentence
+from ssdprof.profiling.runs.codec import plain
 from ssdprof.profiling.runs.model import Explanation, Row, Run, RunHeader
-from ssdprof.reports.columns import values
-from ssdprof.reports.words.verdict import Verdict
+from ssdprof.profiling.runs.recorded import latency_source
+from ssdprof.reports.columns import columns_of, values
+from ssdprof.reports.words import explanation as explanation_words
+from ssdprof.reports.words.verdicts import as_dicts
 
 SCHEMA = 1
 
 
-def run_json(run: Run, verdicts: Sequence[Verdict], *, recorded: Run | None = None) -> str:
-    """A whole run: header, rows under the CSV's column names, verdicts, and the recorded latencies shown beside."""
-    unranked = [row for row in run.rows if row.rank is None]
+def run_json(run: Run, found: Sequence[Statement]) -> str:
+    """A whole run: header, rows under the CSV's column names and in its order, and `found` as verdicts."""
     return json_text(
         {
             "schema": SCHEMA,
             "header": header_dict(run.header),
-            "rows": [_row_dict(row) for row in (*run.ranked, *unranked)],
-            "recorded": None if recorded is None else _recorded_dict(run, recorded),
-            "verdicts": [asdict(verdict) for verdict in verdicts],
+            "rows": [_row_dict(row, run.header) for row in ordered_rows(run)],
+            "recorded": _recorded_dict(run),
+            "verdicts": as_dicts(found),
         }
     )
 
 
-def explanation_json(explanation: Explanation, words: dict[str, Any]) -> str:
-    """An explanation: the config's row, its neighbours' rows, and `words`, what the screen says of them."""
+def ordered_rows(run: Run) -> list[Row]:
+    """The rows with a rank, best first, then the others in the space's order."""
+    return [*run.ranked, *(row for row in run.rows if row.rank is None)]
+
+
+def explanation_json(explanation: Explanation) -> str:
+    """An explanation: the config's row, its neighbours' rows, and what the screen says of them."""
+    answered, latency = answer(explanation), among_neighbours(explanation)
+    row, header, question = explanation.row, explanation.header, explanation.question
     return json_text(
         {
             "schema": SCHEMA,
-            "header": header_dict(explanation.header),
-            "row": _row_dict(explanation.row),
+            "header": header_dict(header),
+            "row": _row_dict(row, header),
             "neighbours": [
-                {"parameter": neighbours.parameter, "rows": [_row_dict(row) for row in neighbours.rows]}
-                for neighbours in explanation.neighbours
+                {"parameter": one.param.column, "rows": [_row_dict(row, header) for row in one.rows]}
+                for one in explanation.neighbours
             ],
             "latency_source": explanation.latency_source,
-            **words,
+            "rule": rule_sentence(row.occupancy) if row.occupancy else None,
+            "headroom": explanation_words.headroom(explanation),
+            "question": question
+            and {
+                "parameter": question.parameter,
+                "title": question.title,
+                "answer": explanation_words.sentences(explanation, answered),
+                "figures": next((one.figures for one in answered if one.code == "growth"), {}),
+            },
+            "occupancy_and_latency": explanation_words.sentences(explanation, latency),
+            "statements": as_dicts(
+                [*answered, *latency], lambda statement: explanation_words.words(explanation, statement)
+            ),
         }
     )
 
 
 def header_dict(header: RunHeader) -> dict[str, Any]:
     """Every field of a header by name."""
-    return asdict(header)
+    fields: dict[str, Any] = plain(header)
+    return fields
 
 
 def json_text(content: Any) -> str:
@@ -56,22 +83,27 @@ def json_text(content: Any) -> str:
     return json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _row_dict(row: Row) -> dict[str, Any]:
+def _row_dict(row: Row, header: RunHeader) -> dict[str, Any]:
     """The CSV's columns, and what a cell cannot hold: lists as lists, where the wrong rows are, what is assumed."""
     return {
-        **values(row),
+        **values(row, columns_of(header.params)),
         "limiters": list(row.occupancy.limiters) if row.occupancy else None,
         "shared_mem_config_source": row.occupancy.shared_mem_config_source if row.occupancy else None,
         "throttled": list(row.timing.throttled) if row.timing and row.timing.throttled is not None else None,
         "only_throttled": row.timing.only_throttled if row.timing else None,
         "findings": [asdict(finding) for finding in row.check.findings] if row.check else None,
+        "by_construction": row.by_construction or None,
+        "recorded": asdict(row.recorded) if row.recorded else None,
     }
 
 
-def _recorded_dict(run: Run, recorded: Run) -> dict[str, Any]:
-    wanted = {row.config_id for row in run.rows}
-    rows = [_row_dict(row) for row in recorded.rows if row.config_id in wanted]
-    return {"header": header_dict(recorded.header), "rows": rows}
+def _recorded_dict(run: Run) -> dict[str, Any] | None:
+    """Where the recorded latencies are from, of how many rows, and of how many they are another binary's."""
+    source = latency_source(run)
+    if source is None:
+        return None
+    other = sum(map(of_another_binary, run.rows))
+    return {"source": source, "rows": sum(row.recorded is not None for row in run.rows), "other_binaries": other}
 
 
 def _finite(content: Any) -> Any:

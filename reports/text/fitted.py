@@ -54,7 +54,7 @@ class FittedTable:
                 Text(column.heading),
                 justify="right" if column.right else "left",
                 no_wrap=fits and not column.wraps,
-                overflow="fold",  # where even this is too wide, figures go over lines, whole
+                overflow="fold",  # if even this is too wide, figures go over lines, whole
                 min_width=column.width if fits else None,
             )
         for i_row in range(len(columns[0].cells)):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.profiling.ncu.program import RULE
 from ssdprof.profiling.ncu.verify import (
     DRIVER_CALLS,
@@ -20,7 +21,8 @@ from ssdprof.profiling.ncu.verify import (
 )
 from ssdprof.reports.export.run_json import SCHEMA, json_text
 from ssdprof.reports.text.tables import label_grid
-from ssdprof.reports.words.verdict import Verdict, render
+from ssdprof.reports.words.verdicts import as_dicts, render
+from ssdprof.reports.words.verification import launches_text, words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -52,7 +54,7 @@ def verify_report(found: Verification) -> RenderableType:
     if found.unchecked:
         parts += [Text("Not checked", style="bold")]
         parts += [label_grid((one.launch, one.reason) for one in found.unchecked), Text()]
-    parts.append(render(verdicts(found)))
+    parts.append(render(statements(found), words))
     return Group(*parts)
 
 
@@ -78,36 +80,28 @@ def agreement_table(found: Verification) -> Table:
     return table
 
 
-def verdicts(found: Verification) -> list[Verdict]:
-    """The verdict in one line, and what could not be asked as notes before it."""
-    notes = [Verdict("note", "not-asked", f"{note}.") for note in found.notes]
-    return [*notes, verdict(found)]
+def statements(found: Verification) -> list[Statement]:
+    """The verdict, and what could not be asked as notes before it."""
+    return [*(Statement("note", "not-asked", {"why": note}) for note in found.notes), verdict(found)]
 
 
-def verdict(found: Verification) -> Verdict:
+def verdict(found: Verification) -> Statement:
     """Equal, different, or nothing compared, with the counts."""
-    total = len(found.comparisons)
-    by = _by(found)
-    if found.status == "nothing":
-        return Verdict("warning", "nothing", f"Nothing could be verified: none of {_launches(found.launches)}.")
-    extra = ""
-    known = sum(one.outcome == "known" for one in found.comparisons)
-    if known:
-        sentences = "1 sentence differs" if known == 1 else f"{known} sentences differ"
-        extra += (
-            f" {sentences} on purpose: ncu drops names where three or more limiters tie, and has none for barriers."
-        )
-    if found.unchecked:
-        extra += f" {len(found.unchecked)} of {_launches(found.launches)} could not be checked."
-    compared = len({one.launch for one in found.comparisons})
-    if found.status == "equal":
-        counts = f"{total - known} of {total - known} figures of {_launches(compared)}"
-        return Verdict("good", "equal", f"All equal: {counts}, held against {by}.{extra}")
     wrong = [one for one in found.comparisons if one.outcome == "differs"]
-    counts = f"{len(wrong)} of {total} figures, in {len({one.launch for one in wrong})} of {_launches(compared)}"
-    if found.limits_differences:
-        counts += f", and {len(found.limits_differences)} of {found.limits_compared} limits"
-    return Verdict("warning", "differs", f"Different: {counts}, held against {by}.{extra}")
+    figures = {
+        "sources": [source for source in _SOURCES if any(one.source == source for one in found.comparisons)],
+        "ncu": None if found.gpu is None else found.ncu,
+        "figures": len(found.comparisons),
+        "figures_differing": len(wrong),
+        "figures_differing_on_purpose": sum(one.outcome == "known" for one in found.comparisons),
+        "launches": found.launches,
+        "launches_compared": len({one.launch for one in found.comparisons}),
+        "launches_differing": len({one.launch for one in wrong}),
+        "launches_unchecked": len(found.unchecked),
+        "limits": found.limits_compared,
+        "limits_differing": len(found.limits_differences),
+    }
+    return Statement("good" if found.status == "equal" else "warning", found.status, figures)
 
 
 def verify_json(found: Verification) -> str:
@@ -127,7 +121,7 @@ def verify_json(found: Verification) -> str:
             "limits_differences": list(found.limits_differences),
             "unchecked": [asdict(one) for one in found.unchecked],
             "comparisons": [asdict(one) for one in found.comparisons],
-            "verdicts": [asdict(one) for one in verdicts(found)],
+            "verdicts": as_dicts(statements(found), words),
         }
     )
 
@@ -149,7 +143,7 @@ _SOURCES: tuple[Source, Source] = ("driver", "ncu")
 
 def _heading(found: Verification) -> list[tuple[str, str]]:
     lines = [
-        ("verified", f"{found.of}, {_launches(found.launches)}"),
+        ("verified", f"{found.of}, {launches_text(found.launches)}"),
         ("architecture", found.arch),
         ("GPU", found.gpu or ""),
         ("ncu", found.ncu or ""),
@@ -184,14 +178,3 @@ def _differences(title: str, chosen: Sequence[Comparison]) -> Iterable[Renderabl
             parts += [Text(one.launch), label_grid([("  ours", one.ours), ("  ncu", one.theirs)])]
         parts.append(Text())
     return parts
-
-
-def _by(found: Verification) -> str:
-    sources = {one.source for one in found.comparisons}
-    ncu = "an exported ncu report" if found.gpu is None else f"ncu {found.ncu}"
-    names = [name for source, name in (("driver", "the driver"), ("ncu", ncu)) if source in sources]
-    return " and ".join(names) + (" alone" if sources == {"driver"} else "") if names else "the driver"
-
-
-def _launches(count: int) -> str:
-    return "1 launch" if count == 1 else f"{count} launches"

@@ -1,97 +1,78 @@
-"""How a run was measured, in words: launches and seeds checked, how it was timed, and the GPU's state meanwhile."""
+"""How a run was measured, in words: the lines above its tables."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from ssdprof.profiling.runs.model import Device, Run, TimedBy, Timing
-from ssdprof.reports.text.occupancy import grouped
+from ssdprof.profiling.diagnosis.conditions import conditions
+from ssdprof.profiling.runs.measured import TimedBy
+from ssdprof.profiling.runs.model import Run
+from ssdprof.reports.text.occupancy import thousands
+from ssdprof.reports.words.verdicts import Figures
 
-TIMED_BY: dict[TimedBy, str] = {"events": "CUDA events", "graph": "CUDA graphs", "host": "the host's clock"}
-
-
-def ranked_timings(run: Run) -> list[Timing]:
-    """The timings of the ranked rows, best first."""
-    return [row.timing for row in run.ranked if row.timing]
+TIMED_BY: Mapping[TimedBy, str] = {"events": "CUDA events", "graph": "CUDA graphs", "host": "the host's clock"}
 
 
 def measured_lines(run: Run) -> list[tuple[str, str]]:
-    """How the ranked rows were measured and the GPU's state meanwhile, each with its label; nothing where none is."""
-    timings = ranked_timings(run)
-    if not timings:
-        return []
-    checks = [row.check for row in run.ranked if row.check]
+    """How the ranked rows were measured and the GPU's state meanwhile, each with its label; nothing if none is."""
+    found = [(one.code.replace("-", " "), _WORDS[one.code](one.figures)) for one in conditions(run)]
+    return [(label, text) for label, text in found if text]
+
+
+def _measured(of: Figures) -> str:
     how = []
-    if checks:
-        launches = _span([check.launches for check in checks])
-        seeds = _span([check.seeds for check in checks])
-        how.append(f"checked on {launches} launches and {seeds} {'seed' if seeds == '1' else 'seeds'} each")
-    samples = _span([timing.samples for timing in timings])
-    how.append(f"timed by {_timed_by(timings)}, {samples} {'sample' if samples == '1' else 'samples'} each")
-    lines = [("measured", ", ".join(how)), ("timed at", _state(timings, run.header.device))]
-    allowed = run.header.tolerances
-    if allowed is not None:
-        text = (
-            f"errors of at most {allowed.relative_error:g} in all and {allowed.row_error:g} in a row: {allowed.reason}"
-        )
-        lines.append(("allowed", text))
-    return lines
+    if of["launches"]:
+        how.append(f"checked on {_span(of['launches'])} launches and {_counted(of['seeds'], 'seed')} each")
+    how.append(f"timed by {_timed_by(of['timed_by'])}, {_counted(of['samples'], 'sample')} each")
+    return ", ".join(how)
 
 
-def throttling_told(run: Run) -> bool:
-    """Whether NVML said of all ranked rows if clocks were lowered for heat or power while they were timed."""
-    return all(timing.throttled is not None for timing in ranked_timings(run))
-
-
-def reasons(timings: Iterable[Timing]) -> tuple[str, ...]:
-    """Why clocks were lowered in any of the timings, each reason once."""
-    return tuple(dict.fromkeys(reason for timing in timings for reason in timing.throttled or ()))
-
-
-def taken_samples(timings: Iterable[Timing]) -> int:
-    """Samples kept and dropped."""
-    return sum(timing.samples + timing.dropped_samples for timing in timings)
-
-
-def _state(timings: Sequence[Timing], device: Device) -> str:
+def _state(of: Figures) -> str:
     """Each quantity as the range of the rows' medians; those that NVML does not tell are named at the end."""
-    limit = "" if device.power_limit_w is None else f" of at most {device.power_limit_w:.0f}"
-    quantities: dict[str, tuple[str, Sequence[float | None]]] = {
-        "SM clock": ("SM {} MHz", [timing.sm_clock_mhz for timing in timings]),
-        "memory clock": ("memory {} MHz", [timing.memory_clock_mhz for timing in timings]),
-        "power": ("{} W" + limit, [timing.power_w for timing in timings]),
-        "temperature": ("{} °C", [timing.temperature_c for timing in timings]),
+    limit = "" if of["power_limit_w"] is None else f" of at most {of['power_limit_w']:.0f}"
+    forms = {
+        "SM clock": ("sm_clock_mhz", "SM {} MHz"),
+        "memory clock": ("memory_clock_mhz", "memory {} MHz"),
+        "power": ("power_w", "{} W" + limit),
+        "temperature": ("temperature_c", "{} °C"),
     }
-    told, missing = [], []
-    for name, (form, values) in quantities.items():
-        known = [value for value in values if value is not None]
-        if known:
-            told.append(form.format(_span(known)))
-        else:
-            missing.append(name)
-    throttled = sum(timing.dropped_samples + timing.samples * timing.only_throttled for timing in timings)
-    if throttled:
-        why = ", ".join(reasons(timings))
-        told.append(f"throttled ({why}) in {grouped(throttled)} of {grouped(taken_samples(timings))} samples")
-    elif any(timing.throttled is None for timing in timings):
-        missing.append("throttling")
-    else:
+    told = [form.format(_span(of[name])) for name, form in forms.values() if of[name]]
+    missing = [what for what, (name, _) in forms.items() if not of[name]]
+    if of["throttled_samples"]:
+        count, samples = thousands(of["throttled_samples"]), thousands(of["samples"])
+        told.append(f"throttled ({', '.join(of['reasons'])}) in {count} of {samples} samples")
+    elif of["throttling_told"]:
         told.append("not throttled")
-    return "; ".join(part for part in (", ".join(told), _not_told(missing)) if part)
+    else:
+        missing.append("throttling")
+    not_told = f"not told by NVML: {', '.join(missing)}" if missing else ""
+    return "; ".join(part for part in (", ".join(told), not_told) if part)
 
 
-def _not_told(missing: Sequence[str]) -> str:
-    return f"not told by NVML: {', '.join(missing)}" if missing else ""
+def _allowed(of: Figures) -> str:
+    """What each correct output may be off by; an output is named if there are several."""
+    several = len(of["tolerances"]) > 1
+    return "; ".join(
+        f"{one['output'] + ': ' if several and one['output'] else ''}errors of at most {one['relative_error']:g} in "
+        f"all and {one['row_error']:g} in a row: {one['reason']}"
+        for one in of["tolerances"]
+    )
 
 
-def _timed_by(timings: Sequence[Timing]) -> str:
-    counts = Counter(timing.timed_by for timing in timings)
+def _timed_by(counts: Mapping[TimedBy, int]) -> str:
     if len(counts) == 1:
-        return TIMED_BY[timings[0].timed_by]
-    return " and ".join(f"{TIMED_BY[how]} ({count} of {len(timings)})" for how, count in counts.most_common())
+        return TIMED_BY[next(iter(counts))]
+    total = sum(counts.values())
+    return " and ".join(f"{TIMED_BY[how]} ({count} of {total})" for how, count in counts.items())
 
 
-def _span(values: Sequence[float]) -> str:
-    low, high = f"{min(values):.0f}", f"{max(values):.0f}"
-    return low if low == high else f"{low} to {high}"
+def _span(extremes: Sequence[float]) -> str:
+    return " to ".join(dict.fromkeys(f"{value:.0f}" for value in extremes))
+
+
+def _counted(extremes: Sequence[float], noun: str) -> str:
+    span = _span(extremes)
+    return f"{span} {noun}" if span == "1" else f"{span} {noun}s"
+
+
+_WORDS: Mapping[str, Callable[[Figures], str]] = {"measured": _measured, "timed-at": _state, "allowed": _allowed}

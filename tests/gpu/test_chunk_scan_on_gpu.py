@@ -14,7 +14,7 @@ from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.gpu.devices import check_memory, gpus
 from ssdprof.profiling.measuring.check import judge
-from ssdprof.profiling.runs.model import Measurement
+from ssdprof.profiling.runs.measured import Measurement
 from ssdprof.profiling.runs.store import load_run
 from ssdprof.profiling.workers.worker import Failure, Worker, wait_any
 

@@ -12,38 +12,39 @@ from torch import Tensor
 from triton.runtime.errors import OutOfResources
 
 from ssdprof.kernels import chunk_scan
-from ssdprof.kernels.interface import Config, LaunchPlan
+from ssdprof.kernels.config import Config
+from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.kernels.ssd import function as api
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
 
-SPEC = ChunkScan()
 SMALL = ChunkScanProblem(seqlen=37, nheads=2, ngroups=1, headdim=16, dstate=32, chunk_size=16, d_form="none")
 FULL = replace(SMALL, batch=2, d_form="head", z=True, seq_idx=True)
 
 
 def named(inputs: Mapping[str, Tensor]) -> dict[str, Any]:
-    """A spec's inputs as the function's arguments."""
+    """A subject's inputs as the function's arguments."""
     return {{"c": "C", "d": "D"}.get(name, name): tensor for name, tensor in inputs.items()}
 
 
 def arguments(problem: ChunkScanProblem = FULL) -> dict[str, Any]:
-    """Tensors of the right shapes and dtypes on the CPU, all zero."""
-    metas = SPEC.tensors(problem)
+    """Tensors of the problem's shapes and dtypes on the CPU, all zero."""
+    metas = ChunkScan(problem).tensors()
     zeros = {name: torch.zeros(meta.shape, dtype=getattr(torch, meta.dtype)) for name, meta in metas.items()}
     return named({name: tensor for name, tensor in zeros.items() if name != "out"})
 
 
 def errors(problem: ChunkScanProblem, config: Config | str | None, with_out: bool) -> tuple[float, float, bool, str]:
     """Relative error, largest error of a row, whether `out` was returned, dtype: of one call against the reference."""
-    inputs = SPEC.make_inputs(problem, "cpu", 0)
-    right = SPEC.reference(problem, inputs)
+    subject = ChunkScan(problem)
+    inputs = subject.inputs("cpu", 0)
+    correct = subject.reference(inputs)["out"]
     out = torch.full_like(inputs["x"], torch.nan) if with_out else None
     got = chunk_scan(**named(inputs), out=out, config=config)
-    off = (got.float() - right).norm(dim=-1)
-    rows = right.norm(dim=-1)
+    off = (got.float() - correct).norm(dim=-1)
+    rows = correct.norm(dim=-1)
     worst = off / rows.clamp(min=0.1 * rows.square().mean().sqrt())
-    return float(off.norm() / right.norm()), float(worst.max()), got is out, str(got.dtype)
+    return float(off.norm() / correct.norm()), float(worst.max()), got is out, str(got.dtype)
 
 
 class Launches:

@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 from fake_runs import H100_GPU, HEADER
 
-from ssdprof.kernels.config import config_id
-from ssdprof.kernels.interface import Config
-from ssdprof.profiling.runs.model import Batch, Row, Run, Status
+from ssdprof.kernels.config import Config
+from ssdprof.kernels.ssd.params import PARAMS, chunk_scan_config
+from ssdprof.profiling.runs.measured import Batch, Check
+from ssdprof.profiling.runs.model import Row, Run, Status
 from ssdprof.profiling.runs.rank import rank, timing_of
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))  # where they find each other when run as scripts
-FAST, MIDDLE, SLOW = (Config(64, 64, 32, 128, num_warps=4, num_stages=stages) for stages in (2, 3, 4))
+FAST, MIDDLE, SLOW = (chunk_scan_config(64, 64, 32, 128, num_warps=4, num_stages=stages) for stages in (2, 3, 4))
+CHECK = Check(0.0018, 0.02, 0, 64, repeatable=True, launches=10, seeds=2)
 
 
 def benchmark(name: str) -> Any:
@@ -26,8 +28,9 @@ def benchmark(name: str) -> Any:
 
 
 def row(config: Config, *samples_ms: float, status: Status = "ok", reason: str = "") -> Row:
-    timing = timing_of([Batch(config_id(config), samples_ms, "events")]) if samples_ms else None
-    return Row(config, config_id(config), status, reason, timing=timing)
+    name = PARAMS.id(config)
+    timing = timing_of([Batch(name, samples_ms, "events")]) if samples_ms else None
+    return Row(config, name, status, reason, check=CHECK if samples_ms else None, timing=timing)
 
 
 def run(*rows: Row) -> Run:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ssdprof.kernels.interface import LaunchPlan
 from ssdprof.profiling.binary import compiler
-from ssdprof.profiling.runs.model import Compiled
+from ssdprof.profiling.runs.measured import Compiled
 
 
 def compiled_and_binary(plan: LaunchPlan, arch: str) -> tuple[Compiled, str, bytes]:

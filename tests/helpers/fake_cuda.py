@@ -249,12 +249,20 @@ class FakeLaunch:
     """A launch of a kernel, which like a Triton kernel is loaded by the first one, so not while a graph is captured.
 
     It takes the GPU `durations_ms`, one after the other and the last for ever, and the host `call_ms`. `runs` counts
-    those that ran, the one of number `faults` (from 1) with a fault.
+    those that ran, the one of number `faults` (from 1) with a fault. Each of them `does` something besides.
     """
 
-    def __init__(self, gpu: FakeCuda, *durations_ms: float, call_ms: float = 0.04, faults: int | None = None) -> None:
+    def __init__(
+        self,
+        gpu: FakeCuda,
+        *durations_ms: float,
+        call_ms: float = 0.04,
+        faults: int | None = None,
+        does: Action = lambda: None,
+    ) -> None:
         self._gpu, self._durations_ms, self._call_ms, self._faults = gpu, durations_ms, call_ms, faults
         self._started = self.runs = 0
+        self._does = does
 
     def __call__(self) -> None:
         self._gpu.load(self)
@@ -269,6 +277,7 @@ class FakeLaunch:
         self.runs += 1
         if self.runs == self._faults:
             raise RuntimeError(FAULT)
+        self._does()
 
 
 class _Operations(TorchDispatchMode):

@@ -1,39 +1,61 @@
-"""A kernel that needs neither Triton nor a GPU. Each of its variants is right, wrong or broken in a way of its own.
+"""A subject whose parameters are none of the chunk scan's, and that needs neither Triton nor a GPU.
 
-Its output is twice the input. A variant is the name of one of the "JIT functions" below, which compile as Triton's do
-(`warmup` gives back metadata and a cubin, here a recorded one) and launch as they do (`function[grid](...)`).
+Of `x` (rows, lanes) it makes two outputs: `scaled` = 2 · x, and `total`, which is read and written: it grows by
+weights · x. Both lie with `weights`, which is read only, in one storage that has a gap after each row. Each variant is
+a kernel of `fake_launches`: correct, wrong or broken in a way of its own.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ssdprof.kernels.errors import ConfigError
-from ssdprof.kernels.interface import Axis, Config, LaunchPlan, TensorMeta, TensorRef, Tolerances, Work
+from fake_launches import KERNELS, TURNS, abort
+
+from ssdprof.kernels.config import NUM_STAGES, NUM_WARPS, Config, Param, ParamTable, Value
+from ssdprof.kernels.errors import SpaceError
+from ssdprof.kernels.interface import Axis, Question, Remark, Space, Tolerances, Work
+from ssdprof.kernels.launch import LaunchPlan, TensorMeta, TensorRef
 
 if TYPE_CHECKING:
     import torch
 
-CUBIN = Path(__file__).parents[1] / "golden" / "chunk_scan_sm_90.cubin"
-CUBIN_KERNEL = "chunk_scan_kernel"
-CUBIN_REGISTERS, CUBIN_STACK_BYTES, CUBIN_BARRIERS = 255, 24, 1
-SHARED_MEM_BYTES = 41_728
-FOREVER_S = 600.0
+GAP = 3
+"""Elements of the outputs' storage after each row that belong to no tensor."""
+ROWS = Param(
+    "ROWS", column="rows", unit="rows", description="rows of a tile", low=1, high=1024, required=True, axis="row"
+)
+LANES = Param(
+    "LANES", heading="lanes", unit="elements", description="lanes of a tile; empty: all of them",
+    low=1, high=256, power_of_two=True, axis="lane", around=(32, 64, 128), aliases=("width",),
+)  # fmt: skip
+PARAMS = ParamTable((ROWS, LANES, NUM_WARPS, NUM_STAGES), tuple(KERNELS))
+
+
+def fake(variant: str = "right", rows: int = 16, **values: Value) -> Config:
+    """A config of the fake subject, whether it takes it or not; `rows` tells several of one variant apart."""
+    return Config(tuple(({"ROWS": rows, "LANES": 16, "num_warps": 4, "num_stages": 2} | values).items()), variant)
+
+
+def fake_id(variant: str = "right", rows: int = 16, **values: Value) -> str:
+    """The id of that config."""
+    return PARAMS.id(fake(variant, rows, **values))
+
+
+def rows_of(config: Config) -> int:
+    """What tells configs of one variant apart."""
+    return config.number("ROWS")
 
 
 @dataclass(frozen=True, slots=True)
-class FakeProblem:
-    """`log`: a file that gets a line with the process id for each set of inputs that is made.
+class BareSubject:
+    """What a subject must have and no more: it knows no correct output.
 
-    `trouble`: how preparing fails, "raise", or "abort" from the second time on; empty where it does not.
+    `log`: a file that gets a line with the process id for each set of inputs that is made. `trouble`: how making its
+    reference fails, "raise", or "abort" from the second process on; empty: it does not.
     """
 
     rows: int = 8
@@ -41,268 +63,128 @@ class FakeProblem:
     log: str = ""
     trouble: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
+    name: ClassVar[str] = "fake"
+    params: ClassVar[ParamTable] = PARAMS
+
+    def identity(self) -> dict[str, Any]:
         return asdict(self)
 
-
-@dataclass(frozen=True, slots=True)
-class FakeSpec:
-    name: str = "fake"
-    variants: Sequence[str] = ("right",)
-
-    def baseline(self, problem: FakeProblem) -> Config:
-        return fake("right")
-
-    def resolve(self, config: Config, problem: FakeProblem) -> Config:
-        if config.variant not in KERNELS:
-            raise ConfigError(f"unknown variant {config.variant!r}")
-        return replace(config, block_dstate=16) if config.block_dstate is None else config
+    def resolve(self, config: Config) -> Config:
+        config = PARAMS.validated(config)
+        return config.with_values({"LANES": self.columns}) if config["LANES"] is None else config
 
     def source_hashes(self) -> Mapping[str, str]:
         return dict.fromkeys(KERNELS, "fa4e" * 4)
 
-    def tensors(self, problem: FakeProblem) -> Mapping[str, TensorMeta]:
-        meta = TensorMeta((problem.rows, problem.columns), "float32")
-        return {"x": meta, "out": meta}
+    def tensors(self) -> Mapping[str, TensorMeta]:
+        shape, step = (self.rows, self.columns), 2 * self.columns + 1 + GAP
+        shared = TensorMeta(shape, "float32", "out", strides=(step, 1), storage="outputs")
+        return {
+            "x": TensorMeta(shape, "float32"),
+            "scaled": shared,
+            "total": replace(shared, role="in-out", offset=self.columns),
+            "weights": replace(shared, shape=shape[:1], role="in", strides=(step,), offset=2 * self.columns),
+        }
 
-    def output_name(self) -> str:
-        return "out"
-
-    def output_axes(self, problem: FakeProblem) -> Sequence[Axis]:
-        return (Axis("row", chunk=3), Axis("column"))
-
-    def launch(self, problem: FakeProblem, config: Config) -> LaunchPlan:
-        return LaunchPlan(
-            module=__name__,
-            function=config.variant,
-            grid=(config.block_m, 2),
-            args={"x": TensorRef("x", "float32"), "out": TensorRef("out", "float32"), "scale": 2},
-            options={"num_warps": config.num_warps, "num_stages": config.num_stages},
-        )
-
-    def make_inputs(self, problem: FakeProblem, device: str, seed: int) -> dict[str, torch.Tensor]:
+    def inputs(self, device: str, seed: int) -> dict[str, torch.Tensor]:
         import torch
 
-        if problem.log:
-            with Path(problem.log).open("a") as log:
+        if self.log:
+            with Path(self.log).open("a") as log:
                 log.write(f"{os.getpid()}\n")
         generator = torch.Generator(device=device).manual_seed(seed)
-        return {"x": torch.randn((problem.rows, problem.columns), generator=generator, device=device)}
+        metas = self.tensors()
+        return {
+            name: torch.randn(metas[name].shape, generator=generator, device=device)
+            for name in ("x", "total", "weights")
+        }
 
-    def reference(self, problem: FakeProblem, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        if problem.trouble == "raise":
-            raise RuntimeError("no reference today")
-        if problem.trouble == "abort" and len(set(Path(problem.log).read_text().split())) > 1:
-            _abort("the reference went down")
-        return 2 * inputs["x"]
+    def launch(self, config: Config) -> LaunchPlan:
+        return LaunchPlan(
+            module="fake_launches",
+            function=config.variant,
+            grid=(rows_of(config), 2),
+            args={**{name: TensorRef(name, "float32") for name in self.tensors()}, "LANES": config["LANES"]},
+            options={"num_warps": config["num_warps"], "num_stages": config["num_stages"]},
+        )
 
-    def tolerances(self, problem: FakeProblem) -> Tolerances:
-        return Tolerances(relative_error=1e-2, row_error=5e-2, reason="it suits the tests")
-
-    def partial_sum(
-        self,
-        problem: FakeProblem,
-        config: Config,
-        inputs: Mapping[str, torch.Tensor],
-        reference: torch.Tensor,
-        out: torch.Tensor,
-    ) -> str | None:
-        return "only half of two" if bool((out == inputs["x"]).all()) else None
-
-    def work(self, problem: FakeProblem) -> Work:
-        elements = problem.rows * problem.columns
-        return Work(bytes_min=8 * elements, flops=elements)
-
-    def memory_bytes(self, problem: FakeProblem) -> int:
+    def memory_bytes(self) -> int:
         return 5 << 30
 
 
-def fake(variant: str, block_m: int = 16, **fields: Any) -> Config:
-    """A config of the fake kernel; `block_m` tells several of one variant apart."""
-    return replace(Config(block_m, 16, 16, 16, num_warps=4, num_stages=2, variant=variant), **fields)
+SPACES: Mapping[str, Space] = {
+    "few": Space("few", (fake(), fake(rows=32), fake("wrong_scaled")), "two correct configs and a wrong one"),
+    "one": Space("one", (fake(),), "one correct config"),
+}
 
 
-last_latency_ms = 0.0
-"""What the fake timer takes the last launch to have lasted: a sixteenth of its block_m."""
+@dataclass(frozen=True, slots=True)
+class FakeSubject(BareSubject):
+    """With everything that a subject may have besides."""
 
-Body = Callable[..., None]
-Warmup = Callable[..., dict[str, Any]]
-KERNELS: dict[str, FakeKernel] = {}
+    default_space: ClassVar[str] = "few"
 
+    def space_names(self) -> Mapping[str, str]:
+        return {name: space.description for name, space in SPACES.items()}
 
-@dataclass(frozen=True)
-class FakeKernel:
-    """As a JIT function: `warmup` compiles, `[grid](...)` launches. Both may do as they like."""
+    def space(self, name: str, variant: str | None = None) -> Space:
+        found = SPACES[name]
+        return replace(found, configs=tuple(self.under_variant(found.configs, variant))) if variant else found
 
-    launch: Body
-    compiles: Warmup
+    def under_variant(self, configs: Sequence[Config], variant: str) -> Sequence[Config]:
+        if variant not in KERNELS:
+            raise SpaceError(f"unknown variant {variant}")
+        return [replace(config, variant=variant) for config in configs]
 
-    def warmup(self, *, grid: tuple[int, ...], x: Any, out: Any, scale: int, num_warps: int, num_stages: int) -> Any:
-        assert isinstance(x.data_ptr(), int)
-        metadata = {"name": CUBIN_KERNEL, "shared": SHARED_MEM_BYTES, "num_warps": num_warps, "num_ctas": 1}
-        changed = self.compiles()
-        cubin = changed.pop("cubin", None) or CUBIN.read_bytes()
-        return SimpleNamespace(metadata=SimpleNamespace(**metadata | changed), asm={"cubin": cubin})
+    def reference(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        if self.trouble == "raise":
+            raise RuntimeError("no reference today")
+        if self.trouble == "abort" and len(set(Path(self.log).read_text().split())) > 1:
+            abort("the reference went down")
+        x = inputs["x"]
+        return {"scaled": 2 * x, "total": inputs["total"] + inputs["weights"][:, None] * x}
 
-    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
-        def run(x: torch.Tensor, out: torch.Tensor, scale: int, num_warps: int, num_stages: int) -> None:
-            global last_latency_ms
-            last_latency_ms = grid[0] / 16
-            self.launch(x, out)
+    def tolerances(self) -> tuple[Tolerances, ...]:
+        reason = "it suits the tests"
+        return (Tolerances(1e-2, 5e-2, reason, output="scaled"), Tolerances(2e-2, 0.1, reason, output="total"))
 
-        return run
+    def axes(self, output: str) -> Sequence[Axis]:
+        return (Axis("row", chunk=3), Axis("lane"))
 
+    def work(self) -> Work:
+        elements = self.rows * self.columns
+        return Work(bytes_min=4 * (4 * elements + self.rows), flops=3 * elements)
 
-class OutOfMemoryError(Exception):  # torch's own name
-    pass
+    def baseline(self) -> Config:
+        return fake()
 
+    def wrong_by_construction(self, config: Config) -> str | None:
+        """Says so of every variant, though only `narrow` leaves lanes out."""
+        covered = TURNS * config.number("LANES")
+        return None if covered >= self.columns else f"covers only {covered} of {self.columns} lanes"
 
-class OutOfResources(Exception):  # noqa: N818  (Triton's own name)
-    pass
+    def question(self, config: Config) -> Question:
+        absent = "The variant half has one tile of lanes: there is no other to compare."
+        title = "Why LANES matters here, or does not"
+        return Question("LANES", title, self.columns, absent if config.variant == "half" else "")
 
+    def remarks(self, configs: Sequence[Config], arch: str) -> Sequence[Remark]:
+        sleepers = sum(config.variant == "slow" for config in configs)
+        message = f"On {arch}, {sleepers} of these configs sleep before they end."
+        return (Remark("note", "sleepers", message, {"configs": sleepers}),) if sleepers else ()
 
-def _kernel(name: str, launch: Body | None = None, compiles: Warmup = dict) -> None:
-    kernel = FakeKernel(launch or _write, compiles)
-    KERNELS[name] = globals()[name] = kernel
+    def cause(
+        self,
+        config: Config,
+        inputs: Mapping[str, torch.Tensor],
+        reference: Mapping[str, torch.Tensor],
+        outputs: Mapping[str, torch.Tensor],
+    ) -> str | None:
+        import torch
 
-
-def _write(x: torch.Tensor, out: torch.Tensor) -> None:
-    out.copy_(2 * x)
-
-
-def _slowly(duration_s: float) -> Body:
-    def body(x: torch.Tensor, out: torch.Tensor) -> None:
-        time.sleep(duration_s)
-        _write(x, out)
-
-    return body
-
-
-def _scaled(x: torch.Tensor, out: torch.Tensor) -> None:
-    out.copy_(3 * x)
-
-
-def _one_bad_row(x: torch.Tensor, out: torch.Tensor) -> None:
-    _write(x, out)
-    out[3] *= 1.2
-
-
-def _unwritten(x: torch.Tensor, out: torch.Tensor) -> None:
-    out[:, 1:].copy_(2 * x[:, 1:])
-
-
-def _unstable(x: torch.Tensor, out: torch.Tensor) -> None:
-    out.copy_(2 * x * (1 + 1e-5 * _nth("unstable")))
-
-
-CHECKED = 1 + 2 * (1 + 5)
-"""Launches before the first look: one to load, and for each of two sets of inputs one to time and five to check."""
-
-
-def _race_when_timed(x: torch.Tensor, out: torch.Tensor) -> None:
-    """Right in all launches that are checked; other bits in the one that is timed."""
-    out.copy_(2 * x * (1.5 if _nth("race") == CHECKED + 1 else 1))
-
-
-def _nan_rows(x: torch.Tensor, out: torch.Tensor) -> None:
-    _write(x, out)
-    out[2:4] = float("nan")
-
-
-def _last_chunk(x: torch.Tensor, out: torch.Tensor) -> None:
-    _write(x, out)
-    out[6:] = 0.0
-
-
-def _half(x: torch.Tensor, out: torch.Tensor) -> None:
-    out.copy_(x)
-
-
-def _beyond(x: torch.Tensor, out: torch.Tensor) -> None:
-    """Right, and two elements beyond the end of the output."""
-    _write(x, out)
-    beyond = out.as_strided((2,), (1,), storage_offset=out.storage_offset() + out.numel())
-    beyond.fill_(1.0)
-
-
-def _scribbles(x: torch.Tensor, out: torch.Tensor) -> None:
-    """Right, but its input is not what it was."""
-    _write(x, out)
-    x[1, 1] += 1.0
-
-
-def _crash(x: Any, out: Any) -> None:
-    _abort("an illegal memory access")
-
-
-def _hang(*_: Any) -> dict[str, Any]:
-    time.sleep(FOREVER_S)
-    raise AssertionError("not reached")
-
-
-def _raise(error: Exception) -> Callable[..., Any]:
-    def body(*_: Any) -> None:
-        raise error
-
-    return body
-
-
-def _fails_when_timed_again(how: Callable[..., Any]) -> Body:
-    """Right for the launches of a measurement; the next ones go wrong."""
-
-    def body(x: torch.Tensor, out: torch.Tensor) -> None:
-        _write(x, out)
-        if _nth(how.__name__) > CHECKED + 1:
-            how(x, out)
-
-    return body
-
-
-def _drift(x: torch.Tensor, out: torch.Tensor) -> None:
-    out.mul_(1 + 1e-5)
-
-
-def _abort(last_words: str) -> None:
-    print(last_words, file=sys.stderr, flush=True)
-    os.abort()
-
-
-_launches: Counter[str] = Counter()
-
-
-def _nth(name: str) -> int:
-    """Which launch of that name this is in this process, from 1."""
-    _launches[name] += 1
-    return _launches[name]
-
-
-_kernel("right")
-_kernel("slow", _slowly(0.05))
-_kernel("slower", _slowly(0.1))
-_kernel("wrong_scaled", _scaled)
-_kernel("wrong_row", _one_bad_row)
-_kernel("unwritten", _unwritten)
-_kernel("nan_rows", _nan_rows)
-_kernel("last_chunk", _last_chunk)
-_kernel("half", _half)
-_kernel("beyond", _beyond)
-_kernel("scribbles", _scribbles)
-_kernel("unstable", _unstable)
-_kernel("unstable_when_timed", _race_when_timed)
-_kernel("too_much_shared_mem", compiles=lambda: {"shared": 300_000})
-_kernel("too_many_warps", compiles=lambda: {"num_warps": 36})
-_kernel("too_much_tensor_memory", compiles=lambda: {"tmem_size": 1024})
-_kernel("refused_by_triton", compiles=_raise(OutOfResources("shared memory, Required: 300000")))
-_kernel(
-    "refused_by_driver", _raise(OutOfResources("shared memory, Required: 300000, Hardware limit: 232448\nand more"))
-)
-_kernel("compile_error", compiles=_raise(ValueError("\n\nno such layout\nat line 3")))
-_kernel("broken_cubin", compiles=lambda: {"cubin": b"not an ELF file"})
-_kernel("crashes_compiler", compiles=lambda: _abort("LLVM ERROR: cannot select") or {})
-_kernel("hangs_compiler", compiles=_hang)
-_kernel("launch_error", _raise(RuntimeError("invalid argument")))
-_kernel("crashes", _crash)
-_kernel("hangs", _hang)
-_kernel("crashes_when_timed_again", _fails_when_timed_again(_crash))
-_kernel("races_when_timed_again", _fails_when_timed_again(_drift))
-_kernel("too_much_memory", _raise(OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 TiB")))
+        covered = TURNS * config.number("LANES")
+        if torch.equal(outputs["scaled"], inputs["x"]):
+            return "only half of two"
+        if covered < self.columns and not outputs["scaled"][:, covered:].any():
+            return f"only {covered} of {self.columns} lanes"
+        return None

@@ -11,23 +11,17 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from ssdprof.kernels.interface import Config, Tolerances
+from ssdprof.kernels.config import Config
+from ssdprof.kernels.interface import Question, Tolerances
+from ssdprof.kernels.ssd.params import BLOCK_DSTATE, PARAMS, chunk_scan_config
+from ssdprof.kernels.ssd.problem import ChunkScanProblem
+from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.gpu.devices import GpuInfo
 from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.occupancy import occupancy
-from ssdprof.profiling.runs.model import (
-    Check,
-    Compiled,
-    Conditions,
-    Device,
-    Explanation,
-    Neighbours,
-    Row,
-    Run,
-    RunHeader,
-    Status,
-    Timing,
-)
+from ssdprof.profiling.runs.measured import Check, Compiled, Conditions, Timing
+from ssdprof.profiling.runs.model import Device, Explanation, Neighbours, Row, Run, RunHeader, Status
+from ssdprof.profiling.runs.recorded import with_recorded
 
 # What the driver of that H100 says of it.
 H100_ATTRIBUTES = {
@@ -88,25 +82,22 @@ HEADER = RunHeader(
     baseline_id="m64n64k32d128w2s4",
     bytes_min=2_820_000_000,
     flops=1_200_000_000_000,
-    tolerances=Tolerances(0.01, 0.05, "operands and output are rounded"),
+    tolerances=(Tolerances(0.01, 0.05, "operands and output are rounded", output="out"),),
     budget_s=10.0,
+    params=PARAMS.params,
 )
 COMPILE_HEADER = replace(HEADER, device=NO_GPU, triton="3.9.0", budget_s=0.0)
+SUBJECT = ChunkScan(ChunkScanProblem(**PROBLEM))
 
 
 def config(
     m: int, n: int, k: int, dstate: int, warps: int, stages: int, maxnreg: int | None = None, variant: str = "tile"
 ) -> Config:
-    return Config(m, n, k, dstate, warps, stages, maxnreg=maxnreg, variant=variant)
+    return chunk_scan_config(m, n, k, dstate, warps, stages, maxnreg=maxnreg, variant=variant)
 
 
 def id_of(config: Config) -> str:
-    prefix = "" if config.variant == "tile" else f"{config.variant}:"
-    cap = f"r{config.maxnreg}" if config.maxnreg else ""
-    return (
-        f"{prefix}m{config.block_m}n{config.block_n}k{config.block_k}d{config.block_dstate}"
-        f"w{config.num_warps}s{config.num_stages}{cap}"
-    )
+    return PARAMS.id(config)
 
 
 def timing(latency_ms: float, spread: float = 0.003) -> Timing:
@@ -137,10 +128,10 @@ def row(
     reason: str = "",
     spill_bytes: int = 0,
 ) -> Row:
-    """A row, compiled where `registers` are given and timed where `latency_ms` is; its occupancy is the real one."""
+    """A row, compiled if `registers` are given and timed if `latency_ms` is; its occupancy is the real one."""
     compiled = occupied = check = None
     if registers is not None:
-        compiled = Compiled(registers, spill_bytes, smem_bytes, 0, config.num_warps, 1, 1, 100_096, 1.5)
+        compiled = Compiled(registers, spill_bytes, smem_bytes, 0, config.number("num_warps"), 1, 1, 100_096, 1.5)
         occupied = occupancy(compiled.launch, limits_for("sm_90"), num_sms=132)
         if error is not None and status in ("ok", "wrong", "unstable"):
             bad_rows = 0 if status == "ok" else 6_400_000
@@ -197,7 +188,7 @@ ERRORS = {32: 0.7294619, 64: 0.5955081, 128: 0.0018166}
 
 
 def tile_row(shape: tuple[int, int, int, int, int], dstate: int, measured: bool = True) -> Row:
-    """A row of `TILES`: wrong where the tile covers only part of a state of 128."""
+    """A row of `TILES`: wrong if the tile covers only part of a state of 128."""
     m, n, k, warps, stages = shape
     registers, smem_bytes, latency_ms = dict(TILES)[shape][dstate]
     here = config(m, n, k, dstate, warps, stages)
@@ -207,6 +198,15 @@ def tile_row(shape: tuple[int, int, int, int, int], dstate: int, measured: bool 
         return row(here, registers, smem_bytes, latency_ms=latency_ms, error=ERRORS[dstate])
     reason = f"relative error {ERRORS[dstate]:.2g}, at most 0.01 allowed"
     return row(here, registers, smem_bytes, latency_ms=latency_ms, error=ERRORS[dstate], status="wrong", reason=reason)
+
+
+def constrained(row: Row) -> Row:
+    """The row as the sweep of a subject that is `Constrained` has it: wrong by construction unless it was checked."""
+    why = SUBJECT.wrong_by_construction(row.config)
+    if why is None:
+        return row
+    settled = replace(row, by_construction=why)
+    return settled if row.check else replace(settled, status="wrong", status_reason=f"by construction: {why}")
 
 
 TOO_LARGE = row(
@@ -228,14 +228,46 @@ def compiled_run() -> Run:
     return run([TOO_LARGE, *rows], COMPILE_HEADER)
 
 
+def recorded_over(compiled: Run, source: Run) -> Run:
+    """The compiled run with the latencies and ties of `source` laid over its rows, as recorded ones."""
+    known = {row.config_id: row for row in source.rows}
+
+    def laid(row: Row) -> Row:
+        if row.recorded is None:
+            return row
+        text = row.recorded.source.replace("measured on", "recorded on")
+        tied = known[row.config_id].tied_with_best if row.rank else None
+        return replace(row, recorded=replace(row.recorded, source=text), tied_with_best=tied)
+
+    run = with_recorded(compiled, source)
+    return replace(run, rows=tuple(map(laid, run.rows)))
+
+
+def recorded_run() -> Run:
+    """The compiled run with what the H100 run measured of it."""
+    return recorded_over(compiled_run(), h100_run())
+
+
+def constrained_run() -> Run:
+    """The compiled run of a subject that knows which configs are wrong by construction; nothing is recorded of it."""
+    compiled = compiled_run()
+    return replace(compiled, rows=tuple(map(constrained, compiled.rows)))
+
+
+QUESTION: Question = SUBJECT.question(BASELINE)
+
+
 def explanation(shape: tuple[int, int, int, int, int] = (64, 64, 32, 2, 4), measured: bool = True) -> Explanation:
-    """One shape at its whole-state tile, with its DSTATE tiles as neighbours."""
-    rows = tuple(tile_row(shape, dstate, measured) for dstate in dict(TILES)[shape])
+    """One shape at its whole-state tile, with its DSTATE tiles as neighbours; `measured`: in a run of one's own."""
+    rows = tuple(constrained(tile_row(shape, dstate, measured=False)) for dstate in dict(TILES)[shape])
+    compiled = Run(COMPILE_HEADER, rows)
+    run = with_recorded(compiled, h100_run()) if measured else compiled
     return Explanation(
-        header=HEADER if measured else COMPILE_HEADER,
-        row=rows[-1],
-        neighbours=(Neighbours("block_dstate", rows),),
-        latency_source="measured on NVIDIA H100 80GB HBM3" if measured else None,
+        header=COMPILE_HEADER,
+        row=run.rows[-1],
+        neighbours=(Neighbours(BLOCK_DSTATE, run.rows),),
+        question=QUESTION,
+        latency_source=f"measured on {HEADER.provenance}" if measured else None,
     )
 
 

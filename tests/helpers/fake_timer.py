@@ -1,6 +1,6 @@
 """A made-up GPU that times the fake kernel: launches run on the CPU, what they took is made up and the same each time.
 
-A launch takes a sixteenth of its config's block_m in ms, give or take 0.1 %; every third batch is throttled by power,
+A launch takes a sixteenth of its config's ROWS in ms, give or take 0.1 %; every third batch is throttled by power,
 and 20 % slower. `SteadyTimer` is never throttled, `NoisyTimer` 5 % off at random, `DriftingTimer` slower from batch to
 batch, `HotTimer` always throttled, `SilentTimer` has no NVML.
 """
@@ -15,12 +15,12 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-import fake_kernel
+import fake_launches
 
-from ssdprof.profiling.runs.model import Conditions, TimedBy
-from ssdprof.profiling.sweep import sweep as sweep_module
+from ssdprof.profiling.runs.measured import Conditions, TimedBy
+from ssdprof.profiling.workers import pool
 from ssdprof.profiling.workers.fork_server import ForkServer
-from ssdprof.profiling.workers.pool import WORKER_ENV, expect_measuring
+from ssdprof.profiling.workers.pool import WORKER_ENV
 
 COOL = Conditions(sm_clock_mhz=1980, memory_clock_mhz=2619, power_w=400.0, temperature_c=45, throttled=())
 HOT = Conditions(sm_clock_mhz=1600, memory_clock_mhz=2619, power_w=699.0, temperature_c=60, throttled=("power cap",))
@@ -48,14 +48,21 @@ class FakeTimer:
 
     def once_ms(self, launch: Callable[[], Any]) -> float:
         launch()
-        return fake_kernel.last_latency_ms
+        return fake_launches.last_latency_ms
 
     def batch(
-        self, launch: Callable[[], Any], samples: int, latency_ms: float, timed_by: TimedBy | None
+        self,
+        launch: Callable[[], Any],
+        samples: int,
+        latency_ms: float,
+        timed_by: TimedBy | None,
+        reset: Callable[[], None] | None = None,
     ) -> tuple[tuple[float, ...], TimedBy, Conditions]:
+        if reset:
+            reset()
         launch()
         self.batches += 1
-        base_ms = fake_kernel.last_latency_ms
+        base_ms = fake_launches.last_latency_ms
         rng = random.Random(self.noise_seed(base_ms))
         conditions = self.conditions()
         base_ms *= self.drift() * (SLOWER_WHEN_HOT if conditions.throttled else 1.0)
@@ -131,9 +138,8 @@ class _LastingServer(ForkServer):
 def imports_paid_once() -> Iterator[None]:
     """The sweeps inside fork their workers from one process, which imports torch once for all of them."""
     server = _LastingServer()
-    expect_measuring(server)
     try:
-        with patch.object(sweep_module, "start_server", lambda: server):
+        with patch.object(pool, "ForkServer", lambda env: server):
             yield
     finally:
         ForkServer.hang_up(server)

@@ -3,21 +3,18 @@
 And one launch with its check, since interpreting is slow: the whole check is tested with other kernels.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 import triton.language as tl
 from triton.runtime import interpreter
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 
-from ssdprof.kernels.interface import LaunchPlan
-from ssdprof.kernels.ssd.problem import ChunkScanProblem
+from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.measuring.check import merge, output_errors, row_norm_rms
 from ssdprof.profiling.measuring.guard import Fingerprints, GuardedOutput
-from ssdprof.profiling.runs.model import Check, Finding
+from ssdprof.profiling.runs.measured import Check, Finding
 
 _create_dot = InterpreterBuilder.create_dot
 _patch_lang_tensor = interpreter._patch_lang_tensor
@@ -30,19 +27,20 @@ def apply() -> bool:
     return True
 
 
-def checked(spec: ChunkScan, problem: ChunkScanProblem, plan: LaunchPlan) -> Check:
+def checked(subject: ChunkScan, plan: LaunchPlan) -> Check:
     """One launch on the CPU: its output, between guard zones, against the reference, and its inputs as they were."""
-    inputs = spec.make_inputs(problem, "cpu", 0)
-    reference = spec.reference(problem, inputs)
-    meta = spec.tensors(problem)[spec.output_name()]
+    inputs = subject.inputs("cpu", 0)
+    (reference,) = subject.reference(inputs).values()
+    (tolerances,) = subject.tolerances()
     before = Fingerprints(inputs)
-    out = GuardedOutput(meta.shape, getattr(torch, meta.dtype), "cpu", 1 << 16)
-    out.poison()
-    tensors: Mapping[str, Any] = {**inputs, spec.output_name(): out.tensor}
-    plan.bind(tensors)()
-    errors = output_errors(out.tensor, reference, spec.tolerances(problem), row_norm_rms(reference))
+    written = {name: meta for name, meta in subject.tensors().items() if meta.is_written}
+    guarded = GuardedOutput(written, "cpu", 1 << 16)
+    guarded.poison()
+    plan.bind({**inputs, **guarded.tensors})()
+    (out,) = guarded.tensors.values()
+    errors = output_errors(out, reference, tolerances, row_norm_rms(reference))
     findings = [Finding("input-changed", name) for name in before.changed()]
-    outside = out.damage()
+    outside = guarded.damage()
     return merge([errors], True, 1, 1, tuple(findings + ([outside] if outside else [])))
 
 

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from ssdprof.cli.keeper import Keeper
-from ssdprof.profiling.runs.model import Batch, Row
+from ssdprof.profiling.runs.measured import Batch
+from ssdprof.profiling.runs.model import Row
 from ssdprof.profiling.runs.state import Record
 from ssdprof.profiling.runs.store import resumable
 from ssdprof.profiling.sweep.header import run_header

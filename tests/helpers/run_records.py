@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ssdprof.profiling.runs.model import Batch, Conditions, Row, Run, Timing
+from ssdprof.profiling.runs.measured import Batch, Conditions, Timing
+from ssdprof.profiling.runs.model import Row, Run
 from ssdprof.profiling.runs.rank import timing_of
 from ssdprof.profiling.runs.run_file import RunFile
 from ssdprof.profiling.runs.state import Record, RunState

@@ -1,10 +1,19 @@
-"""The configs of a space by their ids."""
+"""The chunk scan on a short problem, and the configs of a space by their ids."""
 
 from __future__ import annotations
 
-from ssdprof.kernels.config import config_id
-from ssdprof.kernels.ssd.spaces import space
+from typing import Any
+
+from ssdprof.kernels.space import space_of
+from ssdprof.kernels.ssd.params import PARAMS
+from ssdprof.kernels.ssd.problem import ChunkScanProblem
+from ssdprof.kernels.ssd.subject import ChunkScan
 
 
-def ids(name: str, dstate: int = 128, variant: str | None = None) -> list[str]:
-    return [config_id(config) for config in space(name, dstate=dstate, variant=variant).configs]
+def scan(**sizes: Any) -> ChunkScan:
+    """A problem of 1000 tokens with these sizes."""
+    return ChunkScan(ChunkScanProblem(seqlen=1000, **sizes))
+
+
+def ids(name: str, variant: str | None = None, **sizes: Any) -> list[str]:
+    return [PARAMS.id(config) for config in space_of(scan(**sizes), name, variant=variant).configs]

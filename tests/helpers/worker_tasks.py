@@ -1,4 +1,4 @@
-"""Tasks that `test_worker` gives to worker processes, which import this module by its bare name."""
+"""Tasks that tests give to worker processes, which import this module by its bare name."""
 
 from __future__ import annotations
 
@@ -87,6 +87,11 @@ def close_everything() -> None:
     say("closing")
     os.closerange(3, 100)
     time.sleep(600.0)
+
+
+def wait_for_file(path: str) -> None:
+    while not Path(path).exists():
+        time.sleep(0.01)
 
 
 def sleep(duration_s: float) -> None:

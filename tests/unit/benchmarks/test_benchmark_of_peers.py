@@ -1,146 +1,120 @@
-"""The race of our kernels beside those of mamba_ssm and vLLM, and what it prints, with made-up peers, on the CPU."""
+"""The benchmark of our kernels beside those of inference engines: what it sweeps and what it says of the runs."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable
+import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from benchmark_runs import benchmark, give_gpu
-from made_up_peers import (
-    LIKE_MAMBA,
-    MADE_UP_KERNEL,
-    MadeUpTimer,
-    bench,
-    candidate,
-    checkout,
-    peer_bench,
-    peer_kernels,
-    peers,
-)
-from made_up_peers import small_guards as small_guards  # for every test here
+from benchmark_runs import FAST, MIDDLE, SLOW, benchmark, give_gpu, row, run
+from fake_runs import HEADER
+from foreign_files import ENTRIES, SMALL, lone, text
 
-from ssdprof.kernels.interface import Config, LaunchPlan
+from ssdprof.kernels.config import Config
+from ssdprof.kernels.space import space_of
+from ssdprof.kernels.ssd.params import PARAMS, chunk_scan_config
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
+from ssdprof.profiling.runs.model import Run
+
+peers = benchmark("peers")
+GROUPED = chunk_scan_config(64, 64, 64, 128, 4, 3, variant="grouped", heads=16)
+TWO_HEADS = ChunkScan(ChunkScanProblem(seqlen=128, nheads=2, ngroups=1))
 
 
-def test_a_config_with_parameters_that_ours_lack_keeps_tritons_name() -> None:
-    assert "BLOCK_SIZE_H: 4, num_warps: 2" == peer_kernels.config_name("BLOCK_SIZE_H: 4, num_warps: 2")
+def ids(*configs: Config) -> list[str]:
+    return [PARAMS.id(config) for config in configs]
 
 
-def test_all_of_ours_are_bound_once_and_those_that_the_problem_cannot_have_are_left_out() -> None:
-    on = bench(problem=ChunkScanProblem(seqlen=128, nheads=2, ngroups=1))
-    found = peers.ours(on, peers.listed(on.problem, "ssdprof"))
-    kernels = [one.kernel for one in found]
-    assert 11 == kernels.count("tile")
-    assert len(peers.SPLIT) == kernels.count("split")
-    grouped = [one.config for one in found if one.kernel == "grouped"]
-    assert grouped
-    assert all("heads=2" in config for config in grouped)
-    assert len({one.name for one in found}) == len(found)
+def test_all_of_ours_are_listed_once_by_variant_and_as_a_space_file_names_them(tmp_path: Path) -> None:
+    found = peers.ours(TWO_HEADS, "ssdprof")
+    assert ["tile", "split", "grouped"] == list(found)
+    assert (11, len(peers.SPLIT)) == (len(found["tile"]), len(found["split"]))
+    assert all("heads=2" in name for name in found["grouped"])
+    for names in found.values():
+        assert len(set(names)) == len(names)
+        (tmp_path / "listed.json").write_text(json.dumps(names), encoding="utf-8")
+        assert names == ids(*space_of(TWO_HEADS, str(tmp_path / "listed.json")).configs)
 
 
-def test_outputs_that_are_wrong_unstable_or_too_long_are_told_apart() -> None:
-    on = bench()
-    counts = iter(range(100))
-    beyond = torch.as_strided(on.out, (1,), (1,), on.out.storage_offset() + on.out.numel())
-    for spoil, status, reason in (
-        (lambda out: None, "ok", ""),
-        (lambda out: out[0, 3, 1].mul_(1.02), "wrong", "1 of 160 rows wrong"),
-        (lambda out: out[0, 0, 0].fill_(next(counts)), "unstable", "different bits"),
-        (lambda out: beyond.zero_(), "wrong", "wrote outside its output"),
-    ):
-        result = on.check(candidate(on, "tile", "m16", 1.0, spoil))
-        assert status == result.status
-        assert reason in result.reason
+def test_configs_that_the_problem_cannot_have_or_that_are_named_twice_are_left_out(tmp_path: Path) -> None:
+    space = tmp_path / "own.json"
+    grouped = "grouped:m64n64k64d128w4s3"
+    space.write_text(
+        json.dumps([f"{grouped},heads=3", f"{grouped},heads=2", grouped, peers.SPLIT[0]]), encoding="utf-8"
+    )
+    found = peers.ours(TWO_HEADS, str(space))
+    assert [f"{grouped},heads=2"] == found["grouped"]
+    assert len(peers.SPLIT) == len(found["split"])
 
 
-def test_a_launch_that_writes_to_its_inputs_ends_the_script() -> None:
-    on = bench()
-    with pytest.raises(SystemExit, match="tile m16 wrote to x: nothing after it can be checked"):
-        on.check(candidate(on, "tile", "m16", 1.0, lambda _: on.inputs["x"].zero_()))
+def test_a_kernels_line_has_its_best_correct_config_and_how_many_are_wrong() -> None:
+    of = run(
+        row(SLOW, 4.0),
+        row(MIDDLE, 0.5, status="wrong", reason="relative error 0.73"),
+        row(FAST, 2.0),
+        row(GROUPED, status="unstable", reason="different bits"),
+        row(replace(GROUPED, variant="split"), status="compile-error", reason="no"),
+        row(replace(FAST, variant="split"), 1.0),
+    )
+    found = peers.entry("vllm", of, [one.config_id for one in of.rows[:5]])
+    assert ("vllm", 5, 2, 1, PARAMS.id(FAST)) == (found.kernel, found.configs, found.wrong, found.failed, found.config)
+    assert (2.0, (0.0018, 0.02)) == (found.latency_ms, found.errors)
+    assert HEADER.bytes_min is not None
+    assert HEADER.device.copy_gbps is not None
+    assert pytest.approx(HEADER.bytes_min / HEADER.device.copy_gbps / 1e6 / 2.0) == found.roofline_share
 
 
-def test_a_gpu_that_is_left_in_error_ends_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
-    on = bench()
-
-    def fail() -> None:
-        raise RuntimeError("an illegal memory access was encountered")
-
-    monkeypatch.setattr(on.timer, "synchronize", fail, raising=False)
-    with pytest.raises(SystemExit, match=r"tile m16 left the GPU in error.*illegal memory access"):
-        on.check(candidate(on, "tile", "m16", 1.0))
+def test_a_baseline_that_is_none_of_a_kernels_configs_does_not_count() -> None:
+    found = peers.entry("grouped", run(row(FAST, 1.0), row(GROUPED, 2.0)), ids(GROUPED))
+    assert (1, PARAMS.id(GROUPED), 2.0) == (found.configs, found.config, found.latency_ms)
 
 
-def test_the_fastest_of_each_kernel_are_timed_and_one_that_turns_wrong_is_not_ranked() -> None:
-    on = bench()
-    turns: list[str] = []
-
-    def turn(name: str, wrong_after: int = 10_000) -> Callable[[torch.Tensor], Any]:
-        def spoil(out: torch.Tensor) -> None:
-            turns.append(name)
-            if turns.count(name) > wrong_after:
-                out.zero_()
-
-        return spoil
-
-    made = [candidate(on, "tile", f"m{ms}", float(ms), turn(f"m{ms}")) for ms in (7, 6, 5, 4, 3, 2)]
-    made.append(candidate(on, "grouped", "fast", 1.0, turn("fast", wrong_after=8)))
-    results = on.race([on.check(one) for one in made], 4)
-
-    assert [None, 6.0, 5.0, 4.0, 3.0, 2.0] == [one.timing and one.timing.latency_ms for one in results[:6]]
-    assert "wrong" == results[6].status
-    assert results[6].reason.startswith("after it was timed: relative error 1.0")
-    # Five launches and a time at the check, one at the first look, one in each round.
-    assert (7, 11) == (turns.count("m7"), turns.count("m6"))
+def test_a_kernel_without_a_correct_config_has_no_latency() -> None:
+    found = peers.entry("vllm", run(row(FAST, 0.5, status="wrong", reason="NaN"), row(GROUPED, 1.0)), ids(FAST))
+    assert (1, 1, 0, "", None, None, None) == (
+        *(found.configs, found.wrong, found.failed, found.config),
+        *(found.latency_ms, found.roofline_share, found.errors),
+    )
 
 
-def test_a_kernels_line_has_its_best_right_config_and_how_many_are_wrong() -> None:
-    on = bench()
-    made = [
-        candidate(on, "tile", "slow", 4.0),
-        candidate(on, "tile", "fast but wrong", 0.5, lambda out: out.zero_()),
-        candidate(on, "vllm", "all wrong", 0.5, lambda out: out.zero_()),
-        candidate(on, "grouped", "good", 2.0),
-    ]
-    tile, vllm, grouped = peer_bench.entries("small", on.race([on.check(one) for one in made], 1), 1.5)
-    assert ("tile", 2, 1, 0, "slow") == (tile.kernel, tile.configs, tile.wrong, tile.failed, tile.config)
-    assert (4.0, 0.375, 1.0) == (tile.latency_ms, tile.roofline_share, tile.speedup)
-    assert ("", 1, None, None) == (vllm.config, vllm.wrong, vllm.latency_ms, vllm.speedup)
-    assert (2.0, 0.75, 2.0) == (grouped.latency_ms, grouped.roofline_share, grouped.speedup)
+def test_without_a_copy_bandwidth_there_is_no_share_of_the_roofline() -> None:
+    of = run(row(FAST, 2.0))
+    of = replace(of, header=replace(of.header, device=replace(of.header.device, copy_gbps=None)))
+    assert peers.entry("tile", of, ids(FAST)).roofline_share is None
 
 
-def entry(kernel: str, latency_ms: float | None, share: float | None = None, speedup: float | None = None) -> Any:
+def entry(kernel: str, latency_ms: float | None, share: float | None = None) -> Any:
     config = "" if latency_ms is None else "m64"
-    return peer_bench.Entry("small", kernel, 9, 1, 2, config, latency_ms, share, speedup, 0.0018, 0.02)
+    return peers.Entry(kernel, 9, 1, 2, config, latency_ms, share, (0.0018, 0.02))
 
 
 def test_the_best_of_ours_is_held_against_what_is_asked_whatever_a_peer_does() -> None:
-    found = [entry("tile", 2.0, 0.4, 1.0), entry("grouped", 1.0, 0.85, 2.0), entry("vllm", 0.5, 1.2, 4.0)]
-    text, met = peers.report(found, peers.Case("", 0.88, 1.7))
+    found = [entry("tile", 2.0, 0.4), entry("grouped", 1.0, 0.85), entry("vllm", 0.5, 1.2)]
+    said, met = peers.report(found, peers.Case({}, 0.88, 1.7))
     assert not met
-    assert "NOT MET: the best of ours, grouped, has 0.850 of the roofline (0.88 asked)" in text
-    assert "\nmet: the best of ours, grouped, has 2.000 times the speed of tile (1.7 asked)" in text
-    lines = [line.split() for line in text.splitlines()]
+    assert "NOT MET: the best of ours, grouped, has 0.850 of the roofline (0.88 asked)" in said
+    assert "\nmet: the best of ours, grouped, has 2.000 times the speed of tile (1.7 asked)" in said
+    lines = [line.split() for line in said.splitlines()]
     assert ["grouped", "m64", "1.0000", "0.850", "2.00", "0.0018", "0.02", "1", "of", "9", "2"] in lines
-    assert peers.report(found, peers.Case("", 0.85))[1]
-    assert peers.report(found, peers.Case(""))[1]
+    assert ["vllm", "m64", "0.5000", "1.200", "4.00", "0.0018", "0.02", "1", "of", "9", "2"] in lines
+    assert peers.report(found, peers.Case({}, 0.85))[1]
+    assert peers.report(found, peers.Case({}))[1]
+    assert not peers.report(found, peers.Case({}, speedup=2.1))[1]
 
 
-def test_nothing_right_of_ours_meets_nothing() -> None:
-    text, met = peers.report([entry("tile", None), entry("vllm", 1.0, 0.9, None)], peers.Case("", 0.5))
+def test_nothing_correct_of_ours_meets_nothing() -> None:
+    said, met = peers.report([entry("tile", None), entry("vllm", 1.0, 0.9)], peers.Case({}, 0.5, 1.5))
     assert not met
-    assert "NOT MET: the best of ours, none, has – of the roofline (0.5 asked)" in text
+    assert "NOT MET: the best of ours, none, has – of the roofline (0.5 asked)" in said
+    assert "NOT MET: the best of ours, none, has – times the speed of tile (1.5 asked)" in said
 
 
-def test_the_named_problems_are_those_of_the_issue() -> None:
-    named = peers.chosen(["all"], {})
-    assert list(peers.CASES) == list(named)
-    problems = {name: problem for name, (problem, _) in named.items()}
+def test_the_named_problems_are_those_that_are_asked_about() -> None:
+    problems = {name: peers.subject(**case.problem).problem for name, case in peers.CASES.items()}
     assert (50_000, 128, 8) == tuple(getattr(problems["super-50k"], name) for name in ("seqlen", "nheads", "ngroups"))
     assert 2_048 == problems["super-2k"].seqlen
     assert 256 == problems["super-50k-chunk256"].chunk_size
@@ -153,20 +127,85 @@ def test_the_named_problems_are_those_of_the_issue() -> None:
     assert problems["super-seq-idx"].seq_idx
     assert "float16" == problems["super-fp16"].dtype
     assert "float32" == problems["super-fp32-states"].states_dtype
-    assert ["super-50k"] == list(peers.chosen(None, {}))
+
+
+def test_a_problem_is_given_to_a_sweep_as_its_options() -> None:
+    assert ["--chunk-size=256"] == peers.CASES["super-50k-chunk256"].options
+    assert ["--seq-idx"] == peers.CASES["super-seq-idx"].options
+    assert [] == peers.CASES["super-50k"].options
+
+
+def test_a_peer_that_cannot_be_given_the_problem_says_why_and_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = str(lone(tmp_path, text(ENTRIES["vllm"])))
+    assert 3 == len(peers.theirs("vllm", file, peers.Case({})))
+    assert "" == capsys.readouterr().out
+    assert [] == peers.theirs("vllm", file, peers.Case({"seq_idx": True}))
+    said = capsys.readouterr().out
+    assert said.startswith("  without vllm: ")
+    assert "one sequence index per chunk" in said
+    assert 1 == said.count("\n")
+
+
+def asked_of(module: Any, patch: pytest.MonkeyPatch, rows: dict[str, Run]) -> list[tuple[list[str], list[str]]]:
+    """Lets sweeps give the run by the name of their file; the options of each, and the ids that it was told."""
+    asked: list[tuple[list[str], list[str]]] = []
+
+    def swept(options: Sequence[str], path: Path) -> Any:
+        space = Path(options[3])
+        listed = json.loads(space.read_text(encoding="utf-8")) if space.suffix else []
+        asked.append(([*options[:3], space.stem, *options[4:]], listed))
+        return benchmark("sweeps").Swept(rows[path.stem], 9.0)
+
+    patch.setattr(module, "swept", swept)
+    return asked
+
+
+def test_each_kernel_is_swept_by_itself_and_says_which_configs_are_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = {"tile": ids(FAST, SLOW), "grouped": ids(GROUPED)}
+    monkeypatch.setattr(peers, "ours", lambda on, own_space: listed)
+    own_lists = {"mamba_ssm": ids(FAST, MIDDLE), "refuses": []}
+    monkeypatch.setattr(peers, "theirs", lambda name, kernel, case: own_lists[name])
+    runs = {
+        "tile": run(row(FAST, 2.0), row(SLOW, 3.0)),
+        "grouped": run(row(FAST, status="timeout", reason="the baseline"), row(GROUPED, 1.0)),
+        "mamba_ssm": run(row(FAST, 2.5), row(MIDDLE, 1.0, status="wrong", reason="relative error 1.0")),
+    }
+    asked = asked_of(peers, monkeypatch, runs)
+
+    found = peers.compared(peers.Case({"tp": 4, "z": True}), "own", {"mamba_ssm": "/root", "refuses": "/file.py"})
+
+    assert [
+        (["--kernel", "chunk-scan", "--space", "tile", "--tp=4", "--z"], listed["tile"]),
+        (["--kernel", "chunk-scan", "--space", "grouped", "--tp=4", "--z"], listed["grouped"]),
+        (["--kernel", "/root", "--space", "own", "--tp=4", "--z"], []),
+    ] == asked
+    assert [("tile", 2.0), ("grouped", 1.0), ("mamba_ssm", 2.5)] == [(one.kernel, one.latency_ms) for one in found]
+    assert "  mamba_ssm m64n64k32d128w4s3: wrong: relative error 1.0\n" == capsys.readouterr().out
+
+
+def test_ours_and_a_file_are_swept_as_a_user_sweeps_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(peers, "ours", lambda on, own_space: {"split": ["split:m16n16k16d32w1s1"]})
+    problem = {name: value for name, value in SMALL.as_dict().items() if type(value) is not bool}
+    split, lonely = peers.compared(peers.Case(problem), "ssdprof", {"lonely": str(lone(tmp_path, text()))})
+    assert ("split", 1, 0, 1) == (split.kernel, split.configs, split.wrong, split.failed)  # compiled, and that is all
+    assert ("lonely", 3, 0, 3) == (lonely.kernel, lonely.configs, lonely.wrong, lonely.failed)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--problems", "super"], "invalid choice: 'super'"),
-        (["--problems", "super-2k", "--seqlen", "64"], "leave --seqlen out, or --problems"),
-        (["--tp", "3"], "--tp must divide heads and groups"),
-        (["--dtype", "int8"], "unknown dtype 'int8'"),
-        (["--rounds", "0"], "--rounds: must be at least 1, got 0"),
-        (["--peer", "mamba_ssm"], "must be NAME=PATH with a name of mamba_ssm, vllm, got 'mamba_ssm'"),
-        (["--peer", "flash=/tmp"], "must be NAME=PATH"),
-        (["--peer", "vllm=/nowhere"], "no vllm/model_executor/layers/mamba/ops/ssd_chunk_scan.py in /nowhere"),
+        (["--peer", "grouped=/tmp"], "NAME none of tile, split, grouped, got 'grouped=/tmp'"),
+        (["--peer", "/tmp/scan.py"], "must be NAME or NAME=PATH"),
+        (["--peer", "vllm="], "must be NAME or NAME=PATH"),
+        (["--peer", "vlm"], "did you mean vllm?"),
+        (["--peer", "vllm=/nowhere"], "/nowhere"),
+        (["--space", "ssd"], "--space: unknown space ssd, did you mean ssdprof?"),
         ([], "no NVIDIA GPU is visible here"),
     ],
 )
@@ -177,76 +216,50 @@ def test_bad_usage_is_named(
     with pytest.raises(SystemExit) as ended:
         peers.main(arguments)
     assert 2 == ended.value.code
-    assert message in capsys.readouterr().err
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_file_that_cannot_be_written_is_bad_usage(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    give_gpu(peers, monkeypatch)
-    with pytest.raises(SystemExit) as ended:
-        peers.main(["--csv", str(tmp_path / "no" / "rows.csv")])
-    assert 2 == ended.value.code
-    assert "--csv: " in capsys.readouterr().err
-
-
-def test_help_says_what_it_shows_and_how_to_run_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_names_the_problems(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         peers.main(["--help"])
     assert 0 == ended.value.code
-    said = capsys.readouterr().out
-    assert "python benchmarks/peers.py" in said
-    assert "exit code 1" in said
-    assert "super-fp32-states" in said
+    assert "super-fp32-states" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("grouped_ms", "code"), [(1.0, 0), (3.0, 1)])
-def test_each_problem_gets_a_table_and_the_same_rows_as_csv(
-    grouped_ms: float,
-    code: int,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
+def test_each_problem_gets_a_table(
+    grouped_ms: float, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     give_gpu(peers, monkeypatch)
-    monkeypatch.setattr(peers, "CudaTimer", lambda device, visible: MadeUpTimer())
-    monkeypatch.setattr(peers, "CASES", {"one": peers.Case("--seqlen 40 --tp 8", speedup=1.5)})
-    both = ("tile", 2.0), ("grouped", grouped_ms)
-    monkeypatch.setattr(peers, "ours", lambda on, _: [candidate(on, kernel, "m64", ms) for kernel, ms in both])
-    compiled: list[LaunchPlan] = []
-    monkeypatch.setattr(peers, "compile_ahead", lambda plans, arch: compiled.extend(plans))
-    monkeypatch.setattr(peers, "DEFAULT_CASE", "one")
-    root = checkout(tmp_path, "mamba_ssm", MADE_UP_KERNEL + LIKE_MAMBA)
-    rows = tmp_path / "rows.csv"
+    file, asked = lone(tmp_path, text()), []
 
-    assert code == peers.main(["--peer", f"mamba_ssm={root}", "--csv", str(rows), "--rounds", "1"])
+    def compared(case: Any, own_space: str, given: dict[str, str]) -> list[Any]:
+        asked.append((case, own_space, given))
+        return [entry("tile", 2.0, 0.4), entry("grouped", grouped_ms, 0.9), entry("scan", 2.5)]
 
+    monkeypatch.setattr(peers, "compared", compared)
+
+    problems = ["--problems", "super-2k", "super-z"]
+    assert code == peers.main([*problems, "--peer", f"scan={file}", "--space", "wide"])
+
+    assert [(peers.CASES[name], "wide", {"scan": str(file)}) for name in ("super-2k", "super-z")] == asked
     said = capsys.readouterr().out
-    assert {"chunk_scan_kernel", "grouped_chunk_scan_kernel"} == {plan.function for plan in compiled}
-    assert "copies at 1000 GB/s" in said
-    assert "without vllm: not installed" in said
-    assert "mamba_ssm m64n32k32w8s2: wrong: relative error 1.0" in said
-    assert ("NOT MET: the best of ours" in said) is bool(code)
-    with rows.open(encoding="utf-8", newline="") as file:
-        written = list(csv.DictReader(file))
-    assert ["tile", "grouped", "mamba_ssm"] == [row["kernel"] for row in written]
-    assert ["0", "0", "1"] == [row["wrong"] for row in written]
-    assert ["0", "0", "1"] == [row["failed"] for row in written]
-    assert [2.0, grouped_ms] == [float(row["latency_ms"]) for row in written[:2]]
-    problem = ChunkScanProblem(seqlen=40, nheads=16, ngroups=1)
-    roofline_ms = ChunkScan().work(problem).bytes_min / 1e9
-    assert pytest.approx(roofline_ms / 2.0) == float(written[0]["roofline_share"])
+    assert "\nsuper-2k: --seqlen=2048\n" in said
+    assert (said.count("NOT MET") > 0) is bool(code)
+    assert 2 == said.count("× tile")
 
 
-def test_launches_are_compiled_ahead_and_one_that_fails_keeps_no_other_from_it(tmp_path: Path) -> None:
-    sweeps = benchmark("sweeps")
-    spec, problem = ChunkScan(), ChunkScanProblem(seqlen=64, nheads=2, ngroups=1, headdim=16, dstate=16, chunk_size=16)
-    plans = [
-        spec.launch(problem, spec.resolve(Config(16, 16, 16, 16, num_warps=warps, num_stages=1), problem))
-        for warps in (1, 3, 2)  # three warps are none that Triton takes
-    ]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-        sweeps.compile_ahead(plans, "sm_90")
+def test_without_a_peer_named_those_that_are_installed_take_part_on_all_problems(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    give_gpu(peers, monkeypatch)
+    monkeypatch.setattr(peers, "find_spec", lambda name: object() if name == "sglang" else None)
+    asked = []
 
-    assert 2 == len(list(tmp_path.glob("*/chunk_scan_kernel.cubin")))
+    def compared(case: Any, own_space: str, given: dict[str, str]) -> list[Any]:
+        asked.append((own_space, given))
+        return [entry("tile", 2.0, 0.4), entry("grouped", 0.9, 0.95)]
+
+    monkeypatch.setattr(peers, "compared", compared)
+    assert 0 == peers.main(["--problems", "all"])
+    assert [("ssdprof", {"sglang": "sglang"})] * len(peers.CASES) == asked

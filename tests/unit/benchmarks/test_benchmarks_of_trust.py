@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from benchmark_runs import FAST, MIDDLE, SLOW, benchmark, give_gpu, give_sweeps, row, run
 
-from ssdprof.kernels.config import config_id, parse_config
+from ssdprof.kernels.config import Config
+from ssdprof.kernels.config_text import parse_config
+from ssdprof.kernels.launch import LaunchPlan
+from ssdprof.kernels.ssd.params import BLOCK_DSTATE, PARAMS, SPLIT
+from ssdprof.kernels.ssd.presets import problem_from
+from ssdprof.kernels.ssd.problem import ChunkScanProblem
+from ssdprof.kernels.ssd.subject import ChunkScan
+from ssdprof.profiling.ncu.launch_file import read_launches, write_launches
 from ssdprof.profiling.ncu.program import REGISTERS, Finished, NcuRow, read_raw
 from ssdprof.profiling.runs.model import Status
+
+CHUNK_SCAN = ChunkScan(problem_from(seqlen=8_100))
+
+
+def parsed(text: str) -> Config:
+    return parse_config(text, PARAMS)
 
 
 def ncu_rows(*durations: str, unit: str = "ns") -> tuple[NcuRow, ...]:
@@ -33,7 +47,7 @@ def test_the_launch_before_the_counted_ones_is_left_out() -> None:
     module = benchmark("latency_vs_ncu")
     found = module.pairs([row(FAST, 2.0), row(SLOW, 4.0)], [9.0, 1.9, 2.0, 2.1, 2.0, 2.0, 9.0, 4.1, 4.1, 4.0, 4.2, 4.1])
     assert [(2.0, 2.0), (4.0, 4.1)] == [(one.ours_ms, one.ncu_ms) for one in found]
-    with pytest.raises(SystemExit, match="ncu reports 3 launches where 12 were to be"):
+    with pytest.raises(SystemExit, match="ncu reports 3 launches, not 12"):
         module.pairs([row(FAST, 2.0), row(SLOW, 4.0)], [1.0, 2.0, 3.0])
 
 
@@ -47,7 +61,7 @@ def test_long_kernels_alone_must_agree_with_ncu() -> None:
     assert not module.report([short])[1]
 
 
-def test_ncu_profiles_the_right_configs_with_its_own_cache_control(
+def test_ncu_profiles_the_correct_configs_with_its_own_cache_control(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     module, commands = benchmark("latency_vs_ncu"), []
@@ -59,9 +73,9 @@ def test_ncu_profiles_the_right_configs_with_its_own_cache_control(
         if "--import" in command:
             return Finished(0, "\n".join(["==PROF== done", *page]))
         Path(command[command.index("-o") + 1]).touch()
-        listed = Path(command[command.index("--target") + 1]).read_text()
-        assert config_id(FAST) in listed
-        assert config_id(SLOW) not in listed
+        metas, plans = read_launches(Path(command[command.index("--target") + 1]))
+        assert [PARAMS.id(FAST)] == list(plans)
+        assert 4096 == metas["x"].shape[1]
         return Finished(0, "")
 
     page = [f'"ID","{REGISTERS}","gpu__time_duration.sum"', '"","","ns"', *['"0","96","1990000"'] * 6]
@@ -77,6 +91,31 @@ def test_ncu_profiles_the_right_configs_with_its_own_cache_control(
     assert "none" == profiled[profiled.index("--clock-control") + 1]
     assert "regex:^(chunk_scan_kernel)$" == profiled[profiled.index("--kernel-name") + 1]
     assert ["--seqlen", "4096"] == profiled[-2:]
+
+
+def test_what_ncu_starts_launches_all_of_the_file_on_a_sweeps_inputs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module, launched = benchmark("latency_vs_ncu"), []
+    small = ChunkScan(ChunkScanProblem(seqlen=64, nheads=2, ngroups=1, headdim=16, dstate=16, chunk_size=16))
+
+    def bind(plan: LaunchPlan, tensors: Mapping[str, torch.Tensor]) -> Callable[[], None]:
+        assert {name: meta.shape for name, meta in small.tensors().items()} == {
+            name: tuple(tensor.shape) for name, tensor in tensors.items()
+        }
+        inputs = small.inputs("cpu", 0)
+        assert all(torch.equal(tensor, tensors[name]) for name, tensor in inputs.items())
+        return lambda: launched.append(plan.options["num_stages"])
+
+    monkeypatch.setattr(LaunchPlan, "bind", bind)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    monkeypatch.setattr(module, "DEVICE", "cpu")
+    monkeypatch.setattr(module, "problem_from", lambda seqlen: small.problem)
+    write_launches(tmp_path / "launches", small.tensors(), {str(one): small.launch(one) for one in (FAST, SLOW)})
+
+    module.launch_all(tmp_path / "launches", 64)
+
+    assert [2] * 6 + [4] * 6 == launched
 
 
 def test_ncu_that_gives_no_report_ends_the_benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -99,7 +138,7 @@ def test_without_ncu_its_benchmark_is_bad_usage(
 
 
 @pytest.mark.parametrize(
-    ("config", "right"),
+    ("config", "counts"),
     [
         ("m64n64k32d128w4s2", True),
         ("m64n64k32d256w4s2", True),
@@ -108,31 +147,35 @@ def test_without_ncu_its_benchmark_is_bad_usage(
         ("m64n64k32w4s2", True),
     ],
 )
-def test_a_config_is_right_by_construction_where_it_sums_the_whole_state(config: str, right: bool) -> None:
-    assert right is benchmark("false_alarms").right_by_construction(parse_config(config), 128)
+def test_a_config_is_correct_by_construction_if_it_sums_the_whole_state(config: str, counts: bool) -> None:
+    text, alarms = benchmark("false_alarms").report(
+        "x", [row(parsed(config), status="wrong", reason="NaN")], CHUNK_SCAN
+    )
+    assert counts is bool(alarms)
+    assert f"x: {int(counts)} configs correct by construction" in text
 
 
 def test_only_the_shape_that_ptxas_miscompiles_is_excused() -> None:
     shape = benchmark("false_alarms").miscompiled_shape
-    assert shape(parse_config("split:m64n32k64d64w4s1"))
-    assert shape(parse_config("split:m128n32k64d64w8s1"))
+    assert shape(parsed("split:m64n32k64d64w4s1"))
+    assert shape(parsed("split:m128n32k64d64w8s1"))
     for other in ("split:m64n32k64d64w4s2", "split:m64n64k64d64w4s1", "split:m64n32k32d64w4s1", "m64n32k64d64w4s1"):
-        assert not shape(parse_config(other))
+        assert not shape(parsed(other))
 
 
-def test_alarms_on_right_configs_are_counted_and_the_rest_is_listed() -> None:
+def test_alarms_on_correct_configs_are_counted_and_the_rest_is_listed() -> None:
     rows = [
         row(FAST, 2.0),
         row(MIDDLE, 2.0, status="wrong", reason="12 of 64 rows wrong"),
-        row(replace(FAST, variant="split"), status="unstable", reason="different bits"),
-        row(replace(FAST, block_dstate=32), 1.0, status="wrong", reason="relative error 0.73"),
+        row(replace(FAST, variant=SPLIT), status="unstable", reason="different bits"),
+        row(FAST.with_values({BLOCK_DSTATE.name: 32}), 1.0, status="wrong", reason="relative error 0.73"),
         row(SLOW, status="out-of-resources", reason="shared memory"),
-        row(parse_config("split:m64n32k64d64w4s1"), status="wrong", reason="relative error 0.41"),
+        row(parsed("split:m64n32k64d64w4s1"), status="wrong", reason="relative error 0.41"),
     ]
-    text, alarms = benchmark("false_alarms").report("float16 with z", rows, 128)
+    text, alarms = benchmark("false_alarms").report("float16 with z", rows, CHUNK_SCAN)
     assert 2 == alarms
     assert text.splitlines() == [
-        "float16 with z: 5 configs right by construction: 2 wrong, 1 ok, 1 unstable, 1 out-of-resources",
+        "float16 with z: 5 configs correct by construction: 2 wrong, 1 ok, 1 unstable, 1 out-of-resources",
         "  ALARM m64n64k32d128w4s3: wrong: 12 of 64 rows wrong",
         "  ALARM split:m64n64k32d128w4s2: unstable: different bits",
         "  of the shape that ptxas 12.8 miscompiles: split:m64n32k64d64w4s1: wrong: relative error 0.41",
@@ -159,5 +202,5 @@ def test_every_config_of_the_spaces_is_swept_on_three_problems(
 
 def test_spaces_that_overlap_are_swept_once() -> None:
     module = benchmark("false_alarms")
-    ids = module.union(["mamba", "vllm"], 128)
+    ids = module.union(["mamba", "vllm"], CHUNK_SCAN)
     assert 23 == len(ids) == len(set(ids))

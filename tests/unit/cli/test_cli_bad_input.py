@@ -117,7 +117,7 @@ def test_what_sweep_refuses(say: Say, arguments: tuple[str, ...], expected: str)
         (("best",), "ssdprof: no run has been kept yet: "),
         (("#3",), "ssdprof: no run has been kept yet: "),
         (("best", "--run", "missing.json"), "ssdprof: no run file missing.json: "),
-        (("best", "--run", "recorded"), "ssdprof: no recorded run is of this problem: "),
+        (("best", "--run", "recorded"), "ssdprof: no recorded run has this problem: "),
     ],
 )
 def test_what_explain_refuses(say: Say, arguments: tuple[str, ...], expected: str) -> None:
@@ -195,7 +195,7 @@ def test_an_architecture_that_is_not_the_named_gpus_is_refused(say: Say, monkeyp
     assert "ssdprof: --arch sm_80 is not that of GPU 0 (sm_90): leave one of them out" == say(
         "sweep", "--arch", "sm_80", "--gpu", "0"
     )
-    assert say("sweep", "--gpu", "1").startswith("ssdprof: no GPU '1': this machine has GPU 0 alone")
+    assert say("sweep", "--gpu", "1").startswith("ssdprof: no GPU '1': this machine has only GPU 0")
 
 
 def test_a_rank_that_the_run_lacks_is_refused(say: Say, tmp_path: Path) -> None:

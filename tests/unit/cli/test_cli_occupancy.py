@@ -109,7 +109,7 @@ def test_too_many_registers_for_one_block_are_an_answer_and_no_error(capsys):
         ),
         (
             ["--threads", "64", "--regs", "32", "--csv", "out.csv"],
-            "--csv answers --from-csv FILE: give that too, or --json for one launch",
+            "--csv goes with --from-csv FILE: give that too, or --json for one launch",
         ),
         (
             ["--static-smem", "64", "--from-csv", "in.csv"],
@@ -125,7 +125,7 @@ def test_what_cannot_be_asked_is_one_line_and_exit_code_2(capsys, arguments, lin
 def test_an_unknown_architecture_lists_the_known_ones(capsys):
     line = refusal(capsys, "--arch", "sm_91", "--threads", "64", "--regs", "32")
 
-    assert line.startswith("unknown architecture 'sm_91': known are sm_70, ")
+    assert line.startswith("unknown architecture 'sm_91': one of sm_70, ")
 
 
 def test_text_in_a_number_is_one_line(capsys):
@@ -230,11 +230,11 @@ def test_a_byte_order_mark_blank_lines_and_spaces_do_not_matter():
         ([HEADER, '"9.0', '",64,32,0,0'], ", line 2: 5 fields, the header has 4"),
         ([f"{HEADER},prefer_shared", "9.0,64,32,0,perhaps"], ", line 2: prefer_shared is 'perhaps': write 1 or 0"),
         ([f"{HEADER},shared_mem_config_bytes", "9.0,64,32,0,7"], ", line 2: sm_90 cannot configure"),
-        (["threads_per_block,registers_per_thread", "64,32"], " has no column dynamic_shared_mem_bytes: needed are"),
+        (["threads_per_block,registers_per_thread", "64,32"], " has no column dynamic_shared_mem_bytes: required are"),
         ([HEADER.removeprefix("compute_capability,"), "64,32,0"], " has no column compute_capability: add it, or give"),
         ([f"{HEADER},threads_per_block", "9.0,64,32,0,64"], " has the column threads_per_block more than once"),
         ([HEADER], " has a header and no launches below it"),
-        ([""], " is empty: needed is a header with threads_per_block, registers_per_thread"),
+        ([""], " is empty: it needs a header with threads_per_block, registers_per_thread"),
         ([HEADER, '9.0,"64'], ", line 2: "),
     ],
 )
@@ -247,7 +247,7 @@ def test_a_bad_table_is_refused_by_its_line_or_column(capsys, table, lines, word
 def test_a_file_that_is_no_text_or_too_large_is_refused(capsys, tmp_path):
     source = tmp_path / "launches.csv"
     source.write_bytes(b"\x7fELF\xff")
-    assert f"{source} is no text file: byte 4 is not UTF-8" == refusal(capsys, "--from-csv", str(source))
+    assert f"{source} is not a text file: byte 4 is not UTF-8" == refusal(capsys, "--from-csv", str(source))
     with source.open("wb") as file:
         file.truncate((64 << 20) + 1)
     assert f"{source} is larger than 64 MiB: split it" == refusal(capsys, "--from-csv", str(source))

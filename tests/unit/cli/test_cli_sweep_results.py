@@ -122,7 +122,7 @@ def test_an_interrupted_sweep_shows_and_keeps_what_there_is_and_returns_130(
     assert 130 == ssdprof(["sweep", "--quiet"])
     captured = capsys.readouterr()
     assert "1 m64n64k32d128w2s4" in captured.out
-    assert captured.err.startswith("ssdprof: interrupted; what was done is kept in ")
+    assert captured.err.startswith("ssdprof: interrupted; the results so far are kept in ")
 
 
 def test_an_interrupt_before_the_sweep_returns_130(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:

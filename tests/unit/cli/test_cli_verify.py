@@ -154,7 +154,7 @@ def test_ncu_is_found_or_its_absence_told(
     capsys.readouterr()
     assert 0 == ssdprof(["verify", "--ncu"])
     assert asked[1].ncu is None
-    assert "• Only the driver was asked, since there is no ncu (PATH, /usr/local/cuda/bin" in capsys.readouterr().out
+    assert "• Only the driver was asked: no ncu in PATH, /usr/local/cuda/bin" in capsys.readouterr().out
 
 
 def test_an_ncu_that_is_named_is_run(asked: Asked, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_without_a_gpu_one_line_names_the_way_out_and_the_code_is_1(say: Say) ->
         (("--gpu", "3"), "no GPU '3': this machine has no NVIDIA GPU"),
         (("--ncu-path", "nothere"), "--ncu-path nothere is no program that can be run"),
         (("--ncu-report", "nothere"), "--ncu-report nothere cannot be read: No such file or directory"),
-        (("--ncu-report", "a.csv", "--ncu"), "--ncu-report holds a file against us, --ncu runs ncu: leave one of them"),
+        (("--ncu-report", "a.csv", "--ncu"), "--ncu-report reads a file, --ncu runs ncu: leave one of them"),
         (("--ncu-report", "a.csv", "--dstate", "64"), "--ncu-report has its own launches: leave the problem and the"),
         (("--ncu-report", "a.csv", "--space", "wide"), "--ncu-report has its own launches: leave the problem and the"),
         (("--ncu-report", str(GOLDEN)), f"{GOLDEN} lacks device__attribute_compute_capability_major"),

@@ -101,7 +101,7 @@ def test_an_interrupted_run_says_how_to_go_on_even_where_quiet(
     keeper = Keeper(tmp_path / "mine.jsonl", quiet=True)
     keeper(*BEGIN)
     keeper.tell(CUT_OFF)
-    assert f"ssdprof: interrupted; what was done is kept in {tmp_path / 'mine.jsonl'}; go on with --resume\n" == said(
+    assert f"ssdprof: interrupted; the results so far are kept in {tmp_path / 'mine.jsonl'}; go on with --resume\n" == said(
         capsys
     )
 
@@ -164,7 +164,7 @@ def test_a_disk_that_fills_up_leaves_the_first_part_and_says_so(
     keeper(*BEGIN[5:])
     keeper(HEADER)
     assert f"ssdprof: the run cannot be kept in {path}: No space left on device; going on without\n" == said(capsys)
-    part = f"the first part alone is kept in {path} (No space left on device)"
+    part = f"only the first part is kept in {path} (No space left on device)"
     keeper.tell(RUN)
     assert f"ssdprof: {part}: make room and measure the rest again with --resume\n" == said(capsys)
     keeper.tell(CUT_OFF)

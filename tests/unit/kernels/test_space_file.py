@@ -10,13 +10,19 @@ from textwrap import dedent
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from space_ids import ids
+from space_ids import ids, scan
 
 from ssdprof.kernels.errors import SpaceError
+from ssdprof.kernels.interface import Space
+from ssdprof.kernels.space import space_of
 from ssdprof.kernels.space_file import CONFIGS_MAX
-from ssdprof.kernels.ssd.spaces import space
+from ssdprof.kernels.ssd.params import PARAMS
 
 VALUES = {"block_m": [64, 128], "block_n": 64, "block_k": [32], "num_warps": [2, 4], "num_stages": [3]}
+
+
+def space(path: str, dstate: int = 128) -> Space:
+    return space_of(scan(dstate=dstate), path)
 
 
 def written(path: Path, document: object) -> str:
@@ -43,16 +49,24 @@ def test_a_list_of_configs_is_read_in_every_form(tmp_path: Path) -> None:
     """
     path = written(tmp_path / "mine.yaml", dedent(text))
 
-    assert "mine.yaml" == space(path, dstate=128).name
+    assert "mine.yaml" == space(path).name
     assert [
         "m64n64k32d128w2s4",
         "split:m64n64k32d64w2s4",
-        "m128n64k32d128w4s2",
-        "m32n64k32d128w4s4",
-        "m16n64k32d128w4s3",
-        "split:m64n128k32d128w4s3r128",
-        "m64n256k32d128w8s1",
+        "m128n64k32w4s2",
+        "m32n64k32w4s4",
+        "m16n64k32w4s3",
+        "split:m64n128k32w4s3r128",
+        "m64n256k32w8s1",
+        "m64n64k32w2s4",
     ] == ids(path)
+
+
+def test_a_tile_that_is_left_out_is_the_whole_state_once_the_kernel_has_the_config(tmp_path: Path) -> None:
+    subject = scan(dstate=100)
+    configs = space_of(subject, written(tmp_path / "a.json", ["m64n64k32w2s4", "m64n64k32d128w2s4"])).configs
+
+    assert ["m64n64k32d128w2s4"] * 2 == [PARAMS.id(subject.resolve(config)) for config in configs]
 
 
 def test_json_and_yaml_read_alike(tmp_path: Path) -> None:
@@ -68,8 +82,9 @@ def test_json_and_yaml_read_alike(tmp_path: Path) -> None:
 def test_values_are_crossed_in_order(tmp_path: Path) -> None:
     path = written(tmp_path / "a.json", {"values": VALUES})
 
-    expected = "m64n64k32d64w2s3 m64n64k32d64w4s3 m128n64k32d64w2s3 m128n64k32d64w4s3"
+    expected = "m64n64k32w2s3 m64n64k32w4s3 m128n64k32w2s3 m128n64k32w4s3"
     assert expected.split() == ids(path, dstate=64)
+    assert [f"split:{name}" for name in expected.split()] == ids(path, variant="split")
 
 
 @pytest.mark.parametrize(
@@ -81,6 +96,10 @@ def test_values_are_crossed_in_order(tmp_path: Path) -> None:
         ("(block_m > 64 or num_warps > 2) and 0 < num_stages < 4", "m64w4 m128w2 m128w4"),
         ("block_m % 128 != 0", "m64w2 m64w4"),
         ("block_m + block_k >= dstate", "m128w2 m128w4"),
+        ("BLOCK_SIZE_M + block_n < dstate + 50", "m64w2 m64w4"),
+        ("BLOCK_SIZE_M == 64 and Block_Size_N == 64 and warps == 4", "m64w4"),
+        ("block_dstate > dstate and BLOCK_SIZE_DSTATE - dstate == 28", "m64w2 m64w4 m128w2 m128w4"),
+        ("block_m <= chunk_size // 2 and headdim == 64 and nheads // ngroups == 16", "m64w2 m64w4"),
         ("block_dstate == 128", "m64w2 m64w4 m128w2 m128w4"),
         ("  num_ctas == 1  ", "m64w2 m64w4 m128w2 m128w4"),
         ("num_stages == 3 or 1 // (num_stages - 3) == 1", "m64w2 m64w4 m128w2 m128w4"),
@@ -89,21 +108,23 @@ def test_values_are_crossed_in_order(tmp_path: Path) -> None:
 def test_constraints_drop_what_they_do_not_hold_for(tmp_path: Path, constraint: str, expected: str) -> None:
     path = written(tmp_path / "a.json", {"values": VALUES, "constraints": [constraint]})
 
-    assert expected.split() == [f"m{config.block_m}w{config.num_warps}" for config in space(path, dstate=100).configs]
+    assert expected.split() == [
+        f"m{config['BLOCK_SIZE_M']}w{config['num_warps']}" for config in space(path, dstate=100).configs
+    ]
 
 
 def test_all_constraints_must_hold_and_one_may_stand_alone(tmp_path: Path) -> None:
     both = {"values": VALUES, "constraints": ["block_m == 64", "num_warps == 4"]}
     alone = {"values": VALUES, "constraints": "block_m == 64 and num_warps == 4"}
 
-    assert ["m64n64k32d128w4s3"] == ids(written(tmp_path / "a.json", both))
-    assert ["m64n64k32d128w4s3"] == ids(written(tmp_path / "b.json", alone))
+    assert ["m64n64k32w4s3"] == ids(written(tmp_path / "a.json", both))
+    assert ["m64n64k32w4s3"] == ids(written(tmp_path / "b.json", alone))
 
 
 @pytest.mark.parametrize(
     ("constraint", "reason"),
     [
-        ("block_m ** 2 < 9", r"only \+ - \* // %, comparisons, and, or, not and \(\) are read, got Pow"),
+        ("block_m ** 2 < 9", r"only \+ - \* // %, comparisons, and, or, not and \(\) are allowed, got Pow"),
         ("block_m / 2 < 9", "got Div"),
         ("block_m << 2 < 9", "got LShift"),
         ("-block_m < 9", "got USub"),
@@ -115,12 +136,12 @@ def test_all_constraints_must_hold_and_one_may_stand_alone(tmp_path: Path) -> No
         ("block_m is 64", "got Is"),
         ("(x := 64) == 64", "got NamedExpr"),
         ("block_m == 64 if True else False", "got IfExp"),
-        ("block_m == 64.0", "only whole numbers are read, got 64.0"),
-        ("block_m == '64'", "only whole numbers are read, got \"'64'\""),
-        ("True == 1", "only whole numbers are read, got True"),
+        ("block_m == 64.0", "only whole numbers are allowed, got 64.0"),
+        ("block_m == '64'", "only whole numbers are allowed, got \"'64'\""),
+        ("True == 1", "only whole numbers are allowed, got True"),
         ("block_q == 64", "unknown name block_q: one of block_m, block_n"),
-        ("block_m * 64", r"'block_m \* 64' compares nothing"),
-        ("block_m", "block_m compares nothing"),
+        ("block_m * 64", r"'block_m \* 64' is not a comparison such as block_m <= 64"),
+        ("block_m", "block_m is not a comparison such as block_m <= 64"),
         ("block_m ==", "'block_m ==' is not an expression"),
         ("", "'' is not an expression"),
         ("\x00", "is not an expression"),
@@ -130,26 +151,27 @@ def test_all_constraints_must_hold_and_one_may_stand_alone(tmp_path: Path) -> No
         (None, "must be text of at most 200 characters, got None"),
         ("block_m // (num_stages - 3) == 1", "divides by zero"),
         ("block_m % 0 == 1", "divides by zero"),
-        ("maxnreg < 128", "maxnreg has no value"),
+        ("maxnreg < 128", "maxnreg has no value, or one that is not a number"),
+        ("heads < 8", "heads has no value, or one that is not a number"),
     ],
 )
 def test_a_constraint_that_cannot_be_read_is_named(tmp_path: Path, constraint: object, reason: str) -> None:
     path = written(tmp_path / "a.json", {"values": VALUES, "constraints": ["block_m > 0", constraint]})
 
     with pytest.raises(SpaceError, match=f"a.json, constraint 2: .*{reason}"):
-        space(path, dstate=128)
+        space(path)
 
 
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
-        ([], ": no config in it$"),
+        ([], ": it has no configs$"),
         (
             ["m64n64k32w2s4", "m64n64k32w2s4", "m64n64"],
             ", entry 3: m64n64 is not a config: did you mean m64n64k32w2s4?",
         ),
         (["m48n64k32w2s4"], ", entry 1: m48n64k32w2s4 is not a config: block_m must be a power of two"),
-        (["best"], ", entry 1: best is no config of its own"),
+        (["best"], ", entry 1: best is not a config: it names one in a run"),
         ([7], ", entry 1: must be a config as text or as a mapping, got 7$"),
         ([None], ", entry 1: must be a config as text or as a mapping, got None$"),
         ([["m64n64k32w2s4"]], ", entry 1: must be a config as text or as a mapping, got a list$"),
@@ -170,18 +192,18 @@ def test_a_constraint_that_cannot_be_read_is_named(tmp_path: Path, constraint: o
         ({"values": {"block_m": ["x"]}}, ", values, block_m: block_m must be a whole number, got x"),
         ({"values": {"block_m": {"a": 1}}}, ", values, block_m: block_m must be a whole number, got a dict"),
         ({"values": {"block_z": [64]}}, ", values, block_z: unknown key block_z"),
-        ({"values": {"variant": ["tile"]}}, ", values, variant: has no place among the values"),
+        ({"values": {"variant": ["tile"]}}, ", values, variant: cannot be among the values"),
         ({"values": {"block_m": 64, "BLOCK_M": 64}}, ", values, BLOCK_M: is given twice"),
         ({"values": {**VALUES, "block_m": [48]}}, ", values: block_m must be a power of two from 16 to 512, got 48"),
-        ({"values": VALUES, "variant": "tiled"}, ", variant: one of tile, split, grouped, both, got tiled"),
-        ({"values": VALUES, "variant": ["tile"]}, ", variant: one of tile, split, grouped, both, got a list"),
+        ({"values": VALUES, "variant": ""}, ", variant: unknown variant ''"),
+        ({"values": VALUES, "variant": ["tile"]}, ", variant: must be text, got a list"),
         ({"values": VALUES, "name": 7}, ", name: must be text in one line, got 7"),
         ({"values": VALUES, "name": "a\nb"}, ", name: must be text in one line, got "),
         ({"values": VALUES, "constraints": 7}, ", constraints: must be a list of comparisons, got 7"),
         ({"values": VALUES, "constraints": ["block_m > 128"]}, ": none of 4 configs meets the constraints"),
         (
             {"values": {**VALUES, "block_k": [32] * 100, "num_stages": [1] * 100}},
-            ", values: they cross to 40000 configs, a space has at most 20000",
+            ", values: they make 40000 configs, a space has at most 20000",
         ),
     ],
 )
@@ -189,26 +211,39 @@ def test_a_malformed_file_is_named_with_its_entry(tmp_path: Path, document: obje
     path = written(tmp_path / "a.json", json.dumps(document))
 
     with pytest.raises(SpaceError) as caught:
-        space(path, dstate=128)
+        space(path)
 
     assert f"{path}{reason.rstrip('$')}" == str(caught.value)[: len(path) + len(reason.rstrip("$"))]
     assert "\n" not in str(caught.value)
 
 
+def test_an_unknown_variant_lists_the_known_and_names_the_file_if_it_stands_there(tmp_path: Path) -> None:
+    unknown = written(tmp_path / "a.json", {"values": VALUES, "variant": "tiled"})
+    known = written(tmp_path / "b.json", {"values": VALUES, "variant": "split"})
+    reason = "unknown variant tiled: one of tile, split, grouped, both"
+
+    with pytest.raises(SpaceError) as caught:
+        space(unknown)
+    assert f"{unknown}, variant: {reason}" == str(caught.value)
+    with pytest.raises(SpaceError, match=f"^{reason}$"):
+        ids(known, variant="tiled")
+    assert ids(known, variant="tile") == ids(unknown, variant="tile")
+
+
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
-        ("a.json", "[1,", "no valid JSON at line 1: "),
-        ("a.json", "", "no valid JSON at line 1: "),
+        ("a.json", "[1,", "not valid JSON at line 1: "),
+        ("a.json", "", "not valid JSON at line 1: "),
         ("a.json", "[" * 100_000, "cannot be read: RecursionError"),
         ("a.json", "[" + "1" * 5000 + "]", "cannot be read: ValueError"),
-        ("a.yaml", "- a: b: c", "no valid YAML at line 1: mapping values are not allowed here"),
-        ("a.yaml", "- m64\n- {", "no valid YAML at line 2: "),
+        ("a.yaml", "- a: b: c", "not valid YAML at line 1: mapping values are not allowed here"),
+        ("a.yaml", "- m64\n- {", "not valid YAML at line 2: "),
         ("a.yaml", "- &a [*a]", "entry 1: must be a config as text or as a mapping, got a list"),
-        ("a.yaml", "- !!python/object:os.system x", "no valid YAML at line 1: could not determine a constructor"),
-        ("a.yaml", "- {[a]: 1}", "no valid YAML at line 1: "),
+        ("a.yaml", "- !!python/object:os.system x", "not valid YAML at line 1: could not determine a constructor"),
+        ("a.yaml", "- {[a]: 1}", "not valid YAML at line 1: "),
         ("a.yaml", "- 2001-99-99", "cannot be read: ValueError"),
-        ("a.yaml", "- \x07", "no valid YAML: special characters are not allowed"),
+        ("a.yaml", "- \x07", "not valid YAML: special characters are not allowed"),
         ("a.yaml", "", "must be a list of configs or a mapping with values, got None"),
         ("a.yaml", "- 0x" + "f" * 9000, "entry 1: must be a config as text or as a mapping, got a number beyond 64"),
     ],
@@ -217,7 +252,7 @@ def test_a_file_that_cannot_be_parsed_says_where(tmp_path: Path, name: str, text
     path = written(tmp_path / name, text)
 
     with pytest.raises(SpaceError) as caught:
-        space(path, dstate=128)
+        space(path)
 
     assert str(caught.value).startswith(path)
     assert reason in str(caught.value)
@@ -229,7 +264,7 @@ def test_aliases_that_multiply_are_neither_spelled_out_nor_waited_for(tmp_path: 
     path = written(tmp_path / "a.yaml", "\n".join(lines))
 
     with pytest.raises(SpaceError, match=r"unknown key a0"):
-        space(path, dstate=128)
+        space(path)
 
 
 def test_a_file_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
@@ -237,13 +272,13 @@ def test_a_file_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
     (tmp_path / "binary.json").write_bytes(b"\xff\xfe\x00")
 
     with pytest.raises(SpaceError, match=r"missing.json: cannot be read: No such file or directory"):
-        space(str(tmp_path / "missing.json"), dstate=128)
+        space(str(tmp_path / "missing.json"))
     with pytest.raises(SpaceError, match=r"folder.yaml: cannot be read: Is a directory"):
-        space(str(tmp_path / "folder.yaml"), dstate=128)
+        space(str(tmp_path / "folder.yaml"))
     with pytest.raises(SpaceError, match=r"binary.json: cannot be read: UnicodeDecodeError"):
-        space(str(tmp_path / "binary.json"), dstate=128)
+        space(str(tmp_path / "binary.json"))
     with pytest.raises(SpaceError, match=r"cannot be read: ValueError"):
-        space("\x00.json", dstate=128)
+        space("\x00.json")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
@@ -253,7 +288,7 @@ def test_a_file_without_permission_says_so(tmp_path: Path) -> None:
     path.chmod(0)
 
     with pytest.raises(SpaceError, match=r"a.json: cannot be read: Permission denied"):
-        space(str(path), dstate=128)
+        space(str(path))
 
 
 def test_the_largest_crossing_is_read_in_seconds(tmp_path: Path) -> None:

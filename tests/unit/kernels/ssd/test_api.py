@@ -1,4 +1,4 @@
-"""`chunk_scan` on tensors: right in Triton's interpreter, clear about what it cannot take; how it is imported."""
+"""`chunk_scan` on tensors: correct in Triton's interpreter, clear about what it cannot take; how it is imported."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Any
 
 import pytest
 import torch
-from api_calls import SMALL, SPEC, Launches, arguments
+from api_calls import SMALL, Launches, arguments
 from interpreted import call, interpreting_worker
 from torch import Tensor
 
 import ssdprof.kernels
 from ssdprof.kernels import chunk_scan
+from ssdprof.kernels.config import Config
 from ssdprof.kernels.errors import TensorError
-from ssdprof.kernels.interface import Config
 from ssdprof.kernels.ssd import function as api
+from ssdprof.kernels.ssd.params import chunk_scan_config
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
+from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.workers.worker import Worker
 
 SIZES = "batch, seqlen, nheads and headdim are x's, ngroups and dstate C's, chunk_size is dt's"
@@ -31,9 +33,9 @@ def interpreter() -> Iterator[Worker]:
         yield worker
 
 
-def assert_right(worker: Worker, problem: ChunkScanProblem, config: Config | str | None, with_out: bool) -> None:
+def assert_correct(worker: Worker, problem: ChunkScanProblem, config: Config | str | None, with_out: bool) -> None:
     relative, worst_row, same_out, dtype = call(worker, "api_calls:errors", problem, config, with_out)
-    tolerances = SPEC.tolerances(problem)
+    (tolerances,) = ChunkScan(problem).tolerances()
     assert relative <= tolerances.relative_error
     assert worst_row <= tolerances.row_error
     assert (with_out, f"torch.{problem.dtype}") == (same_out, dtype)
@@ -53,8 +55,8 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_the_config_of_its_own_choosing_is_right_with_every_option(interpreter: Worker, option: str) -> None:
-    assert_right(interpreter, replace(SMALL, **OPTIONS[option]), None, with_out="batch" in option)
+def test_the_config_of_its_own_choosing_is_correct_with_every_option(interpreter: Worker, option: str) -> None:
+    assert_correct(interpreter, replace(SMALL, **OPTIONS[option]), None, with_out="batch" in option)
 
 
 @pytest.mark.parametrize(
@@ -63,11 +65,11 @@ def test_the_config_of_its_own_choosing_is_right_with_every_option(interpreter: 
         "m16n16k16d32w4s1",
         "split:m16n16k16d16w4s1",
         "BLOCK_SIZE_M=16,BLOCK_SIZE_N=16,BLOCK_SIZE_K=16,num_warps=4,num_stages=1,variant=grouped,heads=1",
-        Config(32, 16, 16, None, num_warps=4, num_stages=1, variant="split"),
+        chunk_scan_config(32, 16, 16, None, num_warps=4, num_stages=1, variant="split"),
     ],
 )
-def test_a_given_config_is_right_in_every_form(interpreter: Worker, config: Config | str) -> None:
-    assert_right(interpreter, SMALL, config, with_out=True)
+def test_a_given_config_is_correct_in_every_form(interpreter: Worker, config: Config | str) -> None:
+    assert_correct(interpreter, SMALL, config, with_out=True)
 
 
 @pytest.fixture
@@ -244,3 +246,23 @@ def test_the_package_gives_the_function_and_nothing_else() -> None:
     assert api.chunk_scan is ssdprof.kernels.chunk_scan
     with pytest.raises(AttributeError, match=r"module 'ssdprof\.kernels' has no attribute 'chunk_scam'"):
         ssdprof.kernels.chunk_scam  # noqa: B018
+
+
+IMPORT_ALL = (
+    "import importlib, pkgutil, ssdprof.kernels as room;"
+    "names = [found.name for found in pkgutil.walk_packages(room.__path__, 'ssdprof.kernels.')];"
+    "[importlib.import_module(name) for name in names];"
+    "assert 'ssdprof.kernels.ssd.function' in names and 'ssdprof.kernels.ssd.grouped' in names;"
+)
+
+
+@pytest.mark.parametrize("before", ["", "import ssdprof.kernels.ssd.function;", IMPORT_ALL], ids=["", "one", "all"])
+def test_the_function_is_given_before_and_after_its_modules_are_imported(before: str) -> None:
+    program = (
+        f"{before}from ssdprof.kernels import chunk_scan;import ssdprof.kernels;{IMPORT_ALL}"
+        "from ssdprof.kernels import chunk_scan as again;"
+        "print(type(chunk_scan).__name__, chunk_scan is again is ssdprof.kernels.chunk_scan, chunk_scan.__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert "function True chunk_scan\n" == done.stdout

@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 import torch
-from api_calls import FULL, SPEC, Launches, arguments
+from api_calls import FULL, Launches, arguments
 from torch import Tensor
 from triton.runtime.errors import OutOfResources
 
 from ssdprof.kernels import chunk_scan
-from ssdprof.kernels.config import config_id
+from ssdprof.kernels.config import Config
 from ssdprof.kernels.errors import ConfigError
-from ssdprof.kernels.interface import Config, LaunchPlan
+from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.kernels.ssd import function as api
+from ssdprof.kernels.ssd.params import PARAMS, chunk_scan_config
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
+from ssdprof.kernels.ssd.subject import ChunkScan
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def three_calls(tensors: dict[str, Any]) -> None:
 
 
 def ids(problem: ChunkScanProblem) -> list[str]:
-    return [config_id(config) for config in api.candidates(problem)]
+    return [PARAMS.id(config) for config in api.candidates(problem)]
 
 
 def test_the_candidates_for_a_chunk_of_128_begin_with_the_best_on_an_h100() -> None:
@@ -76,7 +78,7 @@ def test_the_kernel_takes_every_candidate(chunk_size: int, dstate: int, headdim:
     assert "split" == configs[-1].variant
     assert len(configs) == len(set(configs))
     for config in configs:
-        api.validate_config(SPEC.resolve(config, problem))
+        PARAMS.validated(ChunkScan(problem).resolve(config))
 
 
 def test_the_first_candidate_that_fits_is_launched_and_remembered(launches: Launches) -> None:
@@ -123,7 +125,7 @@ def test_what_is_remembered_and_no_longer_fits_is_left_for_the_next(launches: La
 def test_leaving_the_variant_grouped_is_said_once(launches: Launches) -> None:
     launches.refused = 3
 
-    with pytest.warns(UserWarning, match="cannot take the variant grouped") as said:
+    with pytest.warns(UserWarning, match="cannot use the variant grouped") as said:
         three_calls(arguments())
 
     assert ["s3", "s2", "s1", *3 * ["split:m64n64k32d32w4s2"]] == [
@@ -131,8 +133,8 @@ def test_leaving_the_variant_grouped_is_said_once(launches: Launches) -> None:
         *launches.ids[3:],
     ]
     message = (
-        "chunk_scan cannot take the variant grouped here, its smallest tiles need 1000 bytes of shared memory, the GPU "
-        "has 900: it takes split:m64n64k32d32w4s2, which reads C and CB once for each head, not once for each group. "
+        "chunk_scan cannot use the variant grouped here, its smallest tiles need 1000 bytes of shared memory, the GPU "
+        "has 900: it uses split:m64n64k32d32w4s2, which reads C and CB once for each head, not once for each group. "
         "Pass config= to choose another"
     )
     assert [message] == [str(warning.message) for warning in said]
@@ -167,13 +169,13 @@ def test_a_gpu_with_tma_is_not_spoken_of(launches: Launches, monkeypatch: pytest
 def test_a_state_beyond_grouped_is_said_once(launches: Launches) -> None:
     tensors = arguments(replace(FULL, dstate=300))
 
-    with pytest.warns(UserWarning, match="cannot take the variant grouped") as said:
+    with pytest.warns(UserWarning, match="cannot use the variant grouped") as said:
         three_calls(tensors)
 
     assert 3 * ["split:m64n64k32d64w4s2"] == launches.ids
     message = (
-        "chunk_scan cannot take the variant grouped here, a chunk_size of 16 or dstate of 300 is beyond its 256: it "
-        "takes split:m64n64k32d64w4s2, which reads C and CB once for each head, not once for each group. Pass config= "
+        "chunk_scan cannot use the variant grouped here, a chunk_size of 16 or dstate of 300 is beyond its 256: it "
+        "uses split:m64n64k32d64w4s2, which reads C and CB once for each head, not once for each group. Pass config= "
         "to choose another"
     )
     assert [message] == [str(warning.message) for warning in said]
@@ -211,19 +213,22 @@ def test_a_config_that_is_given_is_not_replaced_by_one_that_fits(launches: Launc
     assert [2 * 3 * 2] == launches.grids
 
 
+with_tile_of_48 = chunk_scan_config(64, 64, 32, None, 4, 1).with_values({"BLOCK_SIZE_M": 48})
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
         ("m64", "m64 is not a config"),
-        (Config(48, 64, 32, None, 4, 1), "block_m must be a power of two from 16 to 512, got 48: try 32"),
+        (with_tile_of_48, "block_m must be a power of two from 16 to 512, got 48: try 32"),
         ("grouped:m16n16k16d16w4s1", "grouped takes the whole state: block_dstate must be 32, got 16"),
         (
             "m16n16k16d16w4s1",
-            "m16n16k16d16w4s1 sums only the first 16 of 32 state elements: take a DSTATE tile of 32, or split:m16",
+            "m16n16k16d16w4s1 sums only the first 16 of 32 state elements (dstate)",
         ),
     ],
 )
-def test_a_config_that_cannot_be_right_is_an_error_before_launch(
+def test_a_config_that_cannot_be_correct_is_an_error_before_launch(
     launches: Launches, config: Config | str, message: str
 ) -> None:
     with pytest.raises(ConfigError) as raised:

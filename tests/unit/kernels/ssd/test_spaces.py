@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import pytest
-from space_ids import ids
+from space_ids import ids, scan
 
-from ssdprof.kernels.config import config_id, parse_config, validate_config
+from ssdprof.kernels.config import Config
+from ssdprof.kernels.config_text import parse_config
 from ssdprof.kernels.errors import SpaceError
-from ssdprof.kernels.ssd.problem import ChunkScanProblem
-from ssdprof.kernels.ssd.spaces import SPACES, space
-from ssdprof.kernels.ssd.subject import ChunkScan
+from ssdprof.kernels.space import space_of
+from ssdprof.kernels.ssd.params import PARAMS, Numbers
+from ssdprof.kernels.ssd.spaces import SPACES
+
+
+def configs_of(name: str, variant: str | None = None, **sizes: int) -> tuple[Config, ...]:
+    return space_of(scan(**sizes), name, variant=variant).configs
+
+
+def tiles_of(name: str, **sizes: int) -> set[int | None]:
+    return {Numbers.of(config).dstate for config in configs_of(name, **sizes)}
 
 
 def test_mamba_is_the_list_of_mamba_ssm() -> None:
@@ -34,8 +43,8 @@ def test_vllm_is_its_own_twelve_and_then_mambas() -> None:
 def test_the_pull_request_crosses_mambas_list_with_three_dstate_tiles_whatever_the_dstate(dstate: int) -> None:
     expected = {name.replace("d128", f"d{tile}") for name in ids("mamba") for tile in (32, 64, 128)}
 
-    assert 33 == len(ids("tensorrt-llm-pr", dstate))
-    assert expected == set(ids("tensorrt-llm-pr", dstate))
+    assert 33 == len(ids("tensorrt-llm-pr", dstate=dstate))
+    assert expected == set(ids("tensorrt-llm-pr", dstate=dstate))
 
 
 @pytest.mark.parametrize(
@@ -43,19 +52,19 @@ def test_the_pull_request_crosses_mambas_list_with_three_dstate_tiles_whatever_t
 )
 @pytest.mark.parametrize("name", ["mamba", "vllm"])
 def test_the_whole_state_is_one_tile_in_the_published_lists(name: str, dstate: int, tile: int) -> None:
-    assert {tile} == {config.block_dstate for config in space(name, dstate=dstate).configs}
+    assert {tile} == tiles_of(name, dstate=dstate)
 
 
 def test_a_state_that_no_tile_holds_is_told() -> None:
     with pytest.raises(SpaceError, match=r"mamba takes the whole state in one tile, .* dstate 1024 needs .* wide"):
-        space("mamba", dstate=1024)
+        configs_of("mamba", dstate=1024)
 
-    assert space("wide", dstate=1024).configs
+    assert configs_of("wide", dstate=1024)
 
 
 @pytest.mark.parametrize(("dstate", "tiles"), [(8, {16}), (32, {32}), (64, {32, 64}), (128, {32, 64, 128})])
 def test_wide_has_no_dstate_tile_beyond_the_state(dstate: int, tiles: set[int]) -> None:
-    assert tiles == {config.block_dstate for config in space("wide", dstate=dstate).configs}
+    assert tiles == tiles_of("wide", dstate=dstate)
 
 
 def test_wide_holds_some_three_hundred_configs_and_the_best_published_one() -> None:
@@ -67,9 +76,9 @@ def test_wide_holds_some_three_hundred_configs_and_the_best_published_one() -> N
 
 
 def test_all_holds_every_config_of_the_other_spaces_and_the_pull_requests_list_under_both_variants() -> None:
-    everything = set(space("all", dstate=128).configs)
-    parts = [space(name, dstate=128).configs for name in SPACES if name != "all"]
-    parts.append(space("tensorrt-llm-pr", dstate=128, variant="split").configs)
+    everything = set(configs_of("all"))
+    parts = [configs_of(name) for name in SPACES if name != "all"]
+    parts.append(configs_of("tensorrt-llm-pr", "split"))
 
     assert everything == {config for part in parts for config in part}
 
@@ -77,74 +86,80 @@ def test_all_holds_every_config_of_the_other_spaces_and_the_pull_requests_list_u
 @pytest.mark.parametrize("dstate", [1, 48, 128, 512])
 @pytest.mark.parametrize("name", SPACES)
 def test_published_configs_are_valid_and_none_comes_twice(name: str, dstate: int) -> None:
-    found = space(name, dstate=dstate)
+    found = space_of(scan(dstate=dstate), name)
 
     assert len(set(found.configs)) == len(found.configs)
-    assert all(config == validate_config(config) == parse_config(config_id(config)) for config in found.configs)
+    for config in found.configs:
+        assert config == PARAMS.validated(config) == parse_config(PARAMS.id(config), PARAMS)
     assert name == found.name
-    assert found.description
+    assert found.description == scan().space_names()[name]
+    assert () == found.left_out
 
 
 @pytest.mark.parametrize(
     ("variant", "name"), [("tile", "mamba"), ("tile", "tensorrt-llm-pr"), ("tile", "vllm"), ("split", "wide")]
 )
 def test_a_space_has_its_default_variant_another_or_both(variant: str, name: str) -> None:
-    as_listed = space(name, dstate=128).configs
-
-    assert {variant} == {config.variant for config in as_listed}
+    assert {variant} == {config.variant for config in configs_of(name)}
     for other in ("tile", "split"):
-        assert {other} == {config.variant for config in space(name, dstate=128, variant=other).configs}
+        assert {other} == {config.variant for config in configs_of(name, other)}
     both = ids(name, variant="both")
     assert [*ids(name, variant="tile"), *ids(name, variant="split")] == both
 
 
 @pytest.mark.parametrize(("chunk_size", "headdim"), [(128, 64), (256, 64), (64, 128), (16, 80), (8, 256)])
 def test_ssdprof_takes_the_whole_state_and_tiles_no_longer_than_a_chunk(chunk_size: int, headdim: int) -> None:
-    problem = ChunkScanProblem(seqlen=1000, chunk_size=chunk_size, headdim=headdim)
-    configs = space("ssdprof", dstate=128, chunk_size=chunk_size, headdim=headdim).configs
+    subject = scan(chunk_size=chunk_size, headdim=headdim)
+    configs = space_of(subject, "ssdprof").configs
+    numbers = [Numbers.of(config) for config in configs]
 
     assert 6 <= len(configs) <= 60
     assert {"grouped"} == {config.variant for config in configs}
-    assert {128} == {config.block_dstate for config in configs}
-    assert all(config.block_k == config.block_m <= max(16, chunk_size) for config in configs)
-    assert {16, 8, 4} == {ChunkScan().resolve(config, problem).heads for config in configs}
+    assert {128} == {one.dstate for one in numbers}
+    assert all(one.k == one.m <= max(16, chunk_size) for one in numbers)
+    assert {16, 8, 4} == {Numbers.of(subject.resolve(config)).heads for config in configs}
 
 
 @pytest.mark.parametrize(("heads_per_group", "heads"), [(16, {None, 8, 4}), (80, {None, 40, 20, 16, 10}), (3, {None})])
 def test_ssdprof_divides_a_group_into_equal_shares(heads_per_group: int, heads: set[int | None]) -> None:
-    assert heads == {one.heads for one in space("ssdprof", dstate=128, heads_per_group=heads_per_group).configs}
+    configs = configs_of("ssdprof", nheads=2 * heads_per_group, ngroups=2)
+    assert heads == {Numbers.of(config).heads for config in configs}
 
 
 def test_compare_holds_the_published_lists_and_ours_whose_variant_stays() -> None:
     names = ("tensorrt-llm-pr", "vllm", "ssdprof")
-    listed = {config for name in names for config in space(name, dstate=128).configs}
+    listed = {config for name in names for config in configs_of(name)}
 
-    assert listed == set(space("compare", dstate=128).configs)
+    assert listed == set(configs_of("compare"))
     for variant in ("tile", "split", "both"):
-        variants = {config.variant for config in space("compare", dstate=128, variant=variant).configs}
+        variants = {config.variant for config in configs_of("compare", variant)}
         assert variants == {"grouped", *(("tile", "split") if variant == "both" else (variant,))}
 
 
 def test_ssdprof_has_one_variant() -> None:
-    with pytest.raises(SpaceError, match=r"^ssdprof has configs of the variant grouped alone: leave --variant out$"):
-        space("ssdprof", dstate=128, variant="tile")
+    with pytest.raises(SpaceError, match=r"^ssdprof has only configs of the variant grouped: leave --variant out$"):
+        ids("ssdprof", "tile")
 
 
 def test_an_unknown_variant_lists_the_known() -> None:
-    with pytest.raises(SpaceError, match=r"^unknown variant tiles: one of tile, split, both$"):
-        space("mamba", dstate=128, variant="tiles")
+    with pytest.raises(SpaceError, match=r"^unknown variant tiles: one of tile, split, grouped, both$"):
+        ids("mamba", "tiles")
 
 
-@pytest.mark.parametrize("name", ["vlm", "", "configs.toml", "wide/", "\x00"])
+def test_compare_is_swept_if_no_space_is_named() -> None:
+    assert space_of(scan(), "compare") == space_of(scan()) == space_of(scan(), "")
+
+
+@pytest.mark.parametrize("name", ["vlm", "configs.toml", "wide/", "\x00"])
 def test_an_unknown_space_lists_the_known_and_says_that_a_path_works(name: str) -> None:
     expected = (
         r"One of compare, mamba, tensorrt-llm-pr, vllm, wide, ssdprof, all, "
         r"or the path of a file .* \.json, \.yaml or \.yml$"
     )
     with pytest.raises(SpaceError, match=expected):
-        space(name, dstate=128)
+        ids(name)
 
 
 def test_an_unknown_space_is_answered_with_the_nearest() -> None:
     with pytest.raises(SpaceError, match=r"^unknown space tensorrt-llm, did you mean tensorrt-llm-pr?"):
-        space("tensorrt-llm", dstate=128)
+        ids("tensorrt-llm")

@@ -17,7 +17,7 @@ from ssdprof.kernels.ssd import grouped
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.binary.cubin import read_cubin
-from ssdprof.profiling.runs.model import Compiled
+from ssdprof.profiling.runs.measured import Compiled
 from ssdprof.profiling.workers.worker import Failure, Worker, wait_any
 
 SPEC = ChunkScan()

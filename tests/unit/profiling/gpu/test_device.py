@@ -13,7 +13,7 @@ from fake_nvml import FakeGpu, fake_pynvml
 from fake_runs import H100_GPU
 
 from ssdprof.profiling.gpu.devices import GIB, DeviceError, GpuInfo, check_memory, gpus, select_gpu
-from ssdprof.profiling.runs.model import Conditions
+from ssdprof.profiling.runs.measured import Conditions
 from ssdprof.profiling.sweep.preflight import needed_memory_bytes
 
 FIRST = FakeGpu("GPU-11111111-aaaa", mig={"MIG-77777777-cccc": 10 * GIB})
@@ -178,14 +178,14 @@ def test_a_gpu_is_chosen_by_auto_none_or_an_index(text: str, known: tuple[GpuInf
     ("text", "known", "message"),
     [
         ("0", (), "no GPU '0': this machine has no NVIDIA GPU; give --device auto, none or an index"),
-        ("1", ONE, "no GPU '1': this machine has GPU 0 alone; give --device auto, none or an index"),
-        ("2", TWO, "no GPU '2': this machine has GPU 0 to 1; give --device auto, none or an index"),
-        ("cuda:2", TWO, "no GPU 'cuda:2': this machine has GPU 0 to 1; give --device auto, none or an index"),
-        ("cuda:", TWO, "no GPU 'cuda:': this machine has GPU 0 to 1; give --device auto, none or an index"),
-        ("-1", TWO, "no GPU '-1': this machine has GPU 0 to 1; give --device auto, none or an index"),
-        ("²", TWO, "no GPU '²': this machine has GPU 0 to 1; give --device auto, none or an index"),
-        ("h100", TWO, "no GPU 'h100': this machine has GPU 0 to 1; give --device auto, none or an index"),
-        ("", TWO, "no GPU '': this machine has GPU 0 to 1; give --device auto, none or an index"),
+        ("1", ONE, "no GPU '1': this machine has only GPU 0; give --device auto, none or an index"),
+        ("2", TWO, "no GPU '2': this machine has GPUs 0 to 1; give --device auto, none or an index"),
+        ("cuda:2", TWO, "no GPU 'cuda:2': this machine has GPUs 0 to 1; give --device auto, none or an index"),
+        ("cuda:", TWO, "no GPU 'cuda:': this machine has GPUs 0 to 1; give --device auto, none or an index"),
+        ("-1", TWO, "no GPU '-1': this machine has GPUs 0 to 1; give --device auto, none or an index"),
+        ("²", TWO, "no GPU '²': this machine has GPUs 0 to 1; give --device auto, none or an index"),
+        ("h100", TWO, "no GPU 'h100': this machine has GPUs 0 to 1; give --device auto, none or an index"),
+        ("", TWO, "no GPU '': this machine has GPUs 0 to 1; give --device auto, none or an index"),
     ],
 )
 def test_a_gpu_that_is_not_there_says_which_are(text: str, known: tuple[GpuInfo, ...], message: str) -> None:

@@ -12,7 +12,7 @@ from fake_nvml import GIB, FakeGpu, fake_pynvml
 
 from ssdprof.profiling.gpu import telemetry
 from ssdprof.profiling.gpu.telemetry import Telemetry, other_processes
-from ssdprof.profiling.runs.model import Conditions
+from ssdprof.profiling.runs.measured import Conditions
 
 UUID, MIG = "GPU-11111111-aaaa", "MIG-77777777-cccc"
 REASONS = ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,9 +11,10 @@ import torch
 from ssdprof.kernels.interface import Tolerances
 from ssdprof.profiling.measuring import check as check_module
 from ssdprof.profiling.measuring.check import Errors, bit_words, judge, merge, output_errors, row_norm_rms, same_bits
-from ssdprof.profiling.runs.model import Check, Finding, FindingCode
+from ssdprof.profiling.runs.measured import Check, Finding, FindingCode
 
-TOLERANCES = Tolerances(relative_error=1e-2, row_error=5e-2, reason="it suits the tests")
+TOLERANCES = Tolerances(relative_error=1e-2, row_error=5e-2, reason="it suits the tests", output="out")
+ALLOWED = {"out": TOLERANCES}
 NAN, INF = math.nan, math.inf
 
 
@@ -63,7 +65,7 @@ def test_one_wrong_row_among_many_is_found_though_the_whole_error_is_small() -> 
     assert pytest.approx(1.0) == found.worst_row_error
     assert found.relative_error < TOLERANCES.relative_error
     assert ("wrong", "1 of 100000 rows wrong, the worst by 1.0, tolerance 0.05") == judge(
-        merge([found], True, 4), TOLERANCES
+        merge([found], True, 4), ALLOWED
     )
 
 
@@ -198,10 +200,10 @@ def test_merged_errors_are_the_worst_of_each_and_nan_is_worst() -> None:
     ],
 )
 def test_a_verdict_gives_the_numbers_and_the_tolerance(found: Check, verdict: tuple[str, str]) -> None:
-    assert verdict == judge(found, TOLERANCES)
+    assert verdict == judge(found, ALLOWED)
 
 
-WHERE = Finding("tile", "all in one tile: token 3")
+WHERE = Finding("one-tile", "all in one tile: token 3")
 
 
 @pytest.mark.parametrize("code", ["input-changed", "outside"])
@@ -211,12 +213,12 @@ def test_a_launch_that_wrote_where_it_must_not_is_wrong_whatever_else_it_did(
     code: FindingCode, repeatable: bool, relative_error: float
 ) -> None:
     found = Check(relative_error, 0.0, 0, 100, repeatable, 4, 2, (WHERE, Finding(code, "wrote there")))
-    assert ("wrong", "wrote there") == judge(found, TOLERANCES)
+    assert ("wrong", "wrote there") == judge(found, ALLOWED)
 
 
 def test_all_that_was_written_where_it_must_not_is_told() -> None:
     found = Check(0.0, 0.0, 0, 100, True, 4, 2, (Finding("input-changed", "wrote to x"), Finding("outside", "and on")))
-    assert ("wrong", "wrote to x; and on") == judge(found, TOLERANCES)
+    assert ("wrong", "wrote to x; and on") == judge(found, ALLOWED)
 
 
 @pytest.mark.parametrize(
@@ -231,13 +233,25 @@ def test_a_wrong_output_is_told_with_the_first_finding(
     relative: float, worst: float, bad_rows: int, expected: str
 ) -> None:
     found = Check(relative, worst, bad_rows, 100, True, 4, 2, (WHERE, Finding("rows", "not told")))
-    assert ("wrong", expected) == judge(found, TOLERANCES)
+    assert ("wrong", expected) == judge(found, ALLOWED)
 
 
 def test_an_unstable_output_is_called_so_before_it_is_called_wrong() -> None:
-    status, reason = judge(Check(0.7, 0.9, 8, 100, False, 4, 2, (WHERE,)), TOLERANCES)
+    status, reason = judge(Check(0.7, 0.9, 8, 100, False, 4, 2, (WHERE,)), ALLOWED)
     assert ("unstable", False) == (status, WHERE.message in reason)
 
 
 def test_a_finding_is_never_ok_even_where_the_errors_are_small() -> None:
-    assert ("wrong", WHERE.message) == judge(Check(0.0, 0.0, 0, 100, True, 4, 2, (WHERE,)), TOLERANCES)
+    assert ("wrong", WHERE.message) == judge(Check(0.0, 0.0, 0, 100, True, 4, 2, (WHERE,)), ALLOWED)
+
+
+BOTH = {"out": TOLERANCES, "total": Tolerances(0.2, 0.5, "it is read and written", output="total")}
+
+
+def test_of_several_outputs_the_worst_is_named_and_held_against_its_own_tolerance() -> None:
+    found = replace(check(0.1, 0.2), output="total")
+    assert ("ok", "") == judge(found, BOTH)
+    assert ("wrong", "out: relative error 0.10, tolerance 0.01") == judge(replace(found, output="out"), BOTH)
+    assert ("wrong", "total: relative error 0.30, tolerance 0.2; all in one tile: token 3") == judge(
+        replace(found, relative_error=0.3, findings=(WHERE,)), BOTH
+    )

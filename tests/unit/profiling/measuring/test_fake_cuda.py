@@ -23,7 +23,7 @@ from fake_cuda import (
 from fake_nvml import fake_pynvml
 
 from ssdprof.profiling.measuring import timer as timer_module
-from ssdprof.profiling.runs.model import TimedBy
+from ssdprof.profiling.runs.measured import TimedBy
 
 WAYS: tuple[TimedBy, ...] = ("events", "graph")
 SIZE_BYTES = 1 << 16

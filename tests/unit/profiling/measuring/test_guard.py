@@ -1,29 +1,37 @@
-"""Writes beside an output and to inputs: planted by hand, and at random."""
+"""Writes beside outputs and between their rows: planted by hand, and at random."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ssdprof.kernels.launch import TensorMeta
 from ssdprof.profiling.measuring import guard
-from ssdprof.profiling.measuring.guard import ALIGNMENT_BYTES, Fingerprints, GuardedOutput
-from ssdprof.profiling.runs.model import Finding
+from ssdprof.profiling.measuring.guard import ALIGNMENT_BYTES, GuardedOutput
+from ssdprof.profiling.runs.measured import Finding
 
 DTYPES = [torch.bfloat16, torch.float16, torch.float32, torch.float64]
 REASON = "a store's mask or offset is wrong"
 
 
+def guarded(shape: tuple[int, ...], dtype: torch.dtype, guard_bytes: int) -> GuardedOutput:
+    """One contiguous output with a storage of its own."""
+    return GuardedOutput({"out": TensorMeta(shape, str(dtype).removeprefix("torch."), "out")}, "cpu", guard_bytes)
+
+
 def around(output: GuardedOutput) -> tuple[torch.Tensor, int, int]:
     """The whole allocation as elements, and where in it the output begins and ends."""
-    storage = torch.empty(0, dtype=output.tensor.dtype)
-    storage.set_(output.tensor.untyped_storage())
-    start = output.tensor.storage_offset()
-    return storage, start, start + output.tensor.numel()
+    tensor = output.tensors["out"]
+    return whole(tensor), tensor.storage_offset(), tensor.storage_offset() + tensor.numel()
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """All of its storage, as elements."""
+    return torch.empty(0, dtype=tensor.dtype).set_(tensor.untyped_storage())
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -31,7 +39,7 @@ def around(output: GuardedOutput) -> tuple[torch.Tensor, int, int]:
 def test_an_output_is_contiguous_of_its_shape_and_as_aligned_as_its_allocation(
     shape: tuple[int, ...], dtype: torch.dtype
 ) -> None:
-    tensor = GuardedOutput(shape, dtype, "cpu", 300).tensor
+    tensor = guarded(shape, dtype, 300).tensors["out"]
 
     assert (torch.Size(shape), dtype, True) == (tensor.shape, tensor.dtype, tensor.is_contiguous())
     assert 0 == tensor.storage_offset() * dtype.itemsize % ALIGNMENT_BYTES
@@ -39,7 +47,7 @@ def test_an_output_is_contiguous_of_its_shape_and_as_aligned_as_its_allocation(
 
 @pytest.mark.parametrize("guard_bytes", [1, 255, 256, 4096])
 def test_both_guards_have_at_least_the_bytes_asked_for(guard_bytes: int) -> None:
-    output = GuardedOutput((3,), torch.bfloat16, "cpu", guard_bytes)
+    output = guarded((3,), torch.bfloat16, guard_bytes)
     storage, start, end = around(output)
 
     assert 2 * start >= guard_bytes
@@ -47,18 +55,18 @@ def test_both_guards_have_at_least_the_bytes_asked_for(guard_bytes: int) -> None
 
 
 def test_a_poisoned_output_is_nan_everywhere_and_undamaged() -> None:
-    output = GuardedOutput((7, 3), torch.bfloat16, "cpu", 256)
+    output = guarded((7, 3), torch.bfloat16, 256)
 
     output.poison()
 
-    assert bool(output.tensor.isnan().all())
+    assert bool(output.tensors["out"].isnan().all())
     assert output.damage() is None
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("value", [0.0, 1.0, math.nan, -0.0])
 def test_one_element_directly_after_the_end_is_found(dtype: torch.dtype, value: float) -> None:
-    output = GuardedOutput((5,), dtype, "cpu", 64)
+    output = guarded((5,), dtype, 64)
     storage, _, end = around(output)
 
     storage[end] = value
@@ -71,7 +79,7 @@ def test_one_element_directly_after_the_end_is_found(dtype: torch.dtype, value: 
 
 
 def test_how_many_elements_were_written_and_how_near_is_said_for_each_side() -> None:
-    output = GuardedOutput((4, 4), torch.float32, "cpu", 256)
+    output = guarded((4, 4), torch.float32, 256)
     storage, start, end = around(output)
 
     storage[start - 3] = storage[start - 9] = storage[0] = 1.0
@@ -85,7 +93,7 @@ def test_how_many_elements_were_written_and_how_near_is_said_for_each_side() -> 
 
 
 def test_a_write_that_changes_part_of_an_element_is_found() -> None:
-    output = GuardedOutput((3,), torch.float32, "cpu", 256)
+    output = guarded((3,), torch.float32, 256)
     storage, _, end = around(output)
 
     storage.view(torch.uint8)[4 * end + 7] = 0
@@ -96,7 +104,7 @@ def test_a_write_that_changes_part_of_an_element_is_found() -> None:
 
 
 def test_damage_is_told_once_and_repaired() -> None:
-    output = GuardedOutput((3,), torch.bfloat16, "cpu", 256)
+    output = guarded((3,), torch.bfloat16, 256)
     storage, start, end = around(output)
     storage[start - 1] = storage[end] = 0.0
 
@@ -114,7 +122,7 @@ def test_damage_is_told_once_and_repaired() -> None:
     places=st.sets(st.integers(-32, 31), min_size=1, max_size=5),
 )
 def test_any_write_to_the_guards_is_counted(dtype: torch.dtype, elements: int, places: set[int]) -> None:
-    output = GuardedOutput((elements,), dtype, "cpu", 256)
+    output = guarded((elements,), dtype, 256)
     storage, start, end = around(output)
     for place in places:
         storage[end + place if place >= 0 else start + place] = 0.0
@@ -126,169 +134,98 @@ def test_any_write_to_the_guards_is_counted(dtype: torch.dtype, elements: int, p
         assert (f"{count} element{'s' if count > 1 else ''} {side}" in found.message) == bool(count)
 
 
-def tensors() -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    floats = torch.randn((5, 7), generator=generator)
-    return {
-        "bfloat16": floats.bfloat16(),
-        "float32": floats.clone(),
-        "float64": floats.double(),
-        "int32": torch.arange(-3, 8, dtype=torch.int32),
-        "bool": floats[0] > 0,
-        "one": torch.zeros(1, dtype=torch.bfloat16),
-        "empty": torch.zeros((0, 3)),
-    }
+ROWS = TensorMeta((4, 5), "float32", "out", strides=(8, 1))
+"""Rows with gaps of three elements between them, and none after the last."""
+SHARED = {
+    "scaled": TensorMeta((3, 2), "float32", "out", strides=(6, 1), storage="both"),
+    "total": TensorMeta((3, 2), "float32", "in-out", strides=(6, 1), storage="both", offset=2),
+    "weights": TensorMeta((3,), "float32", "in", strides=(6,), storage="both", offset=4),
+}
+"""Of each six elements of a storage one belongs to nothing."""
 
 
-def test_tensors_that_nobody_touches_are_unchanged() -> None:
-    fingerprints = Fingerprints(tensors())
-    assert () == fingerprints.changed()
-    assert () == fingerprints.changed()
+def test_an_output_with_gaps_has_its_strides_and_ends_with_its_last_row() -> None:
+    output = GuardedOutput({"out": ROWS}, "cpu", 256)
+    tensor = output.tensors["out"]
+
+    assert ((4, 5), (8, 1)) == (tuple(tensor.shape), tensor.stride())
+    assert 256 + 4 * (3 * 8 + 5) + 256 == tensor.untyped_storage().nbytes()
+    output.poison()
+    assert bool(tensor.isnan().all())
+    assert 20 == int(whole(tensor).isnan().sum())
+    assert output.damage() is None
 
 
-@pytest.mark.parametrize("name", [name for name in tensors() if name != "empty"])
-def test_a_change_of_any_one_element_is_seen_and_named(name: str) -> None:
-    several = tensors()
-    fingerprints = Fingerprints(several)
-    flat = several[name].flatten()
-    assert flat.data_ptr() == several[name].data_ptr()
-    for index in range(len(flat)):
-        before = flat[index].clone()
-        flat[index] = ~before if name == "bool" else before + 1
-        assert (name,) == fingerprints.changed()
-        flat[index] = before
-    assert () == fingerprints.changed()
-
-
-def test_all_that_changed_are_named_in_order() -> None:
-    several = tensors()
-    fingerprints = Fingerprints(several)
-    several["bool"].logical_not_()
-    several["bfloat16"].zero_()
-    assert ("bfloat16", "bool") == fingerprints.changed()
-
-
-def test_zero_and_minus_zero_are_not_the_same() -> None:
-    zeros = torch.zeros(3)
-    fingerprints = Fingerprints({"x": zeros})
-    zeros[1] = -0.0
-    assert ("x",) == fingerprints.changed()
-
-
-@pytest.mark.parametrize("lanes", [guard._LANES, 7])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
-def test_signs_that_change_in_many_places_are_seen(
-    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, lanes: int
-) -> None:
-    monkeypatch.setattr(guard, "_LANES", lanes)
-    x = torch.randn(4096, generator=torch.Generator().manual_seed(0)).to(dtype)
-    fingerprints = Fingerprints({"x": x})
-    for step in (1, 2, 4, 8, 2048):
-        x[::step].neg_()
-        assert ("x",) == fingerprints.changed()
-        x[::step].neg_()
-    assert () == fingerprints.changed()
-
-
-def test_swapped_elements_and_swapped_pieces_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "_LANES", 8)
-    x = torch.arange(100.0)
-    fingerprints = Fingerprints({"x": x})
-    for first, second, count in ((0, 1, 1), (3, 11, 1), (0, 8, 8), (0, 16, 16), (16, 48, 16), (0, 96, 4), (98, 99, 1)):
-        before = x.clone()
-        x[first : first + count], x[second : second + count] = (
-            before[second : second + count],
-            before[first : first + count],
-        )
-        assert ("x",) == fingerprints.changed(), (first, second, count)
-        x.copy_(before)
-    assert () == fingerprints.changed()
-
-
-def test_a_slice_that_starts_at_an_odd_address_and_one_with_gaps_are_watched_too() -> None:
-    memory = torch.zeros(32, dtype=torch.bfloat16)
-    views = {"odd": memory[1:8], "gaps": memory[16:].view(4, 4)[:, :3]}
-    fingerprints = Fingerprints(views)
-
-    memory[0] = memory[19] = 1.0  # beside both
-    assert () == fingerprints.changed()
-
-    memory[7] = 1.0
-    assert ("odd",) == fingerprints.changed()
-    memory[30] = 1.0
-    assert ("odd", "gaps") == fingerprints.changed()
-
-
-def test_a_tensor_of_several_rows_is_watched_to_its_last_byte() -> None:
-    row_bytes = 8 * guard._LANES
-    x = torch.zeros(3 * row_bytes + 8 + 3, dtype=torch.uint8)
-    fingerprints = Fingerprints({"x": x})
-    for index in (0, row_bytes - 1, row_bytes, 3 * row_bytes - 1, 3 * row_bytes, 3 * row_bytes + 8, len(x) - 1):
-        x[index] = 1
-        assert ("x",) == fingerprints.changed(), index
-        x[index] = 0
-    assert () == fingerprints.changed()
-
-
-def test_sums_beyond_64_bits_wrap_around() -> None:
-    x = torch.full((3 * guard._LANES,), -(2**63), dtype=torch.int64)
-    fingerprints = Fingerprints({"x": x})
-    assert () == fingerprints.changed()
-    x[guard._LANES + 1] = 2**63 - 1
-    assert ("x",) == fingerprints.changed()
-
-
-def test_a_change_whose_sums_vanish_in_every_row_and_column_is_all_that_is_not_seen() -> None:
-    x = torch.zeros((2, guard._LANES), dtype=torch.int64)
-    fingerprints = Fingerprints({"x": x})
-    x[0, 3] = x[1, 8] = 5
-    x[0, 8] = -5
-    assert ("x",) == fingerprints.changed()
-    x[1, 3] = -5
-    assert () == fingerprints.changed()
-
-
-def parts_of(values: list[int], lanes: int) -> list[int]:
-    """Of bytes, the sums of rows and columns of 64-bit words mod 2^64, and what is left over."""
-    words = [int.from_bytes(values[i : i + 8], "little") for i in range(0, len(values) - len(values) % 8, 8)]
-    whole = len(words) // lanes * lanes
-    rows = [words[i : i + lanes] for i in range(0, whole, lanes)]
-    sums = [sum(row) for row in rows] + [sum(column) for column in zip(*rows, strict=True)]
-    return [one % 2**64 for one in sums] + words[whole:] + values[8 * len(words) :]
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    values=st.lists(st.integers(0, 255), min_size=1, max_size=150),
-    changes=st.dictionaries(st.integers(0, 149), st.integers(0, 255), min_size=1, max_size=8),
+@pytest.mark.parametrize(
+    ("place", "where"),
+    [
+        (5, "4 bytes between its rows"),
+        (23, "4 bytes between its rows"),
+        (29, "1 element after its end, the nearest 1 element away"),
+        (-1, "1 element before its beginning, the nearest 1 element away"),
+    ],
 )
-def test_other_bytes_are_seen_as_a_change_where_a_sum_is_another_and_the_same_bytes_as_none(
-    values: list[int], changes: dict[int, int]
-) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(guard, "_LANES", 3)
-        x = torch.tensor(values, dtype=torch.uint8)
-        fingerprints = Fingerprints({"x": x})
-        for index, value in changes.items():
-            if index < len(x):
-                x[index] = value
-        is_other = parts_of(values, 3) != parts_of(x.tolist(), 3)
-        assert (("x",) if is_other else ()) == fingerprints.changed()
+def test_a_write_between_the_rows_of_an_output_is_found_and_told_from_one_beside_it(place: int, where: str) -> None:
+    output = GuardedOutput({"out": ROWS}, "cpu", 256)
+    storage, start = whole(output.tensors["out"]), output.tensors["out"].storage_offset()
+
+    storage[start + place] = 0.0
+
+    expected = f"wrote outside its output: {where} (an element is 4 bytes): {REASON}"
+    assert Finding("outside", expected) == output.damage()
+    assert output.damage() is None
 
 
-@settings(max_examples=100, deadline=None)
-@given(
-    st.dictionaries(st.tuples(st.integers(0, 4), st.integers(0, 6)), st.integers(1, 2**63 - 1), min_size=1, max_size=9)
-)
-def test_a_change_of_which_a_row_or_a_column_has_one_word_alone_is_always_seen(
-    changes: dict[tuple[int, int], int],
-) -> None:
-    rows, columns = (Counter(place[axis] for place in changes) for axis in (0, 1))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(guard, "_LANES", 7)
-        x = torch.zeros((5, 7), dtype=torch.int64)
-        fingerprints = Fingerprints({"x": x})
-        for place, value in changes.items():
-            x[place] = value
-        if 1 in {*rows.values(), *columns.values()}:
-            assert ("x",) == fingerprints.changed()
+def test_writes_to_all_rows_of_an_output_with_gaps_are_no_damage() -> None:
+    output = GuardedOutput({"out": ROWS}, "cpu", 256)
+
+    output.tensors["out"].fill_(1.0)
+
+    assert output.damage() is None
+
+
+def test_tensors_of_one_storage_lie_in_it_as_they_say() -> None:
+    tensors = GuardedOutput(SHARED, "cpu", 256).tensors
+
+    offsets = {name: tensor.storage_offset() - 256 // 4 for name, tensor in tensors.items()}
+    assert {"scaled": 0, "total": 2, "weights": 4} == offsets
+    assert {"scaled": (6, 1), "total": (6, 1), "weights": (6,)} == {n: one.stride() for n, one in tensors.items()}
+    assert 1 == len({tensor.untyped_storage().data_ptr() for tensor in tensors.values()})
+
+
+def test_what_is_read_is_not_poisoned_though_it_lies_beside_an_output() -> None:
+    output = GuardedOutput(SHARED, "cpu", 256)
+    output.tensors["total"].fill_(2.0)
+    output.tensors["weights"].fill_(3.0)
+
+    output.poison()
+
+    assert bool(output.tensors["scaled"].isnan().all())
+    assert {2.0} == set(output.tensors["total"].flatten().tolist())
+    assert [3.0] * 3 == output.tensors["weights"].tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(places=st.sets(st.integers(0, 16), min_size=1, max_size=4))
+def test_of_a_shared_storage_what_belongs_to_no_tensor_alone_is_guarded(places: set[int]) -> None:
+    output = GuardedOutput(SHARED, "cpu", 256)
+    storage = whole(output.tensors["scaled"])
+    for place in places:
+        storage[256 // 4 + place] = 0.0
+
+    gaps = sum(place % 6 == 5 for place in places)
+    found = output.damage()
+
+    assert (gaps > 0) == (found is not None)
+    assert found is None or f"{4 * gaps} bytes between its rows" in found.message
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "int64"])
+def test_an_output_of_whole_numbers_that_is_never_written_keeps_the_pattern(dtype: str) -> None:
+    output = GuardedOutput({"out": TensorMeta((3, 5), dtype, "out")}, "cpu", 256)
+    output.tensors["out"].zero_()
+
+    output.poison()
+
+    assert {guard.PATTERN} == set(output.tensors["out"].view(torch.uint8).flatten().tolist())
+    assert output.damage() is None

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssdprof.kernels.interface import Axis, Config, Tolerances
+from ssdprof.kernels.interface import Axis, Tolerances
 from ssdprof.profiling.measuring import check as check_module
 from ssdprof.profiling.measuring.check import judge, merge, output_errors, row_norm_rms
 from ssdprof.profiling.measuring.locate import locate
-from ssdprof.profiling.runs.model import Finding
+from ssdprof.profiling.runs.measured import Finding
 
 TOLERANCES = Tolerances(relative_error=1e-2, row_error=5e-2, reason="it suits the tests")
 AXES = (Axis("sequence"), Axis("token", chunk=32), Axis("head"), Axis("dim"))
-CONFIG = Config(block_m=16, block_n=8, block_k=16, block_dstate=None, num_warps=4, num_stages=1)
+TILES = {"token": 16, "dim": 8}
 SHAPE = (2, 100, 3, 24)
 """Four chunks of 32 tokens, the last of four; a chunk has two tiles along the tokens and three along the dims."""
 Box = tuple[slice | int | list[int], ...]
@@ -32,7 +31,7 @@ def right(shape: tuple[int, ...] = SHAPE) -> torch.Tensor:
 
 
 def find(out: torch.Tensor, reference: torch.Tensor) -> Finding:
-    return locate(out, reference, TOLERANCES, row_norm_rms(reference), AXES, CONFIG)
+    return locate(out, reference, TOLERANCES, row_norm_rms(reference), AXES, TILES)
 
 
 def planted(box: Box, value: float | None = None) -> Finding:
@@ -79,7 +78,7 @@ def test_rows_are_located_along_each_axis_that_they_do_not_span(box: Box, expect
     ],
 )
 def test_what_one_block_of_threads_writes_is_one_tile(box: Box, expected: str) -> None:
-    assert ("tile", f"all in one tile: {expected}") == place(planted(box))
+    assert ("one-tile", f"all in one tile: {expected}") == place(planted(box))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +113,9 @@ def test_a_single_chunk_is_no_last_chunk_and_a_dimension_of_one_is_not_named() -
     out = reference.clone()
     out[:, 17:] = 0
     assert ("rows", "15 % of rows: tokens 17 to 19") == place(find(out, reference))
-    assert ("tile", "all in one tile: tokens 17 to 19") == place(find(out[..., :8].clone(), reference[..., :8].clone()))
+    assert ("one-tile", "all in one tile: tokens 17 to 19") == place(
+        find(out[..., :8].clone(), reference[..., :8].clone())
+    )
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,7 @@ def test_nan_is_located_where_other_rows_are_wrong_too() -> None:
 
 def test_finite_values_whose_squares_overflow_are_wrong_rows_not_nan() -> None:
     expected = "all in one tile: sequence 0, token 40, head 2, dim 3; worst: sequence 0, token 40, head 2, off by inf"
-    assert Finding("tile", expected) == planted((0, 40, 2, 3), 1e30)
+    assert Finding("one-tile", expected) == planted((0, 40, 2, 3), 1e30)
 
 
 def test_the_worst_row_is_named_with_its_error() -> None:
@@ -225,7 +226,7 @@ def test_rounding_beside_a_wrong_element_is_not_wrong(dtype: torch.dtype) -> Non
     reference = right()
     out = reference.to(dtype)
     out[0, 5, 1, 3] *= 2
-    assert ("tile", "all in one tile: sequence 0, token 5, head 1, dim 3") == place(find(out, reference))
+    assert ("one-tile", "all in one tile: sequence 0, token 5, head 1, dim 3") == place(find(out, reference))
 
 
 def test_a_row_of_which_each_element_is_off_alike_has_wrong_elements() -> None:
@@ -233,7 +234,7 @@ def test_a_row_of_which_each_element_is_off_alike_has_wrong_elements() -> None:
     for off in torch.linspace(0.0500001, 0.0501, 50).tolist():
         out = reference.clone()
         out[0, 2] += off
-        assert ("tile", "all in one tile: token 2") == place(find(out, reference))
+        assert ("one-tile", "all in one tile: token 2") == place(find(out, reference))
 
 
 RANGES = [st.tuples(st.integers(0, size - 1), st.integers(0, size - 1)) for size in SHAPE]
@@ -255,7 +256,7 @@ def test_the_box_named_is_the_box_planted(corners: tuple[tuple[int, int], ...], 
     rows = math.prod(last + 1 - first for first, last in ranges[:3])
     (token, last_token), (dim, last_dim) = ranges[1], ranges[3]
     one_tile = rows == last_token + 1 - token and (token // 16, dim // 8) == (last_token // 16, last_dim // 8)
-    expected = "everywhere" if rows > 540 else "tail" if token >= 96 else "tile" if one_tile else "rows"
+    expected = "everywhere" if rows > 540 else "tail" if token >= 96 else "one-tile" if one_tile else "rows"
     assert ("nan" if is_nan else expected) == found.code
 
 
@@ -270,7 +271,7 @@ def test_the_reason_of_a_wrong_status_stays_one_line_of_bearable_length(
     norm_rms = row_norm_rms(reference)
     errors = output_errors(out, reference, TOLERANCES, norm_rms)
 
-    status, reason = judge(merge([errors], True, 5, 2, [find(out, reference)]), TOLERANCES)
+    status, reason = judge(merge([errors], True, 5, 2, [find(out, reference)]), {"": TOLERANCES})
 
     assert "wrong" == status
     assert len(reason) < 220
@@ -281,7 +282,17 @@ def test_a_block_larger_than_the_chunk_is_a_tile_of_that_chunk_alone() -> None:
     reference = right()
     out = reference.clone()
     out[0, 32:64, 1, :8] = 0
-    large = replace(CONFIG, block_m=128)
-    assert "tile" == locate(out, reference, TOLERANCES, row_norm_rms(reference), AXES, large).code
+    large = {**TILES, "token": 128}
+    assert "one-tile" == locate(out, reference, TOLERANCES, row_norm_rms(reference), AXES, large).code
     out[0, 64, 1, :8] = 0
     assert "rows" == locate(out, reference, TOLERANCES, row_norm_rms(reference), AXES, large).code
+
+
+def test_of_an_axis_that_no_parameter_tiles_one_index_is_a_tile_and_the_whole_last_axis() -> None:
+    reference = right()
+    out = reference.clone()
+    out[0, 40, 1] = 0
+
+    assert "one-tile" == locate(out, reference, TOLERANCES, row_norm_rms(reference), AXES, {}).code
+    out[0, 41, 1] = 0
+    assert "rows" == locate(out, reference, TOLERANCES, row_norm_rms(reference), AXES, {"dim": 8}).code

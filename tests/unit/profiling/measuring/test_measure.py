@@ -8,101 +8,100 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import fake_kernel
 import pytest
 import torch
-from fake_kernel import CHECKED, FakeKernel, FakeProblem, FakeSpec, fake
+from fake_kernel import BareSubject, FakeSubject, fake
+from fake_launches import CHECKED, Tensors, write
 from fake_timer import SteadyTimer
+from measured_here import SUBJECT, Trouble, measured, planted, status
 
 from ssdprof.profiling.measuring import measure as measure_module
-from ssdprof.profiling.measuring.check import judge
-from ssdprof.profiling.measuring.measure import LAUNCHES_PER_SEED, measure, prepare, resample
-from ssdprof.profiling.runs.model import Finding, Measurement, Status
+from ssdprof.profiling.measuring.measure import OTHER_BITS, prepare, resample
+from ssdprof.profiling.measuring.session import LAUNCHES_IF_WRONG, LAUNCHES_PER_SEED, NoReferenceError, Session
+from ssdprof.profiling.runs.measured import Finding
 
-SPEC, PROBLEM = FakeSpec(), FakeProblem()
-CHANGED = "wrote to memory that is not its output: x"
-OTHER_BITS = "a launch that was timed gave other bits than those that were checked: a race or a miscompilation"
-
-Trouble = Callable[[int, torch.Tensor, torch.Tensor], None]
+CHANGED = "wrote to memory that is not its output: {}"
 
 
 @pytest.fixture(autouse=True)
 def prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure_module, "_session", None)
-    prepare(SPEC, PROBLEM, "cpu", seed=3)
+    prepare(SUBJECT, "cpu", seed=3)
 
 
 def test_a_device_that_is_ready_names_the_process_that_measures_on_it() -> None:
-    assert os.getpid() == prepare(SPEC, PROBLEM, "cpu", seed=3).pid
+    assert os.getpid() == prepare(SUBJECT, "cpu", seed=3).pid
 
 
-def planted(monkeypatch: pytest.MonkeyPatch, name: str, trouble: Trouble) -> None:
-    """A right kernel of that name with a trouble after each launch, which is told the launch's number, x and out."""
-    launches = 0
-
-    def body(x: torch.Tensor, out: torch.Tensor) -> None:
-        nonlocal launches
-        launches += 1
-        out.copy_(2 * x)
-        trouble(launches, x, out)
-
-    monkeypatch.setattr(fake_kernel, name, FakeKernel(body, dict), raising=False)
+def test_a_subject_that_knows_no_correct_output_cannot_be_measured() -> None:
+    with pytest.raises(NoReferenceError) as raised:
+        prepare(BareSubject(), "cpu", seed=3)
+    assert ("fake has no reference to hold its outputs against, so none could be ranked: compile only") == str(
+        raised.value
+    )
 
 
-def measured(name: str) -> Measurement:
-    config = fake(name)
-    return measure(SPEC.launch(PROBLEM, config), config, name)
-
-
-def status(measurement: Measurement) -> tuple[Status, str]:
-    return judge(measurement.check, SPEC.tolerances(PROBLEM))
-
-
-def timed_again(name: str, right: bool = True) -> tuple[int, str]:
+def timed_again(name: str, correct: bool = True) -> tuple[int, str]:
     """How many samples there were, and what was wrong."""
-    batch, trouble = resample(SPEC.launch(PROBLEM, fake(name)), name, 3, 1.0, None, right)
+    batch, trouble = resample(SUBJECT.launch(fake(name)), name, 3, 1.0, None, correct)
     return len(batch.samples_ms), trouble
 
 
-def in_launch(number: int) -> Trouble:
-    """Writes to the input in the launch of this number alone."""
-    return lambda launch, x, out: x.add_(1.0) if launch == number else None
+def to_x(t: Tensors) -> torch.Tensor:
+    return t.x
 
 
-@pytest.mark.parametrize("number", [1, 2, CHECKED, CHECKED + 1])
+def to_weights(t: Tensors) -> torch.Tensor:
+    return t.weights
+
+
+def in_launch(number: int, to: Callable[[Tensors], torch.Tensor] = to_x) -> Trouble:
+    """Writes to an input in the launch of this number alone."""
+    return lambda launch, t: to(t).add_(1.0) if launch == number else None
+
+
+@pytest.mark.parametrize("to", [to_x, to_weights])
+@pytest.mark.parametrize("number", [1, 2, CHECKED - LAUNCHES_PER_SEED - 1, CHECKED, CHECKED + 1])
 def test_a_launch_that_writes_to_its_input_is_wrong_and_the_next_config_is_not(
-    monkeypatch: pytest.MonkeyPatch, number: int
+    monkeypatch: pytest.MonkeyPatch, number: int, to: Callable[[Tensors], torch.Tensor]
 ) -> None:
-    """Whichever of its launches did it, the one that is timed among them."""
-    planted(monkeypatch, "scribbles_once", in_launch(number))
+    """Whichever of its launches did it, the one that is timed among them, and wherever the input lies."""
+    planted(monkeypatch, "scribbles_once", in_launch(number, to))
 
     found = measured("scribbles_once")
 
-    assert (("wrong", CHANGED), None) == (status(found), found.batch)
+    changed = CHANGED.format(to.__name__.removeprefix("to_"))
+    assert (("wrong", changed), None) == (status(found), found.batch)
     assert ("ok", "") == status(measured("right"))
 
 
-def test_a_wrong_config_that_writes_to_its_input_when_it_is_timed_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    checked = 1 + 1 + measure_module.LAUNCHES_IF_WRONG
+def test_a_wrong_config_that_writes_to_its_input_when_it_is_timed_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = 1 + 1 + LAUNCHES_IF_WRONG
 
-    def trouble(launch: int, x: torch.Tensor, out: torch.Tensor) -> None:
-        out[2] = 9.0
+    def trouble(launch: int, t: Tensors) -> None:
+        t.scaled[2] = 9.0
         if launch > checked:
-            x[0, 0] += 1.0
+            t.x[0, 0] += 1.0
 
     planted(monkeypatch, "wrong_and_scribbles", trouble)
 
     found = measured("wrong_and_scribbles")
 
-    assert (("wrong", CHANGED), None) == (status(found), found.batch)
-    assert ["input-changed", "tile"] == [finding.code for finding in found.check.findings]
+    assert (("wrong", CHANGED.format("x")), None) == (status(found), found.batch)
+    assert ["input-changed", "one-tile"] == [finding.code for finding in found.check.findings]
     assert ("ok", "") == status(measured("right"))
 
 
-def test_a_write_outside_the_output_in_the_launch_that_is_timed_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    def trouble(launch: int, x: torch.Tensor, out: torch.Tensor) -> None:
+@pytest.mark.parametrize("name", ["unstable", "wrong_scaled", "narrow"])
+def test_a_config_that_is_not_launched_on_all_inputs_is_not_said_to_have_changed_them(name: str) -> None:
+    """Inputs beside the outputs are then those of the first set, not of the last."""
+    assert CHANGED.format("weights") not in status(measured(name, LANES=4))[1]
+
+
+def test_a_write_outside_the_outputs_in_the_launch_that_is_timed_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trouble(launch: int, t: Tensors) -> None:
         if launch == CHECKED + 1:
-            out.as_strided((1,), (1,), storage_offset=out.storage_offset() - 1).fill_(1.0)
+            t.scaled.as_strided((1,), (1,), storage_offset=t.scaled.storage_offset() - 1).fill_(1.0)
 
     planted(monkeypatch, "beyond_when_timed", trouble)
 
@@ -115,13 +114,13 @@ def test_a_write_outside_the_output_in_the_launch_that_is_timed_is_seen(monkeypa
 @pytest.mark.parametrize("name", ["right", "wrong_row", "unstable", "scribbles", "beyond"])
 def test_damage_is_looked_for_once_for_each_config(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     looks: list[str] = []
-    damage = measure_module._Session.damage
+    damage = Session.damage
 
-    def counting(session: measure_module._Session) -> list[Finding]:
+    def counting(session: Session) -> list[Finding]:
         looks.append(name)
         return damage(session)
 
-    monkeypatch.setattr(measure_module._Session, "damage", counting)
+    monkeypatch.setattr(Session, "damage", counting)
 
     measured(name)
 
@@ -132,7 +131,7 @@ def test_the_second_and_the_fourth_launch_on_each_set_of_inputs_are_under_load(m
     launched = 0
     under_load: list[int] = []
 
-    def count(launch: int, x: torch.Tensor, out: torch.Tensor) -> None:
+    def count(launch: int, _: Tensors) -> None:
         nonlocal launched
         launched = launch
 
@@ -144,7 +143,7 @@ def test_the_second_and_the_fourth_launch_on_each_set_of_inputs_are_under_load(m
 
     planted(monkeypatch, "right_and_counted", count)
     monkeypatch.setattr(SteadyTimer, "under_load", load)
-    prepare(SPEC, PROBLEM, "fake_timer:SteadyTimer", seed=3)
+    prepare(SUBJECT, "fake_timer:SteadyTimer", seed=3)
 
     measured("right_and_counted")
 
@@ -154,8 +153,11 @@ def test_the_second_and_the_fourth_launch_on_each_set_of_inputs_are_under_load(m
     assert [*second_and_fourth, *[number + once + LAUNCHES_PER_SEED for number in second_and_fourth]] == under_load
 
 
-def test_a_config_is_not_blamed_in_a_round_for_what_another_did_to_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    planted(monkeypatch, "scribbles_later", in_launch(CHECKED + 4))
+@pytest.mark.parametrize("to", [to_x, to_weights])
+def test_a_config_is_not_blamed_in_a_round_for_what_another_did_to_its_input(
+    monkeypatch: pytest.MonkeyPatch, to: Callable[[Tensors], torch.Tensor]
+) -> None:
+    planted(monkeypatch, "scribbles_later", in_launch(CHECKED + 4, to))
     assert [("ok", "")] * 2 == [status(measured(name)) for name in ("right", "scribbles_later")]
     assert [(3, "")] * 2 == [timed_again(name) for name in ("right", "scribbles_later")]
 
@@ -163,19 +165,23 @@ def test_a_config_is_not_blamed_in_a_round_for_what_another_did_to_its_input(mon
 
 
 def test_a_config_that_gives_other_bits_in_a_round_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def trouble(launch: int, x: torch.Tensor, out: torch.Tensor) -> None:
-        if launch > CHECKED + 1:
-            out.mul_(1 + 1e-5)
-
-    planted(monkeypatch, "races_later", trouble)
+    planted(monkeypatch, "races_later", lambda launch, t: t.total.mul_(1 + 1e-5) if launch > CHECKED + 1 else None)
     assert ("ok", "") == status(measured("races_later"))
 
     assert (3, OTHER_BITS) == timed_again("races_later")
-    assert (3, "") == timed_again("races_later", right=False)
+    assert (3, "") == timed_again("races_later", correct=False)
 
 
-def test_a_config_that_spoils_its_input_in_each_launch_of_a_round_is_blamed(monkeypatch: pytest.MonkeyPatch) -> None:
-    planted(monkeypatch, "scribbles_from_then_on", lambda launch, x, out: x.add_(1.0) if launch > CHECKED + 1 else None)
+@pytest.mark.parametrize("to", [to_x, to_weights])
+def test_a_config_that_spoils_its_input_in_each_launch_of_a_round_is_blamed(
+    monkeypatch: pytest.MonkeyPatch, to: Callable[[Tensors], torch.Tensor]
+) -> None:
+    def trouble(launch: int, t: Tensors) -> None:
+        if launch > CHECKED + 1:
+            to(t).add_(1.0)
+            write(t)
+
+    planted(monkeypatch, "scribbles_from_then_on", trouble)
     assert ("ok", "") == status(measured("scribbles_from_then_on"))
 
     assert (3, OTHER_BITS) == timed_again("scribbles_from_then_on")
@@ -185,21 +191,22 @@ def test_all_that_was_made_before_is_freed_before_it_is_made_again(monkeypatch: 
     """There is device memory for one set of it."""
     session = measure_module._session
     assert session is not None
-    tensors = [session.first, session.out.tensor]
+    tensors = [*session.first.values(), *session.outputs.values()]
     for inputs in session.inputs:
-        tensors += [inputs.reference, *inputs.tensors.values()]
+        tensors += [*inputs.reference.values(), *inputs.tensors.values()]
     made = [weakref.ref(tensor) for tensor in tensors]
+    assert 2 + 2 + 2 * (2 + 3) == len(made)
     session.inputs[0].tensors["x"][0, 0] += 1.0
     session.damage()
     del session, tensors, inputs
     left: list[int] = []
-    make_inputs = FakeSpec.make_inputs
+    make_inputs = FakeSubject.inputs
 
-    def counting(self: FakeSpec, *arguments: Any) -> dict[str, torch.Tensor]:
+    def counting(self: FakeSubject, *arguments: Any) -> dict[str, torch.Tensor]:
         left.append(sum(tensor() is not None for tensor in made))
         return make_inputs(self, *arguments)
 
-    monkeypatch.setattr(FakeSpec, "make_inputs", counting)
+    monkeypatch.setattr(FakeSubject, "inputs", counting)
 
     assert ("ok", "") == status(measured("right"))
     assert [0, 0] == left

@@ -10,7 +10,7 @@ from fake_ncu import GOLDEN, ncu_row, ours
 from ssdprof.profiling.ncu.export import against_export
 from ssdprof.profiling.ncu.program import METRICS, NcuCsvError, NcuRow, read_raw
 from ssdprof.profiling.ncu.verify import FIGURES, against_driver, against_ncu, against_refusal
-from ssdprof.profiling.runs.model import Loaded
+from ssdprof.profiling.runs.measured import Loaded
 from ssdprof.reports.text.occupancy import rule_sentence
 
 

@@ -23,7 +23,7 @@ from ssdprof.profiling.ncu import verify_run
 from ssdprof.profiling.ncu.launch_file import launches_text, read_launches
 from ssdprof.profiling.ncu.verify import FIGURES, Comparison
 from ssdprof.profiling.ncu.verify_run import VerifyRequest, spread, verify
-from ssdprof.profiling.runs.model import Loaded
+from ssdprof.profiling.runs.measured import Loaded
 from ssdprof.profiling.workers import pool as servers
 from ssdprof.reports.text.occupancy import rule_sentence
 
@@ -141,7 +141,7 @@ def test_attribute_numbers_are_those_of_tritons_cuda_h() -> None:
 
 FAKES = """
 import os
-from ssdprof.profiling.runs.model import Compiled, Loaded
+from ssdprof.profiling.runs.measured import Compiled, Loaded
 
 ATTRIBUTES = {attributes}
 

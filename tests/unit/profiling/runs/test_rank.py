@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from ssdprof.kernels.interface import Config
 from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.occupancy import Launch, occupancy
-from ssdprof.profiling.runs.model import Batch, Conditions, Row, Status, TimedBy, Timing
+from ssdprof.profiling.runs.measured import Batch, Conditions, TimedBy, Timing
+from ssdprof.profiling.runs.model import Row, Status
 from ssdprof.profiling.runs.rank import quantile, rank, spearman, timing, timing_of
 
 latencies_ms = st.floats(min_value=1e-6, max_value=1e6)

@@ -16,16 +16,8 @@ from run_records import kept, records_of
 
 from ssdprof.kernels.interface import Config
 from ssdprof.profiling.hardware.occupancy import Occupancy
-from ssdprof.profiling.runs.model import (
-    Batch,
-    Check,
-    Compiled,
-    Conditions,
-    Device,
-    Finding,
-    Row,
-    RunHeader,
-)
+from ssdprof.profiling.runs.measured import Batch, Check, Compiled, Conditions, Finding
+from ssdprof.profiling.runs.model import Device, Row, RunHeader
 from ssdprof.profiling.runs.run_file import (
     NoHeaderError,
     RunError,
@@ -206,12 +198,12 @@ BROKEN = {
         dump_records([BEST]).replace('{"kind"', '{"format": 2, "kind"', 1),
         f"{LINE} 1: unknown field 'format'",
     ),
-    "no kind": (changed(2, lambda line: line.pop("kind")), f"{LINE} 2: no record: its kind is none of header, row"),
-    "an unknown kind": (changed(2, lambda line: line.update(kind="x")), f"{LINE} 2: no record: its kind is none of"),
-    "a kind that is a list": (changed(2, lambda line: line.update(kind=[])), f"{LINE} 2: no record: its kind is"),
-    "a broken line": (broken(3, '{"kind": "ba'), f"{LINE} 3: no valid JSON at column 10: Unterminated string"),
-    "an empty line": (broken(3, ""), f"{LINE} 3: no valid JSON at column 1: Expecting value"),
-    "a broken whole last line": (broken(5, "{"), f"{LINE} 5: no valid JSON at column 2: "),
+    "no kind": (changed(2, lambda line: line.pop("kind")), f"{LINE} 2: not a record: its kind must be one of header, row"),
+    "an unknown kind": (changed(2, lambda line: line.update(kind="x")), f"{LINE} 2: not a record: its kind must be one of"),
+    "a kind that is a list": (changed(2, lambda line: line.update(kind=[])), f"{LINE} 2: not a record: its kind must be"),
+    "a broken line": (broken(3, '{"kind": "ba'), f"{LINE} 3: not valid JSON at column 10: Unterminated string"),
+    "an empty line": (broken(3, ""), f"{LINE} 3: not valid JSON at column 1: Expecting value"),
+    "a broken whole last line": (broken(5, "{"), f"{LINE} 5: not valid JSON at column 2: "),
     "a line nested without end": (broken(2, "[" * 100_000), f"{LINE} 2: maximum recursion depth exceeded"),
     "a number of 5000 digits": (broken(2, "1" * 5000), f"{LINE} 2: "),
     "a line that is a number": (broken(2, "3"), f"{LINE} 2: no record"),
@@ -223,7 +215,7 @@ BROKEN = {
     "a problem that is a list": (changed(1, lambda line: line.update(problem=[])), f"{LINE} 1: problem: [] is not an"),
     "a derived field": (changed(2, lambda line: line.update(rank=1)), f"{LINE} 2: unknown field 'rank'"),
     "a config that is a text": (changed(2, lambda line: line.update(config="m64")), "config: 'm64' is not an object"),
-    "a number for a text": (changed(2, lambda line: line.update(config_id=3)), "config_id: 3 is not a text"),
+    "a number for a text": (changed(2, lambda line: line.update(config_id=3)), "config_id: 3 is not text"),
     "a part of a number": (
         changed(2, lambda line: line["config"].update(block_m=0.5)),
         "config: block_m: 0.5 is not a whole number",

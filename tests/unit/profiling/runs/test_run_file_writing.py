@@ -17,7 +17,7 @@ from fake_runs import HEADER, h100_run
 from run_records import records_of
 
 from ssdprof.profiling.runs import run_file
-from ssdprof.profiling.runs.model import Batch
+from ssdprof.profiling.runs.measured import Batch
 from ssdprof.profiling.runs.run_file import RunError, RunFile, check_free, dump_records, parse_state
 from ssdprof.profiling.runs.state import Record
 
@@ -174,7 +174,7 @@ def test_a_folder_that_cannot_be_made_is_an_os_error(tmp_path: Path) -> None:
 def test_a_file_that_is_being_written_is_neither_gone_on_with_nor_emptied(tmp_path: Path, anew: bool) -> None:
     path = tmp_path / "run.jsonl"
     file = written(path, HEADER)
-    message = f"{path} is being written by another ssdprof: wait for its end, or name another file with -o"
+    message = f"{path} is being written by another ssdprof: wait until it is done, or name another file with -o"
     for claim in (lambda: RunFile(path, anew=anew), lambda: check_free(path)):
         with pytest.raises(RunError) as raised:
             claim()
@@ -197,7 +197,7 @@ def test_a_file_system_without_locks_is_written_all_the_same(tmp_path: Path, mon
 WRITER = """\
 import sys
 from pathlib import Path
-from ssdprof.profiling.runs.model import Batch
+from ssdprof.profiling.runs.measured import Batch
 from ssdprof.profiling.runs.run_file import RunFile
 file = RunFile(Path(sys.argv[1]))
 print("open", flush=True)

@@ -10,7 +10,8 @@ from fake_runs import BASELINE, HEADER, TOO_LARGE, compiled_run, h100_run, id_of
 from fake_runs import config as config_of
 from run_records import kept, records_of
 
-from ssdprof.profiling.runs.model import Batch, Conditions, Row
+from ssdprof.profiling.runs.measured import Batch, Conditions
+from ssdprof.profiling.runs.model import Row
 from ssdprof.profiling.runs.state import Record, RunState
 
 FAST = row(config_of(32, 64, 32, 128, 2, 5), 145, 35840)

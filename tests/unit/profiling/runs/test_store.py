@@ -51,7 +51,7 @@ def test_an_error_names_the_file_and_the_line(tmp_path: Path) -> None:
     path.write_text(dump_records([HEADER, TOO_LARGE]) + "{}\n")
     with pytest.raises(RunError) as raised:
         load_state(path)
-    assert f"{path} is not a run file of format 2: line 3: no record: its kind is none of header, row, batch" == str(
+    assert f"{path} is not a run file of format 2: line 3: not a record: its kind must be one of header, row, batch" == str(
         raised.value
     )
 

@@ -14,7 +14,8 @@ from fake_runs import H100, H100_GPU, HEADER, timing
 from ssdprof.kernels.config import config_id
 from ssdprof.kernels.errors import ConfigError
 from ssdprof.kernels.interface import Config
-from ssdprof.profiling.runs.model import Check, Device, Explanation, Row, Run
+from ssdprof.profiling.runs.measured import Check
+from ssdprof.profiling.runs.model import Device, Explanation, Row, Run
 from ssdprof.profiling.runs.rank import rank
 from ssdprof.profiling.sweep.explain import ExplainRequest, explain
 from ssdprof.profiling.sweep.request import Event, SweepRequest

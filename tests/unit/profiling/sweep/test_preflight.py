@@ -15,7 +15,8 @@ from ssdprof.kernels.ssd.presets import problem_from
 from ssdprof.kernels.ssd.spaces import space
 from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.runs import store
-from ssdprof.profiling.runs.model import Conditions, Device, Run
+from ssdprof.profiling.runs.measured import Conditions
+from ssdprof.profiling.runs.model import Device, Run
 from ssdprof.profiling.runs.state import RunState
 from ssdprof.profiling.sweep import preflight as module
 from ssdprof.profiling.sweep.header import run_header

@@ -15,7 +15,8 @@ from fake_timer import COOL, HOT, SLOWER_WHEN_HOT, FakeTimer, imports_paid_once
 
 from ssdprof.kernels.config import config_id
 from ssdprof.kernels.interface import Config
-from ssdprof.profiling.runs.model import Batch, Row, Run, Timing
+from ssdprof.profiling.runs.measured import Batch, Timing
+from ssdprof.profiling.runs.model import Row, Run
 from ssdprof.profiling.runs.rank import timing_of
 from ssdprof.profiling.runs.state import Record
 from ssdprof.profiling.sweep import rounds

@@ -10,7 +10,8 @@ from fake_runs import HEADER, TOO_LARGE, h100_run
 from run_records import save
 
 from ssdprof.profiling.runs import store
-from ssdprof.profiling.runs.model import Conditions, Run, RunHeader
+from ssdprof.profiling.runs.measured import Conditions
+from ssdprof.profiling.runs.model import Run, RunHeader
 from ssdprof.profiling.runs.run_file import RunFile, dump_records
 from ssdprof.profiling.runs.store import RunError, differences, new_run_path, resumable
 
@@ -58,7 +59,7 @@ def test_a_run_that_another_process_writes_is_not_gone_on_with(tmp_path: Path) -
     path = tmp_path / "mine.jsonl"
     file = RunFile(path)
     file.write(CUT_OFF)
-    with pytest.raises(RunError, match=r"mine\.jsonl is being written by another ssdprof: wait for its end"):
+    with pytest.raises(RunError, match=r"mine\.jsonl is being written by another ssdprof: wait until it is done"):
         resumable(HEADER, path)
     file.close()
     assert resumable(HEADER, path)

@@ -22,7 +22,8 @@ from fake_timer import imports_paid_once
 from killed_sweep import BEGUN, MOMENT_S, RESULT, is_result
 
 from ssdprof.kernels.config import config_id
-from ssdprof.profiling.runs.model import Batch, Row, Run, RunHeader
+from ssdprof.profiling.runs.measured import Batch
+from ssdprof.profiling.runs.model import Row, Run, RunHeader
 from ssdprof.profiling.runs.state import Record, RunState
 from ssdprof.profiling.runs.store import load_run
 from ssdprof.profiling.sweep.request import Event, SweepRequest

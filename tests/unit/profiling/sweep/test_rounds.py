@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssdprof.kernels.interface import Config
-from ssdprof.profiling.runs.model import Row, Status, Timing
+from ssdprof.profiling.runs.measured import Timing
+from ssdprof.profiling.runs.model import Row, Status
 from ssdprof.profiling.runs.rank import timing
 from ssdprof.profiling.sweep.rounds import (
     CLEARLY_SLOWER,

@@ -21,7 +21,8 @@ from ssdprof.kernels.errors import ConfigError
 from ssdprof.kernels.interface import Config
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
-from ssdprof.profiling.runs.model import Batch, Check, Compiled, Loaded, Measurement, Prepared, Run, RunHeader
+from ssdprof.profiling.runs.measured import Batch, Check, Compiled, Loaded, Measurement, Prepared
+from ssdprof.profiling.runs.model import Run, RunHeader
 from ssdprof.profiling.runs.state import Record, RunState
 from ssdprof.profiling.sweep import sweep as sweep_module
 from ssdprof.profiling.sweep.request import Event

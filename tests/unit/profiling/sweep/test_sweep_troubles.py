@@ -11,7 +11,8 @@ from fake_kernel import SHARED_MEM_BYTES, FakeProblem, fake
 from fake_runs import H100_GPU
 
 from ssdprof.kernels.config import config_id
-from ssdprof.profiling.runs.model import STATUSES, Batch, Row, Run, RunHeader
+from ssdprof.profiling.runs.measured import Batch
+from ssdprof.profiling.runs.model import STATUSES, Row, Run, RunHeader
 from ssdprof.profiling.runs.state import Record, RunState
 from ssdprof.profiling.sweep.request import SEEDS
 

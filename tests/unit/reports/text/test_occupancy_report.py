@@ -8,14 +8,14 @@ from rich.console import Console
 
 from ssdprof.profiling.hardware.limits import known_archs, limits_for
 from ssdprof.profiling.hardware.occupancy import Launch, occupancy
+from ssdprof.profiling.hardware.rule import estimated_local_speedup_pct, rule_sentence
 from ssdprof.reports.text.occupancy import (
     allowances,
     curves,
-    estimated_local_speedup_pct,
     headroom_lines,
-    rule_sentence,
     section,
     section_rows,
+    thousands,
 )
 
 H100 = limits_for("sm_90")
@@ -230,3 +230,7 @@ def test_any_launch_can_be_printed(launch, limits, data):
     assert 21 <= len(text(curves(launch, occ, limits)).splitlines())
     sentence = rule_sentence(occ)
     assert sentence is None or sentence.endswith(".")
+
+
+def test_thousands_are_set_apart():
+    assert ["0", "999", "41 728", "1 000 000"] == [thousands(count) for count in (0, 999, 41_728, 1_000_000)]

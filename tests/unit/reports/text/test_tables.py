@@ -10,15 +10,18 @@ from fake_runs import (
     TOO_LARGE,
     compiled_run,
     config,
+    constrained_run,
     h100_run,
     id_of,
+    recorded_over,
+    recorded_run,
     row,
     run,
     screen,
 )
 from rich.cells import cell_len
 
-from ssdprof.profiling.runs.model import Device
+from ssdprof.profiling.runs.model import Device, Row, Run
 from ssdprof.reports.text import tables
 from ssdprof.reports.text.fitted import FittedTable, ScreenColumn, fit
 
@@ -132,28 +135,75 @@ def test_a_device_is_described_by_what_is_known_of_it() -> None:
     assert "none: compiled for sm_89, nothing measured" == tables.device_text(Device("sm_89"))
 
 
+def with_another_binary(run: Run, config_id: str) -> Run:
+    """The run, but with one register more compiled for this config."""
+
+    def changed(row: Row) -> Row:
+        if row.config_id != config_id or row.compiled is None:
+            return row
+        return replace(row, compiled=replace(row.compiled, registers_per_thread=row.compiled.registers_per_thread + 1))
+
+    return replace(run, rows=tuple(map(changed, run.rows)))
+
+
 def test_recorded_latencies_are_headed_as_recorded_and_rows_that_differ_are_marked() -> None:
-    compiled, recorded = compiled_run(), h100_run()
-    changed = tuple(
-        row(r.config, 146, 35840, status="not-run", reason=r.status_reason) if r.config_id == "m32n64k32d128w2s5" else r
-        for r in compiled.rows
-    )
+    compiled, recorded = with_another_binary(compiled_run(), "m32n64k32d128w2s5"), h100_run()
     recorded = replace(recorded, rows=tuple(replace(r, tied_with_best=False) for r in recorded.rows))
-    assert RECORDED_80 == screen(tables.ranked_table(replace(compiled, rows=changed), recorded=recorded), 80)
+    assert RECORDED_80 == screen(tables.ranked_table(recorded_over(compiled, recorded)), 80)
+
+
+def test_rejected_rows_whose_recorded_latency_is_another_binarys_are_marked_too() -> None:
+    one = recorded_over(with_another_binary(compiled_run(), "m32n64k32d32w2s5"), h100_run())
+    ranked, rejected = screen(tables.ranked_table(one), 120), screen(tables.rejected_tables(one)[2], 120)
+    assert "m32n64k32d32w2s5*" in rejected
+    assert "the recorded latency is of another binary" in rejected
+    assert "*" not in ranked
+    assert "*" not in screen(tables.sweep_report(h100_run()), 120)
+
+
+def test_ties_of_the_recorded_run_are_marked_as_those_of_that_run() -> None:
+    text = screen(tables.ranked_table(recorded_run()), 120)
+    assert ["≈1", "≈2", "3"] == [line.split()[0] for line in text.splitlines() if "d128w" in line][:3]
+    assert "≈ tied for the best, within the noise of the recorded run" in text
 
 
 def test_the_source_of_recorded_latencies_is_named_above_the_table() -> None:
-    text = screen(tables.sweep_report(compiled_run(), recorded=h100_run()), 120)
+    text = screen(tables.sweep_report(recorded_run()), 120)
     above, _, _ = text.partition("latency ms")
     assert "device    none: compiled for sm_90, nothing measured" in above
     assert "recorded  latencies are of NVIDIA H100 80GB HBM3, driver 580.159.04, Triton 3.6.0, 2026-11-23" in above
 
 
 def test_recorded_wrong_rows_are_below_as_recorded_with_what_was_compiled_here() -> None:
-    text = screen(tables.sweep_report(compiled_run(), recorded=h100_run()), 100)
+    text = screen(tables.sweep_report(recorded_run()), 100)
     _, _, below = text.partition("Wrong output: not ranked, not to be used (wrong, as recorded): 10")
     assert "m32n64k32d32w2s5        1.663   0.73  18.75   3.00   110  35840  shared memory" in below
     assert "recorded" in below.splitlines()[1]
+
+
+def test_what_is_wrong_by_construction_is_below_and_not_among_those_to_choose_from() -> None:
+    ranked, *rejected = screen(tables.ranked_table(constrained_run()), 100), *tables.rejected_tables(constrained_run())
+    assert 5 == ranked.count("not measured") == ranked.count("d128w")
+    assert "\n".join(screen(part, 80) for part in rejected).startswith(BY_CONSTRUCTION_80)
+
+
+BY_CONSTRUCTION_80 = """
+Wrong output: not ranked, not to be used (wrong): 10
+                     occ  warps         smem
+config                 %  sched  regs  bytes  limited by                why
+───────────────────────────────────────────────────────────────────────────
+m128n64k32d32w4s4   12.5   2.00   186  86784  registers, shared memory  [1]
+m128n64k32d64w4s4   12.5   2.00   186  99072  registers, shared memory  [2]
+"""
+
+
+def test_a_recorded_latency_and_error_stand_beside_what_is_wrong_by_construction() -> None:
+    text = screen(tables.sweep_report(recorded_over(constrained_run(), h100_run())), 100)
+    _, _, below = text.partition("Wrong output: not ranked, not to be used (wrong): 10\n")
+    assert "recorded" in below.splitlines()[0]
+    assert "m32n64k32d32w2s5        1.663   0.73  18.75   3.00   110  35840  shared memory             [1]" in below
+    assert "[1] by construction: sums only the first 32 of 128 state elements (dstate) and does not loop" in below
+    assert "relative error 0.73, at most" not in below
 
 
 def test_without_a_recorded_run_the_latency_says_not_measured_in_the_order_of_the_space() -> None:
@@ -167,7 +217,7 @@ def test_without_a_recorded_run_the_latency_says_not_measured_in_the_order_of_th
 def test_a_row_that_the_recorded_run_lacks_says_not_measured_and_comes_last() -> None:
     extra = row(config(16, 16, 16, 128, 4, 2), 64, 8192, status="not-run", reason="compiled only, no GPU")
     compiled = replace(compiled_run(), rows=(extra, *compiled_run().rows))
-    shown = screen(tables.ranked_table(compiled, recorded=h100_run()), 100)
+    shown = screen(tables.ranked_table(recorded_over(compiled, h100_run())), 100)
     lines = [line for line in shown.splitlines() if "d128w" in line]
     assert "m16n16k16d128w4s2" in lines[-1]
     assert "not measured" in lines[-1]
@@ -180,9 +230,22 @@ def test_top_shows_the_first_rows_of_each_table_and_says_so() -> None:
     assert "m64n128k32d128w4s4" not in text
 
 
-def test_a_run_with_nothing_right_says_so() -> None:
-    assert "No config gave a right output that could be timed." == screen(tables.ranked_table(run([TOO_LARGE])))
+def test_the_fastest_of_each_table_are_its_first_rows() -> None:
+    text = screen(tables.rejected_tables(h100_run(), top=1)[2], 100)
+    assert "m32n64k32d32w2s5" in text
+    assert 1 == text.count("35840")
+
+
+def test_a_run_with_nothing_correct_says_so() -> None:
+    assert "No config gave a correct output that could be timed." == screen(tables.ranked_table(run([TOO_LARGE])))
     assert "No config compiled." == screen(tables.ranked_table(run([TOO_LARGE], COMPILE_HEADER)))
+    wrong = [r for r in constrained_run().rows if r.by_construction]
+    assert "No config that compiled can be used." == screen(tables.ranked_table(run(wrong, COMPILE_HEADER)))
+
+
+def test_a_kernel_without_variants_has_its_hash_alone() -> None:
+    text = screen(tables.label_grid(tables.source_lines(replace(HEADER, kernel_hashes={"": "0123456789abcdef"}))))
+    assert "kernel    chunk_scan, source 0123456789abcdef\n" in text
 
 
 def test_without_a_baseline_there_is_no_speed_up() -> None:
@@ -191,7 +254,7 @@ def test_without_a_baseline_there_is_no_speed_up() -> None:
     assert "speed" not in text
 
 
-def test_spills_have_a_column_only_where_there_are_any() -> None:
+def test_spills_have_a_column_only_if_there_are_any() -> None:
     rows = [row(BASELINE, 255, 41728, latency_ms=2.3, spill_bytes=24)]
     assert "spill" in screen(tables.ranked_table(run(rows)), 100)
     assert "spill" not in screen(tables.ranked_table(h100_run()), 100)

@@ -11,7 +11,8 @@ from fake_runs import screen
 from ssdprof.profiling.ncu.program import RULE_COLUMN
 from ssdprof.profiling.ncu.verify import FIGURES, Comparison, Unchecked, Verification
 from ssdprof.reports.text.verify import METRICS as COMPARED_WITH
-from ssdprof.reports.text.verify import verdict, verdicts, verify_csv, verify_json, verify_report
+from ssdprof.reports.text.verify import statements, verdict, verify_csv, verify_json, verify_report
+from ssdprof.reports.words.verification import words
 
 EQUAL = Comparison("m64n64k32d128w2s4", "driver", "blocks_per_sm", "4", "4", "equal")
 DIFFERS = Comparison("m64n64k32d128w2s4", "ncu", "limit_registers_blocks", "4", "5", "differs")
@@ -62,7 +63,7 @@ m16n16k16d16w1s1  does not compile
 Verdict
 • Something was not asked.
 ! Different: 1 of 3 figures, in 1 of 1 launch, and 1 of 10 limits, held against the driver and ncu
-  2025.3.1. 1 sentence differs on purpose: ncu drops names where three or more limiters tie, and has
+  2025.3.1. 1 sentence differs on purpose: ncu drops names if three or more limiters tie, and has
   none for barriers. 1 of 2 launches could not be checked.
 """
 
@@ -73,23 +74,23 @@ def lines(found: Verification) -> list[str]:
 
 def test_verdicts_say_what_was_held_against_what() -> None:
     alone = replace(FOUND, comparisons=(EQUAL,), ncu=None)
-    assert "All equal: 1 of 1 figures of 1 launch, held against the driver alone." == verdict(alone).message
+    assert "All equal: 1 of 1 figures of 1 launch, held against the driver alone." == words(verdict(alone))
     both = replace(FOUND, comparisons=(EQUAL, KNOWN))
     assert (
         "All equal: 1 of 1 figures of 1 launch, held against the driver and ncu 2025.3.1. 1 sentence differs on "
-        "purpose: ncu drops names where three or more limiters tie, and has none for barriers." == verdict(both).message
+        "purpose: ncu drops names if three or more limiters tie, and has none for barriers." == words(verdict(both))
     )
     nothing = replace(FOUND, comparisons=())
     assert ("nothing", "warning") == (verdict(nothing).code, verdict(nothing).status)
-    assert "Nothing could be verified: none of 1 launch." == verdict(nothing).message
+    assert "Nothing could be verified: none of 1 launch." == words(verdict(nothing))
     limits = replace(alone, comparisons=(), limits_compared=10, limits_differences=("blocks",))
     assert "Different: 0 of 0 figures, in 0 of 0 launches, and 1 of 10 limits, held against the driver." == (
-        verdict(limits).message
+        words(verdict(limits))
     )
     assert "Driver" in "\n".join(lines(limits))
     missing = replace(alone, launches=3, unchecked=(Unchecked("x", "y"),))
-    assert verdict(missing).message.endswith("1 of 3 launches could not be checked.")
-    assert ["not-asked", "equal"] == [one.code for one in verdicts(replace(alone, notes=("x",)))]
+    assert words(verdict(missing)).endswith("1 of 3 launches could not be checked.")
+    assert ["not-asked", "equal"] == [one.code for one in statements(replace(alone, notes=("x",)))]
 
 
 def test_long_sentences_that_differ_stand_below_the_table() -> None:
@@ -103,6 +104,14 @@ def test_json_and_csv_have_every_comparison() -> None:
     content = json.loads(verify_json(found))
     assert ("differs", 3, 2) == (content["status"], len(content["comparisons"]), len(content["differences"]))
     assert "launch__occupancy_limit_registers" == content["agreements"][1]["metric"]
+    (said,) = content["verdicts"]
+    assert ("warning", "differs", 1, 3) == (
+        said["status"],
+        said["code"],
+        said["figures"]["figures_differing"],
+        said["figures"]["figures"],
+    )
+    assert said["message"].startswith("Different: 1 of 3 figures, in 1 of 1 launch, held against the driver and ncu")
     assert [
         "launch,source,figure,metric,ours,theirs,outcome",
         "m64n64k32d128w2s4,driver,blocks_per_sm,cuOccupancyMaxActiveBlocksPerMultiprocessor,4,4,equal",

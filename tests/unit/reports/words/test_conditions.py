@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from fake_runs import HEADER, TOO_LARGE, config, row, run, screen, with_timing
 
+from ssdprof.kernels.interface import Tolerances
 from ssdprof.profiling.runs.model import Device, Row, Run
 from ssdprof.reports.text import tables
 
@@ -14,7 +15,7 @@ def header_line(label: str, run: Run) -> str:
 
 
 def timed_rows() -> list[Row]:
-    """Three right rows, the first the fastest."""
+    """Three correct rows, the first the fastest."""
     return [row(config(64, 64, 32, 128, 4, s), 168, 40000, latency_ms=2.0 + s / 10) for s in (1, 2, 3)]
 
 
@@ -72,3 +73,12 @@ def test_a_run_in_which_nothing_is_ranked_has_no_state_to_tell() -> None:
     text = screen(tables.header(run([TOO_LARGE])), 100)
     assert "timed at" not in text
     assert "measured" not in text
+
+
+def test_each_of_several_outputs_is_named_with_what_it_may_be_off_by() -> None:
+    several = (Tolerances(0.01, 0.05, "rounded", output="out"), Tolerances(0.001, 0.002, "summed", output="state"))
+    assert (
+        "out: errors of at most 0.01 in all and 0.05 in a row: rounded; "
+        "state: errors of at most 0.001 in all and 0.002 in a row: summed"
+    ) == header_line("allowed", run(timed_rows(), replace(HEADER, tolerances=several)))
+    assert "allowed" not in screen(tables.header(run(timed_rows(), replace(HEADER, tolerances=()))), 100)

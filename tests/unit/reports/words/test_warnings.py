@@ -6,18 +6,19 @@ from dataclasses import replace
 import pytest
 from fake_runs import COMPILE_HEADER, H100, HEADER, compiled_run, config, h100_run, id_of, row, run, with_timing
 
+from ssdprof.profiling.diagnosis.warnings import measurement_warnings, occupancy_warnings
 from ssdprof.profiling.runs.model import Row, Run
-from ssdprof.reports.words.warnings import Warned, listed, measurement_warnings, occupancy_warnings
+from ssdprof.reports.words.verdicts import words
 
 
 def timed(count: int) -> list[Row]:
-    """Right rows, the first the fastest, each with 100 samples."""
+    """Correct rows, the first the fastest, each with 100 samples."""
     configs = [config(64, 64, 32, 128, 4, stages) for stages in range(1, count + 1)]
     return [row(c, 168, 40000, latency_ms=2.0 + i / 10) for i, c in enumerate(configs)]
 
 
 def of(run: Run, code: str) -> list[str]:
-    return [one.message for one in measurement_warnings(run) if one.code == code]
+    return [words(one) for one in measurement_warnings(run) if one.code == code]
 
 
 def wide(row: Row, share: float) -> Row:
@@ -41,7 +42,7 @@ def test_a_run_without_a_gpu_has_no_warnings_of_measuring() -> None:
 def test_an_interval_of_the_best_that_is_too_wide_is_noise() -> None:
     first, second = timed(2)
     assert [
-        "The 95 % interval of m64n64k32d128w4s1, the fastest, is 0.0500 ms wide, 2.5 % of its median 2.000 ms, where at most 1 % is aimed at: give --budget more than 10 s, or a quieter GPU."
+        "The 95 % interval of m64n64k32d128w4s1, the fastest, is 0.0500 ms wide, 2.5 % of its median 2.000 ms; the aim is at most 1 %: give --budget more than 10 s, or a quieter GPU."
     ] == of(run([wide(first, 0.025), wide(second, 0.5)]), "noise")
 
 
@@ -50,12 +51,12 @@ def test_up_to_1_percent_is_no_noise(share: float, count: int) -> None:
     assert count == len(of(run([wide(timed(1)[0], share)]), "noise"))
 
 
-def test_the_widest_of_the_ties_is_named_where_the_best_is_narrow() -> None:
+def test_the_widest_of_the_ties_is_named_if_the_best_is_narrow() -> None:
     first, second, third, _ = timed(4)
     rows = [first, wide(second, 0.02), wide(third, 0.2)]
     tied = [second.config_id, third.config_id]
     assert [
-        "The 95 % interval of m64n64k32d128w4s3, one of those tied with the fastest, is 0.440 ms wide, 20.0 % of its median 2.200 ms, where at most 1 % is aimed at (2 of the 3 leading configs exceed it): give --budget more than 10 s, or a quieter GPU."
+        "The 95 % interval of m64n64k32d128w4s3, one of those tied with the fastest, is 0.440 ms wide, 20.0 % of its median 2.200 ms; the aim is at most 1 % (2 of the 3 leading configs exceed it): give --budget more than 10 s, or a quieter GPU."
     ] == of(run(rows, tied=tied), "noise")
 
 
@@ -67,7 +68,7 @@ def test_dropped_samples_are_told_with_their_share_and_reasons() -> None:
         with_timing(third, samples=0),
     ]
     assert [
-        "312 of 4 080 samples (7.6 %) were taken while the clocks were lowered (power cap at 700 W, thermal) and dropped, where none is expected: lock a clock that the GPU can hold (`nvidia-smi -lgc`, as root), cool it better, or raise its power limit (`nvidia-smi -pl`)."
+        "312 of 4 080 samples (7.6 %) were taken while the clocks were lowered (power cap at 700 W, thermal) and dropped; none is expected to be: lock a clock that the GPU can hold (`nvidia-smi -lgc`, as root), cool it better, or raise its power limit (`nvidia-smi -pl`)."
     ] == of(run(rows), "throttled")
 
 
@@ -76,7 +77,7 @@ def test_configs_that_were_never_timed_at_full_clocks_are_named() -> None:
     throttled = [with_timing(one, only_throttled=True, throttled=("thermal",)) for one in rows[:2]]
     (message,) = of(run([*throttled, *rows[2:]]), "throttled")
     assert message.startswith(
-        "2 of 8 ranked configs (25 %), m64n64k32d128w4s1 and m64n64k32d128w4s2, were timed with lowered clocks alone (thermal), where none is expected: their latencies stand for want of better and may be too high; lock a clock"
+        "2 of 8 ranked configs (25 %), m64n64k32d128w4s1 and m64n64k32d128w4s2, were timed with lowered clocks alone (thermal); none is expected to be. Their latencies stand for want of better and may be too high: lock a clock"
     )
 
 
@@ -89,11 +90,11 @@ def test_an_unknown_power_limit_is_left_out() -> None:
 def test_other_processes_on_the_gpu_are_named() -> None:
     one = replace(HEADER, device=replace(H100, others=("pid 7 (python), 4.0 GiB",)))
     assert [
-        "Another process was on the GPU, where none is expected: pid 7 (python), 4.0 GiB. What runs beside a config makes its latency higher and less certain: wait until the GPU is free, or choose another one with --device."
+        "Another process was on the GPU, and none is expected: pid 7 (python), 4.0 GiB. What runs beside a config makes its latency higher and less certain: wait until the GPU is free, or choose another one with --device."
     ] == of(run(timed(1), one), "busy")
     two = replace(HEADER, device=replace(H100, others=("pid 7", "pid 8")))
     assert of(run(timed(1), two), "busy")[0].startswith(
-        "2 other processes were on the GPU, where none is expected: pid 7 and pid 8."
+        "2 other processes were on the GPU, and none is expected: pid 7 and pid 8."
     )
 
 
@@ -101,7 +102,7 @@ def test_clocks_far_below_the_maximum_are_told_with_their_share() -> None:
     first, second, third = timed(3)
     rows = [with_timing(first, sm_clock_mhz=1395), with_timing(second, sm_clock_mhz=1700), third]
     assert [
-        "2 of 3 ranked configs were timed at an SM clock of less than 90 % of the GPU's 1980 MHz, the lowest 1395 MHz (70 %): compare latencies with those of other runs at such clocks alone. A power cap or clocks that someone set do that; `nvidia-smi -q -d CLOCK,POWER,PERFORMANCE` tells which."
+        "2 of 3 ranked configs were timed at an SM clock of less than 90 % of the GPU's 1980 MHz, the lowest 1395 MHz (70 %): compare latencies only with those of other runs at such clocks. A power cap or clocks that someone set do that; `nvidia-smi -q -d CLOCK,POWER,PERFORMANCE` tells which."
     ] == of(run(rows), "clocks")
 
 
@@ -137,18 +138,9 @@ def test_limits_and_blocks_that_differ_from_the_drivers_are_warnings() -> None:
     line = "blocks per SM: the driver says 24, limits.json 32 for sm_90"
     odd = replace(timed(1)[0], driver_blocks_per_sm=99)
     assert odd.occupancy is not None
+    found = occupancy_warnings(run([odd], replace(HEADER, device=replace(H100, limits_differ=(line,)))))
     assert [
-        Warned("limits-differ", f"The GPU is not what limits.json says: {line}. Occupancy may be wrong."),
-        Warned(
-            "driver-differs",
-            f"Blocks per SM differ from the driver's in 1 configs, {id_of(odd.config)} ({odd.occupancy.blocks_per_sm} computed, 99 by the driver): their occupancy figures are not to be trusted. `ssdprof verify` shows every difference.",
-        ),
-    ] == occupancy_warnings(run([odd], replace(HEADER, device=replace(H100, limits_differ=(line,)))))
-
-
-@pytest.mark.parametrize(
-    ("names", "text"),
-    [("a", "a"), ("ab", "a and b"), ("abcd", "a, b, c and d"), ("abcde", "a, b, c and 2 more")],
-)
-def test_long_lists_are_cut_and_the_rest_is_counted(names: str, text: str) -> None:
-    assert text == listed(names)
+        f"The GPU is not what limits.json says: {line}. Occupancy may be wrong.",
+        f"Blocks per SM differ from the driver's in 1 config, {id_of(odd.config)} ({odd.occupancy.blocks_per_sm} computed, 99 by the driver): do not trust their occupancy figures. `ssdprof verify` shows every difference.",
+    ] == [words(one) for one in found]
+    assert [("warning", "limits-differ"), ("warning", "driver-differs")] == [(one.status, one.code) for one in found]

@@ -12,25 +12,28 @@ from fake_runs import (
     compiled_run,
     config,
     h100_run,
+    recorded_run,
     row,
     run,
     screen,
 )
 
-from ssdprof.profiling.runs.model import Device, Row, Run
-from ssdprof.reports.words.verdict import correlation_words, render, verdicts
+from ssdprof.profiling.diagnosis.correlation import correlation
+from ssdprof.profiling.diagnosis.verdicts import statements
+from ssdprof.profiling.runs.model import Row, Run
+from ssdprof.reports.words.verdicts import as_dicts, correlation_words, listed, render, words
 
 
-def message(run: Run, code: str, recorded: Run | None = None) -> str:
-    return next(one.message for one in verdicts(run, recorded=recorded) if one.code == code)
+def message(run: Run, code: str) -> str:
+    return next(words(one) for one in statements(run) if one.code == code)
 
 
-def codes(run: Run, recorded: Run | None = None) -> list[str]:
-    return [one.code for one in verdicts(run, recorded=recorded)]
+def codes(run: Run) -> list[str]:
+    return [one.code for one in statements(run)]
 
 
 def spread(occupancies: list[tuple[int, int]], latencies: list[float]) -> list[Row]:
-    """Right rows with these registers and shared memory, and these latencies."""
+    """Correct rows with these registers and shared memory, and these latencies."""
     return [
         row(config(64, 64, 32, 128, 4, stages), registers, smem_bytes, latency_ms=latency_ms)
         for stages, ((registers, smem_bytes), latency_ms) in enumerate(zip(occupancies, latencies, strict=True), 1)
@@ -69,7 +72,7 @@ def test_the_speed_up_is_over_the_baseline() -> None:
     )
 
 
-def test_the_fastest_config_of_all_is_named_with_its_error_where_it_is_wrong() -> None:
+def test_the_fastest_config_of_all_is_named_with_its_error_if_it_is_wrong() -> None:
     assert (
         "The fastest of all, m32n64k32d32w2s5, takes 1.663 ms, 29 % less than the fastest correct config, and is wrong "
         "(relative error 0.73): it must not be used. An autotuner that looks at latency alone picks it; keep it out of "
@@ -95,11 +98,11 @@ def test_unstable_configs_are_named() -> None:
     ]
     assert (
         "m64n64k64d128w4s1, m64n64k64d128w4s2, m64n64k64d128w4s3 and 3 more gave different outputs from launch to "
-        "launch, as a race or a miscompilation does: do not use; another Triton version may compile it right."
+        "launch, as a race or a miscompilation does: do not use; another Triton version may compile it correctly."
     ) == message(run(rows), "unstable")
 
 
-def test_where_there_are_ties_all_of_them_are_named_and_none_is_called_the_best() -> None:
+def test_if_there_are_ties_all_of_them_are_named_and_none_is_called_the_best() -> None:
     assert (
         "The fastest correct configs are m64n64k32d128w2s4 and m32n64k32d128w2s5, tied: 2.332 to 2.408 ms, the baseline "
         "among them."
@@ -158,14 +161,14 @@ def test_limiters_are_counted_and_the_best_ones_named() -> None:
     ) == message(h100_run(), "limiters")
 
 
-def test_nothing_right_is_said_first_and_with_the_counts() -> None:
+def test_nothing_correct_is_said_first_and_with_the_counts() -> None:
     wrong = row(config(32, 64, 32, 32, 2, 5), 110, 35840, latency_ms=1.7, status="wrong", reason="wrong", error=0.7)
-    found = verdicts(run([wrong, replace(wrong, config_id="other"), TOO_LARGE]))
+    found = statements(run([wrong, replace(wrong, config_id="other"), TOO_LARGE]))
     assert ["nothing-correct"] == [one.code for one in found]
     assert (
-        "No config of 3 gave a right output that could be timed (2 wrong, 1 out-of-resources): nothing here may be used."
+        "No config of 3 gave a correct output that could be timed (2 wrong, 1 out-of-resources): nothing here may be used."
         " The tables give each one's reason."
-    ) == found[0].message
+    ) == words(found[0])
 
 
 def test_an_interrupted_run_says_what_is_missing() -> None:
@@ -194,9 +197,9 @@ def test_without_a_gpu_it_says_that_nothing_was_measured() -> None:
 
 
 def test_recorded_latencies_are_called_recorded_in_every_verdict() -> None:
-    found = verdicts(compiled_run(), recorded=h100_run())
-    assert "those recorded on NVIDIA H100 80GB HBM3, driver 580.159.04, Triton 3.6.0, 2026-11-23." in found[0].message
-    assert all(one.message.startswith("Recorded: ") for one in found[1:-1])
+    found = statements(recorded_run())
+    assert "those recorded on NVIDIA H100 80GB HBM3, driver 580.159.04, Triton 3.6.0, 2026-11-23." in words(found[0])
+    assert all(words(one).startswith("Recorded: ") for one in found[1:-1])
     assert ["not-measured", "fastest-correct", "ties"] == [one.code for one in found[:3]]
 
 
@@ -208,7 +211,7 @@ LESS, MORE = (255, 100_000), (64, 20_000)
 
 
 @pytest.mark.parametrize(
-    ("occupancies", "latencies", "words"),
+    ("occupancies", "latencies", "text"),
     [
         ([LESS] * 3, [1.0, 2.0, 3.0], "Occupancy does not explain latency here: all 3 correct configs have 12.5 % and take 1.000 to 3.000 ms."),
         ([LESS, MORE], [1.0, 2.0], "2 correct configs are too few to say whether occupancy goes with latency."),
@@ -235,71 +238,45 @@ LESS, MORE = (255, 100_000), (64, 20_000)
     ],
 )  # fmt: skip
 def test_occupancy_and_latency_are_compared_honestly(
-    occupancies: list[tuple[int, int]], latencies: list[float], words: str
+    occupancies: list[tuple[int, int]], latencies: list[float], text: str
 ) -> None:
-    assert words == correlation_words(spread(occupancies, latencies))
+    figures = correlation(spread(occupancies, latencies))
+    assert figures is not None
+    assert text == correlation_words(figures)
 
 
 def test_a_loose_relation_over_many_rows_is_called_loose() -> None:
     occupancies = [LESS] * 10 + [MORE] * 10
     latencies = [2.0 + 0.1 * i for i in range(10)] + [1.5 + 0.1 * i for i in range(10)]
-    words = correlation_words(spread(occupancies, latencies))
-    assert words is not None
-    assert words.startswith("Higher occupancy goes loosely with lower latency among these configs: Spearman")
-
-
-def test_a_single_row_says_nothing_of_a_relation() -> None:
-    assert correlation_words(spread([LESS], [1.0])) is None
+    figures = correlation(spread(occupancies, latencies))
+    assert figures is not None
+    assert correlation_words(figures).startswith(
+        "Higher occupancy goes loosely with lower latency among these configs: Spearman"
+    )
 
 
 def test_verdicts_are_shown_with_their_marks() -> None:
-    lines = screen(render(verdicts(h100_run())), 100).splitlines()
+    lines = screen(render(statements(h100_run())), 100).splitlines()
     assert "Verdict" == lines[0]
     assert ["✓", "•", "!"] == list(dict.fromkeys(line[0] for line in lines[1:] if line[0] != " "))
 
 
 def test_warnings_stand_among_the_verdicts_as_warnings() -> None:
     busy = replace(HEADER, device=replace(H100, others=("pid 7 (python), 4.0 GiB",)))
-    found = {one.code: one.status for one in verdicts(run(h100_run().rows, busy))}
+    found = {one.code: one.status for one in statements(run(h100_run().rows, busy))}
     assert "warning" == found["busy"]
 
 
-def test_blocks_that_differ_from_the_drivers_are_a_warning() -> None:
-    measured = h100_run()
-    odd = next(r for r in measured.rows if r.occupancy is not None)
-    assert odd.occupancy is not None
-    rows = tuple(replace(r, driver_blocks_per_sm=99) if r is odd else r for r in measured.rows)
-
-    found = [one for one in verdicts(replace(measured, rows=rows)) if one.code == "driver-differs"]
-
-    assert ["warning"] == [one.status for one in found]
-    assert f"{odd.config_id} ({odd.occupancy.blocks_per_sm} computed, 99 by the driver)" in found[0].message
-    assert not [one for one in verdicts(measured) if one.code == "driver-differs"]
+def test_verdicts_for_programs_have_figures_and_sentences() -> None:
+    first, *_ = as_dicts(statements(h100_run()))
+    assert {"status", "code", "figures", "next_step", "message"} == set(first)
+    assert ("fastest-correct", [2.332, 2.408]) == (first["code"], first["figures"]["latency_ms"])
+    assert first["message"].startswith("The fastest correct configs are m64n64k32d128w2s4 and")
 
 
-def test_a_gpu_with_other_limits_than_the_file_is_a_warning() -> None:
-    measured = h100_run()
-    line = "blocks per SM: the driver says 24, limits.json 32 for sm_90"
-    device = replace(measured.header.device, limits_differ=(line,))
-
-    found = [
-        one
-        for one in verdicts(replace(measured, header=replace(measured.header, device=device)))
-        if one.code == "limits-differ"
-    ]
-
-    assert ["warning"] == [one.status for one in found]
-    assert line in found[0].message
-
-
-@pytest.mark.parametrize(("arch", "said"), [("sm_89", True), ("sm_90", False), ("sm_120", False)])
-def test_that_grouped_does_without_tma_is_said_where_there_is_none(arch: str, said: bool) -> None:
-    rows = [row(config(64, 64, 64, 128, 4, 3, variant="grouped"), 168, 84488), *compiled_run().rows]
-    without_gpu = run(rows, replace(compiled_run().header, device=Device(arch=arch)))
-
-    assert said == ("without-tma" in codes(without_gpu))
-    assert "without-tma" not in codes(run(rows[1:], without_gpu.header))
-    if said:
-        assert (
-            "sm_89 has no tensor memory accelerator (sm_90 is the first with one): configs of grouped, 1 here, load and store through pointers, not tensor descriptors."
-        ) == message(without_gpu, "without-tma")
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [("a", "a"), ("ab", "a and b"), ("abcd", "a, b, c and d"), ("abcde", "a, b, c and 2 more")],
+)
+def test_long_lists_are_cut_and_the_rest_is_counted(names: str, text: str) -> None:
+    assert text == listed(names)

@@ -1,4 +1,4 @@
-"""What the chunk scan's spec says of outputs: axes, tolerances, sums cut short, memory. On the CPU, in PyTorch."""
+"""What the chunk scan says of its outputs: axes, tolerances, sums cut short, memory. On the CPU, in PyTorch."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 import torch
 
-from ssdprof.kernels.interface import Axis, Config
+from ssdprof.kernels.config import Config
+from ssdprof.kernels.interface import Axis, Tolerances
 from ssdprof.kernels.ssd import reference
+from ssdprof.kernels.ssd.on_problem import WORKSPACE_BYTES
+from ssdprof.kernels.ssd.params import chunk_scan_config
+from ssdprof.kernels.ssd.partial import SAMPLED_CHUNKS
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
-from ssdprof.kernels.ssd.subject import SAMPLED_CHUNKS, WORKSPACE_BYTES, ChunkScan
+from ssdprof.kernels.ssd.subject import ChunkScan
 
-SPEC = ChunkScan()
 SMALL = ChunkScanProblem(
     seqlen=330, nheads=4, ngroups=2, headdim=8, dstate=64, chunk_size=16, dtype="float32", states_dtype="float32"
 )
@@ -40,15 +43,26 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "dstate": 40,
     },
 }
-TILE, SPLIT = Config(16, 16, 16, 16, num_warps=4, num_stages=1), Config(16, 16, 16, 16, 4, 1, variant="split")
+TILE = chunk_scan_config(16, 16, 16, 16, num_warps=4, num_stages=1)
+SPLIT, GROUPED = (replace(TILE, variant=variant) for variant in ("split", "grouped"))
+
+
+def with_tile(dstate: int | None) -> Config:
+    return TILE.with_values({"BLOCK_SIZE_DSTATE": dstate})
 
 
 def inputs_of(problem: ChunkScanProblem) -> dict[str, torch.Tensor]:
-    return SPEC.make_inputs(problem, "cpu", 0)
+    return ChunkScan(problem).inputs("cpu", 0)
+
+
+def tolerances_of(problem: ChunkScanProblem) -> Tolerances:
+    (tolerances,) = ChunkScan(problem).tolerances()
+    assert "out" == tolerances.output
+    return tolerances
 
 
 def output(problem: ChunkScanProblem, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    return SPEC.reference(problem, inputs).to(getattr(torch, problem.dtype))
+    return ChunkScan(problem).reference(inputs)["out"].to(getattr(torch, problem.dtype))
 
 
 def first_of_state(inputs: Mapping[str, torch.Tensor], count: int) -> dict[str, torch.Tensor]:
@@ -58,14 +72,28 @@ def first_of_state(inputs: Mapping[str, torch.Tensor], count: int) -> dict[str, 
 
 
 def test_axes_name_the_output_in_order_and_only_tokens_come_in_chunks() -> None:
-    assert (Axis("sequence"), Axis("token", chunk=16), Axis("head"), Axis("dim")) == SPEC.output_axes(SMALL)
-    assert len(SPEC.tensors(SMALL)["out"].shape) == len(SPEC.output_axes(SMALL))
+    subject = ChunkScan(SMALL)
+    assert (Axis("sequence"), Axis("token", chunk=16), Axis("head"), Axis("dim")) == subject.axes("out")
+    assert len(subject.tensors()["out"].shape) == len(subject.axes("out"))
 
 
-def partial_sum(
+@pytest.mark.parametrize("option", OPTIONS)
+def test_inputs_are_every_tensor_that_is_read_with_its_shape_and_dtype(option: str) -> None:
+    problem = replace(SMALL, **OPTIONS[option])
+    metas, inputs = ChunkScan(problem).tensors(), inputs_of(problem)
+
+    assert {name for name, meta in metas.items() if meta.role == "in"} == inputs.keys()
+    assert ["out"] == [name for name, meta in metas.items() if meta.is_written]
+    for name, tensor in inputs.items():
+        assert (metas[name].shape, getattr(torch, metas[name].dtype)) == (tensor.shape, tensor.dtype), name
+        assert tensor.is_contiguous()
+        assert metas[name].strides is None
+
+
+def cause(
     problem: ChunkScanProblem, config: Config, inputs: Mapping[str, torch.Tensor], out: torch.Tensor
 ) -> str | None:
-    return SPEC.partial_sum(problem, config, inputs, output(problem, inputs), out)
+    return ChunkScan(problem).cause(config, inputs, {"out": output(problem, inputs)}, {"out": out})
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -76,8 +104,8 @@ def test_an_output_of_the_first_state_elements_alone_is_told_with_the_remedy(opt
     out = output(problem, first_of_state(inputs, 16))
 
     expected = f"only the first 16 of {problem.dstate} state elements (dstate) are summed: "
-    assert expected + "take a DSTATE tile of 64, or the variant split" == partial_sum(problem, TILE, inputs, out)
-    assert expected + "the loop over DSTATE tiles ends after one" == partial_sum(problem, SPLIT, inputs, out)
+    assert expected + "take a DSTATE tile of 64, or the variant split" == cause(problem, TILE, inputs, out)
+    assert expected + "the loop over DSTATE tiles ends after one" == cause(problem, SPLIT, inputs, out)
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -88,31 +116,31 @@ def test_a_product_left_out_is_told(option: str) -> None:
     no_state = output(problem, first_of_state(inputs, 0))
     no_inside = output(problem, {**inputs, "cb": torch.zeros_like(inputs["cb"])})
 
-    for config in (TILE, replace(TILE, block_dstate=128), replace(TILE, block_dstate=None)):
-        assert "the product of C and the state (dstate) is missing altogether" == partial_sum(
+    for config in (TILE, with_tile(128), with_tile(None)):
+        assert "the product of C and the state (dstate) is missing altogether" == cause(
             problem, config, inputs, no_state
         )
-        assert "the product of CB and x inside the chunk is missing altogether" == partial_sum(
+        assert "the product of CB and x inside the chunk is missing altogether" == cause(
             problem, config, inputs, no_inside
         )
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_a_right_output_and_ones_wrong_in_other_ways_are_no_sum_cut_short(option: str) -> None:
+def test_a_correct_output_and_ones_wrong_in_other_ways_are_no_sum_cut_short(option: str) -> None:
     problem = replace(SMALL, **OPTIONS[option])
     inputs = inputs_of(problem)
-    right = output(problem, inputs)
+    correct = output(problem, inputs)
 
-    for out in (right, 1.2 * right, torch.zeros_like(right), torch.full_like(right, torch.nan), -right):
-        assert partial_sum(problem, TILE, inputs, out) is None
-    assert partial_sum(problem, TILE, inputs, output(problem, first_of_state(inputs, 32))) is None
+    for out in (correct, 1.2 * correct, torch.zeros_like(correct), torch.full_like(correct, torch.nan), -correct):
+        assert cause(problem, TILE, inputs, out) is None
+    assert cause(problem, TILE, inputs, output(problem, first_of_state(inputs, 32))) is None
 
 
 def test_a_tile_that_holds_the_whole_state_is_not_blamed() -> None:
     inputs = inputs_of(SMALL)
     out = output(SMALL, first_of_state(inputs, 32))
-    assert partial_sum(SMALL, replace(TILE, block_dstate=64), inputs, out) is None
-    assert partial_sum(SMALL, replace(TILE, block_dstate=32), inputs, out) is not None
+    assert cause(SMALL, with_tile(64), inputs, out) is None
+    assert cause(SMALL, with_tile(32), inputs, out) is not None
 
 
 @pytest.mark.parametrize("seq_idx", [False, True])
@@ -122,7 +150,7 @@ def test_only_some_chunks_are_computed_and_they_are_as_the_whole_has_them(
 ) -> None:
     problem = replace(SMALL, seqlen=16 * nchunks - 3, seq_idx=seq_idx, z=True)
     inputs = inputs_of(problem)
-    right, cut = output(problem, inputs), output(problem, {**inputs, "cb": torch.zeros_like(inputs["cb"])})
+    correct, cut = output(problem, inputs), output(problem, {**inputs, "cb": torch.zeros_like(inputs["cb"])})
     tokens = []
     whole = reference.chunk_scan
 
@@ -132,9 +160,9 @@ def test_only_some_chunks_are_computed_and_they_are_as_the_whole_has_them(
 
     monkeypatch.setattr(reference, "chunk_scan", counted)
 
-    assert SPEC.partial_sum(problem, TILE, inputs, right, right) is None
+    assert ChunkScan(problem).cause(TILE, inputs, {"out": correct}, {"out": correct}) is None
     assert not tokens
-    assert "CB and x" in (SPEC.partial_sum(problem, TILE, inputs, right, cut) or "")
+    assert "CB and x" in (ChunkScan(problem).cause(TILE, inputs, {"out": correct}, {"out": cut}) or "")
     tried = 3  # part of the state, no state, no CB
     assert tried * (1 if nchunks <= 2 * SAMPLED_CHUNKS else 2) == len(tokens)
     assert sum(tokens) <= tried * 2 * (SAMPLED_CHUNKS + 1) * problem.chunk_size
@@ -146,15 +174,15 @@ def test_rounding_the_operands_and_the_output_stays_well_within_the_tolerances(d
 
     problem = replace(SMALL, dtype=dtype, headdim=64, chunk_size=64)
     inputs = inputs_of(problem)
-    right = SPEC.reference(problem, inputs)
+    correct = ChunkScan(problem).reference(inputs)["out"]
     rounded = {**inputs, "states": inputs["states"].to(getattr(torch, dtype)).float()}
     # The weights CB · exp · dt are rounded as a whole; CB rounded stands for them.
     rounded["cb"] = inputs["cb"].to(getattr(torch, dtype)).float()
 
-    tolerances = SPEC.tolerances(problem)
-    found = output_errors(output(problem, rounded), right, tolerances, row_norm_rms(right))
+    tolerances = tolerances_of(problem)
+    found = output_errors(output(problem, rounded), correct, tolerances, row_norm_rms(correct))
 
-    assert ("ok", "") == judge(merge([found], True, 1), tolerances)
+    assert ("ok", "") == judge(merge([found], True, 1), {"out": tolerances})
     assert tolerances.relative_error / 10 < found.relative_error < tolerances.relative_error / 3
 
 
@@ -167,19 +195,19 @@ def test_rounding_the_operands_and_the_output_stays_well_within_the_tolerances(d
     ],
 )
 def test_tolerances_say_how_many_roundings_they_allow(dtype: str, expected: str) -> None:
-    reason = SPEC.tolerances(replace(SMALL, dtype=dtype)).reason
+    reason = tolerances_of(replace(SMALL, dtype=dtype)).reason
     assert f"operands and output are rounded to {expected}, whose terms may all but cancel" == reason
 
 
 def test_memory_is_that_of_one_set_of_inputs_and_its_reference_at_the_peak() -> None:
     problem = ChunkScanProblem(seqlen=50_000)
-    sizes = {name: meta.size_bytes for name, meta in SPEC.tensors(problem).items()}
+    sizes = {name: meta.size_bytes for name, meta in ChunkScan(problem).tensors().items()}
 
     kept = sum(sizes.values()) - sizes["out"]
     reference_bytes = 2 * sizes["out"]  # float32 where the output is bfloat16
 
-    needed = SPEC.memory_bytes(problem)
+    needed = ChunkScan(problem).memory_bytes()
     assert kept + reference_bytes + WORKSPACE_BYTES < needed < kept + reference_bytes + 1.2 * WORKSPACE_BYTES
     states = replace(problem, dstate=256, chunk_size=64)
-    bigger = SPEC.tensors(states)["states"].numel
-    assert SPEC.memory_bytes(states) > 4 * bigger + 2 * bigger
+    bigger = ChunkScan(states).tensors()["states"].numel
+    assert ChunkScan(states).memory_bytes() > 4 * bigger + 2 * bigger

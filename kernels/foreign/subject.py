@@ -1,0 +1,209 @@
+"""A chunk scan of an inference engine, or of a file, as a `Subject`: launched as its own Python entry launches it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ssdprof.kernels.config import Config, ParamTable
+from ssdprof.kernels.errors import SpaceError
+from ssdprof.kernels.foreign.coverage import STATE, sums_one_tile
+from ssdprof.kernels.foreign.files import ENTRY, KERNEL, find
+from ssdprof.kernels.interface import LeftOut, Question, Remark, Space
+from ssdprof.kernels.launch import LaunchPlan, TensorMeta
+from ssdprof.kernels.sources import source_hash
+from ssdprof.kernels.ssd import spaces
+from ssdprof.kernels.ssd.on_problem import ChunkScanOnProblem, tensors
+from ssdprof.kernels.ssd.params import BLOCK_DSTATE, BLOCK_K, BLOCK_M, BLOCK_N
+from ssdprof.kernels.ssd.partial import LOOP_ENDS, remedy_of_partial_state
+from ssdprof.kernels.ssd.problem import ChunkScanProblem
+from ssdprof.kernels.ssd.subject import NAME, QUESTION_TITLE
+
+if TYPE_CHECKING:
+    import torch
+
+    from ssdprof.kernels.foreign.noting import Noted
+
+OWN = "own"
+"""The space that is the kernel's own autotune list."""
+PUBLISHED = ("tensorrt-llm-pr", "mamba", "vllm", "wide")
+"""Our spaces of tiles that fit any kernel with tiles of M, N and K."""
+_TILES = {BLOCK_M.name, BLOCK_N.name, BLOCK_K.name}
+_BASELINE = {BLOCK_M.name: 64, BLOCK_N.name: 64, BLOCK_K.name: 32, "num_warps": 2, "num_stages": 4}
+
+
+def foreign_chunk_scan(kernel: str, problem: ChunkScanProblem) -> ForeignChunkScan:
+    """The chunk scan of an installed engine, of a checkout or of a file, on a problem.
+
+    Raises UsageError if there is none, if it cannot be loaded, and if its entry cannot be given the problem.
+    """
+    found = find(kernel)
+    subject = ForeignChunkScan(problem, found.file, found.module, f"{found.owner}:{NAME}")
+    subject.baseline()  # loads it and prepares its launch
+    return subject
+
+
+@dataclass(frozen=True)
+class ForeignChunkScan(ChunkScanOnProblem):
+    """The chunk scan that a file defines, on a problem; the file is loaded alone, as part of `module`'s package."""
+
+    file: str
+    module: str
+    name: str
+    default_space: str = OWN
+
+    @property
+    def params(self) -> ParamTable:
+        """What its autotune list and its entry set."""
+        return _table(*self._key)
+
+    @property
+    def owner(self) -> str:
+        """Whose it is: an engine's name, or the file's."""
+        return self.name.partition(":")[0]
+
+    @property
+    def _key(self) -> tuple[str, str, ChunkScanProblem, int]:
+        return self.file, self.module, self.problem, os.stat(self.file).st_mtime_ns
+
+    @property
+    def _noted(self) -> Noted:
+        from ssdprof.kernels.foreign.noting import noted
+
+        return noted(*self._key)
+
+    @property
+    def _takes_our_tiles(self) -> bool:
+        """Whether a config is complete with tiles of M, N and K and the launch options."""
+        names = {param.name for param in self.params.shape_params}
+        return names >= _TILES and all(self._noted.given(name) is not None for name in names - _TILES)
+
+    def tensors(self) -> Mapping[str, TensorMeta]:
+        """Every tensor of its launch."""
+        return self._noted.tensors
+
+    def inputs(self, device: str, seed: int) -> dict[str, torch.Tensor]:
+        """Ours, and those that its layout has besides."""
+        from ssdprof.kernels.foreign.layouts import added_inputs
+
+        added = {name: one for name, one in added_inputs(self.problem, device).items() if name in self.tensors()}
+        return super().inputs(device, seed) | added
+
+    def memory_bytes(self) -> int:
+        """As ours, and the tensors that its launch has besides."""
+        ours = tensors(self.problem)
+        added = sum(meta.size_bytes for name, meta in self.tensors().items() if name not in ours)
+        return ChunkScanOnProblem(self.problem).memory_bytes() + added
+
+    def resolve(self, config: Config) -> Config:
+        """Fills in what is not set as its entry sets it, such as a whole DSTATE tile. Raises ConfigError."""
+        from ssdprof.kernels.foreign.listed import filled
+
+        return filled(self.params.validated(config), self.params, self._noted)
+
+    def launch(self, config: Config) -> LaunchPlan:
+        """The launch of a resolved config."""
+        noted = self._noted
+        given = {name: value for name, value in config.values if value is not None}
+        values = noted.values({name: value for name, value in given.items() if name in noted.parameters})
+        return LaunchPlan(
+            module=self.module,
+            function=KERNEL,
+            grid=noted.grid_of(values),
+            args={name: noted.refs.get(name, values[name]) for name in noted.parameters},
+            options={**noted.options, **{name: value for name, value in given.items() if name not in noted.parameters}},
+            file=self.file,
+        )
+
+    def source_hashes(self) -> Mapping[str, str]:
+        """A hash of its kernel's and its entry's own text and of all they use beside it."""
+        return {"": source_hash(Path(self.file), [KERNEL, ENTRY])}
+
+    def baseline(self) -> Config:
+        """64×64×32, 2 warps, 4 stages, whole state, as of our kernel; the first of its list if that does not fit it."""
+        if self._takes_our_tiles:
+            return self.resolve(self.params.config(_BASELINE))
+        return self.space(OWN).configs[0]
+
+    def space_names(self) -> Mapping[str, str]:
+        """Its own list, and ours if it takes tiles of M, N and K."""
+        ours = spaces.descriptions()
+        fitting = PUBLISHED if self._takes_our_tiles else ()
+        return {OWN: f"{self.owner}'s own autotune list, as its pruning leaves it"} | {
+            name: ours[name] for name in fitting
+        }
+
+    def space(self, name: str, variant: str | None = None) -> Space:
+        """The space of that name. Raises SpaceError."""
+        self.under_variant((), variant or "")
+        if name == OWN:
+            return _own_space(*self._key, self.owner)
+        published = spaces.space(name, self.problem)
+        known = self.params.by_name
+        values = [{name: value for name, value in config.values if name in known} for config in published.configs]
+        configs = dict.fromkeys(self.resolve(self.params.config(one)) for one in values)
+        return Space(name, tuple(configs), published.description)
+
+    def under_variant(self, configs: Sequence[Config], variant: str) -> Sequence[Config]:
+        """The configs as they are. Raises SpaceError for a variant, since there are none."""
+        if variant:
+            raise SpaceError(f"{self.name} has no variants: leave --variant out")
+        return configs
+
+    def wrong_by_construction(self, config: Config) -> str | None:
+        """That it sums a part of the state only: a DSTATE tile smaller than the state, and no loop over it."""
+        dstate = self.problem.dstate
+        tile = dict(config.values).get(BLOCK_DSTATE.name)
+        if not isinstance(tile, int) or tile >= dstate:
+            return None
+        arguments = self.launch(config).args
+        if arguments.get(STATE) != dstate or not sums_one_tile(self.file, BLOCK_DSTATE.name, arguments):
+            return None
+        return (
+            f"sums only the first {tile} of {dstate} state elements (dstate) and does not loop over the rest: "
+            f"{remedy_of_partial_state(dstate, '')}"
+        )
+
+    def remedy(self, config: Config) -> str:
+        """As `wrong_by_construction` sees it."""
+        return remedy_of_partial_state(self.problem.dstate, "") if self.wrong_by_construction(config) else LOOP_ENDS
+
+    def question(self, config: Config) -> Question | None:  # noqa: ARG002
+        """Why DSTATE limits the warps per scheduler, or does not, if it has a tile of it."""
+        if BLOCK_DSTATE.name not in self.params.by_name:
+            return None
+        return Question(BLOCK_DSTATE.column, QUESTION_TITLE, self.problem.dstate)
+
+    def remarks(self, configs: Sequence[Config], arch: str) -> Sequence[Remark]:  # noqa: ARG002
+        """None."""
+        return ()
+
+
+@lru_cache(maxsize=16)
+def _table(*key: Any) -> ParamTable:
+    from ssdprof.kernels.foreign.listed import table_of
+    from ssdprof.kernels.foreign.noting import noted
+
+    return table_of(noted(*key))
+
+
+@lru_cache(maxsize=16)
+def _own_space(file: str, module: str, problem: ChunkScanProblem, mtime_ns: int, owner: str) -> Space:
+    from ssdprof.kernels.foreign.listed import own_list
+    from ssdprof.kernels.foreign.noting import noted
+
+    table = _table(file, module, problem, mtime_ns)
+    configs, left_out, note = own_list(noted(file, module, problem, mtime_ns), table, owner)
+    if not configs:
+        name, reason = next(iter(left_out.items()))
+        raise SpaceError(f"{owner}'s own autotune list has no config for this problem: {name} {reason}")
+    return Space(
+        OWN,
+        tuple(configs),
+        f"{owner}'s own autotune list: {len(configs)} configs{note}",
+        tuple(LeftOut(name, reason) for name, reason in left_out.items()),
+    )

@@ -1,0 +1,24 @@
+"""Every statement that the diagnosis can make has its words."""
+
+import ast
+from pathlib import Path
+
+from ssdprof.reports.words import conditions, explanation, verdicts
+
+DIAGNOSIS = Path(__file__).parents[4] / "profiling" / "diagnosis"
+
+
+def codes() -> set[str]:
+    """The codes of all statements that the modules of the diagnosis make."""
+    found = set()
+    for path in DIAGNOSIS.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Statement":
+                found.add(ast.unparse(node.args[1]))
+    return {code.strip("'") for code in found - {"CODE", "one.code"}} | {"occupancy-and-latency"}
+
+
+def test_every_code_is_worded_once_and_no_words_are_left_over() -> None:
+    worded = [*verdicts._WORDS, *explanation._WORDS, *conditions._WORDS]
+    assert codes() == set(worded)
+    assert ["occupancy-and-latency"] == sorted({code for code in worded if worded.count(code) > 1})
