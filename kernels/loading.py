@@ -21,16 +21,17 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from ssdprof.kernels.stand_ins import Loading, gpu_capability, stand_in
+from ssdprof.kernels.stand_ins import Loading, pretending, stand_in, told_capability
 
 
-def load_module(name: str, file: str = "") -> ModuleType:
+def load_module(name: str, file: str = "", capability: int | None = None) -> ModuleType:
     """The module of that name; with `file`, the one that the source file makes, loaded alone and once.
 
-    `name` then says which package the file is part of. `sys.modules` and the finders of imports are left as they were.
+    `name` then says which package the file is part of, `capability` which compute capability it is told, if not that of
+    the GPU here. `sys.modules` and the finders of imports are left as they were.
     Raises whatever the file raises.
     """
-    return _load_alone(name, file, os.stat(file).st_mtime_ns) if file else importlib.import_module(name)
+    return _load_alone(name, file, os.stat(file).st_mtime_ns, capability) if file else importlib.import_module(name)
 
 
 @contextmanager
@@ -41,7 +42,7 @@ def cuda_untouched() -> Iterator[None]:
     answers: dict[str, Any] = {
         "device": lambda *_: nullcontext(),
         "current_device": lambda: 0,
-        "get_device_capability": lambda *_: divmod(gpu_capability(), 10),
+        "get_device_capability": lambda *_: divmod(told_capability(), 10),
         "is_available": lambda: True,
     }
     held = {name: getattr(torch.cuda, name) for name in answers}
@@ -55,13 +56,13 @@ def cuda_untouched() -> Iterator[None]:
 
 
 @lru_cache(maxsize=32)
-def _load_alone(name: str, file: str, _mtime_ns: int) -> ModuleType:
+def _load_alone(name: str, file: str, _mtime_ns: int, capability: int | None) -> ModuleType:
     load = _Load(name, Path(file))
     loader = _Source(name, file, load)
     spec = spec_from_file_location(name, file, loader=loader)
     assert spec is not None
     module = module_from_spec(spec)
-    with load.running(), cuda_untouched():
+    with load.running(), cuda_untouched(), pretending(capability):
         sys.modules[name] = module
         loader.exec_module(module)
     return module

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -38,6 +40,24 @@ def gpu_capability() -> int:
     finally:
         pynvml.nvmlShutdown()
     return 10 * int(major) + int(minor)
+
+
+_pretended: ContextVar[int | None] = ContextVar("pretended", default=None)
+
+
+def told_capability() -> int:
+    """The compute capability that a file is told while it is loaded: another's if that is pretended, else the GPU's."""
+    return _pretended.get() or gpu_capability()
+
+
+@contextmanager
+def pretending(capability: int | None) -> Iterator[None]:
+    """Meanwhile files are told another compute capability, such as 80; None: the GPU's."""
+    token = _pretended.set(capability)
+    try:
+        yield
+    finally:
+        _pretended.reset(token)
 
 
 @dataclass
@@ -141,15 +161,15 @@ class _Platform(StandIn):
 
     @staticmethod
     def get_device_capability(*_: object) -> _Capability:
-        return _Capability(*divmod(gpu_capability(), 10))
+        return _Capability(*divmod(told_capability(), 10))
 
     @staticmethod
     def is_device_capability(asked: int | tuple[int, int], *_: object) -> bool:
-        return gpu_capability() == _number(asked)
+        return told_capability() == _number(asked)
 
     @staticmethod
     def has_device_capability(asked: int | tuple[int, int], *_: object) -> bool:
-        return gpu_capability() >= _number(asked)
+        return told_capability() >= _number(asked)
 
 
 def _number(asked: int | tuple[int, int]) -> int:

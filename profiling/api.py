@@ -1,6 +1,6 @@
-"""ssdprof as functions: `sweep`, `explain`, `occupancy`, and what the command line needs besides: it uses nothing else.
+"""ssdprof as functions: `sweep`, `explain`, `occupancy`, and what else the command line needs; it uses nothing else.
 
-Every module is imported when a function needs it, so that importing this one stays quick.
+Functions import what they need when called, so importing this module stays quick.
 """
 
 from __future__ import annotations
@@ -57,23 +57,22 @@ def sweep(
     on_kept: Callable[[Kept], None] = lambda _: None,
     pool: Pool | None = None,
 ) -> Run:
-    """Compiles, checks, times and ranks every config of a space; without a GPU, compiles for `arch` alone.
+    """Compiles, checks, times and ranks every config of a space; without a GPU, only compiles for `arch`.
 
     - `subject`: a kernel on a problem, as `ssdprof.subject` makes it;
-    - `space`: a space's name or the path of a JSON or YAML file (default: the subject's own), its configs under another
-      `variant`, crossed with `values` (parameter to values);
-    - `baseline`: the config that speed-ups are over, as an id, `best` or `#3` of the run kept last (default: the
-      subject's);
+    - `space`: a space's name or the path of a JSON or YAML file (default: the subject's own); `variant` replaces its
+      configs' variant, `values` (by parameter) are crossed with them;
+    - `baseline`: what speed-ups are relative to: an id, or `best` or `#3` from the latest run (default: the subject's);
     - `arch` such as sm_90 (default: the GPU's, else sm_90); `device`: auto, none, or a GPU's index;
-    - `jobs`: configs compiled at once (default: the CPU cores); `timeout_s` for one config to compile or to measure;
-    - `budget_s`: seconds for timing the best again; `timing`: auto, events or graph; `seed` of the inputs;
-    - `out`: the run's file; `keep`: without one, a file in the user's data folder; `resume`: continues such a run;
-    - `on_event` hears where the sweep stands, `on_record` each result; `warn` and `say` hear lines for
-      the user, `on_kept` where the run is kept in the end;
-    - `pool`: processes that `started` began; it stays the caller's to close.
+    - `jobs`: configs to compile at once (default: the CPU cores); `timeout_s`: for one config to compile or to measure;
+    - `budget_s`: seconds for timing the best again; `timing`: auto, events or graph; `seed`: for the inputs;
+    - `out`: the run's file; `keep`: without `out`, a file in the user's data folder; `resume`: continues such a run;
+    - `on_event` hears how far the sweep is, `on_record` each result, `warn` and `say` lines for the user, `on_kept`
+      where the run is kept in the end;
+    - `pool`: processes from `started`, for the caller to close.
 
-    Returns the run, ranked; one that measured nothing has recorded latencies laid over its rows. Ctrl-C returns the run
-    so far, marked as interrupted. Raises UsageError for what cannot be.
+    Returns the run, ranked; if it measured nothing, its rows have recorded latencies. Ctrl-C returns the run so far,
+    marked as interrupted. Raises UsageError for anything that cannot be done.
     """
     from ssdprof.profiling.runs.keeper import Keeper
     from ssdprof.profiling.runs.recorded import with_recorded
@@ -108,7 +107,7 @@ def sweep(
 
 
 def started(device: str = "auto") -> Pool:
-    """The processes of a sweep, started at once: they import what takes long while the caller does other things."""
+    """The processes of a sweep, started at once: they do the slow imports while the caller does other things."""
     from ssdprof.profiling.gpu.driver import may_measure
     from ssdprof.profiling.workers.pool import Pool
 
@@ -127,12 +126,11 @@ def explain(
     command: str = "",
     on_event: Callable[[Event], None] = lambda _: None,
 ) -> Explanation:
-    """Why a config has the occupancy and the latency it has: compiled again with one parameter changed at a time.
+    """Explains a config's occupancy and latency: compiles it again with one parameter changed at a time.
 
-    `config`: a `Config`, a text in any form, or `best`, `baseline` or `#3` of `run`: a run, the path of its file,
-    "recorded" for the one that ships with ssdprof, or (None) the run kept last, if it is of this kernel. `subject`
-    None: that of the run. Nothing is measured: latencies are the run's, or recorded ones. Raises UsageError for what
-    cannot be.
+    `config`: a `Config`, a text in any form, or `best`, `baseline` or `#3` from `run`: a run, the path of its file,
+    "recorded" for the one that ships with ssdprof, or (None) the latest run, if it is of this kernel. `subject` None:
+    the run's. Measures nothing: latencies are the run's, or recorded ones. Raises UsageError if it cannot be done.
     """
     from ssdprof.kernels.config_text import is_run_reference
     from ssdprof.profiling.sweep.asking import checked_jobs, config_of, subject_and_run, target
@@ -177,8 +175,8 @@ def occupancy(
 ) -> Occupancy:
     """Theoretical occupancy of one launch as Nsight Compute prints it: every limit, and the names of the limiters.
 
-    Shared memory is in bytes per block, registers are per thread. `shared_mem_config_bytes`: what the driver configured
-    the SM's shared memory to, if that is known. Raises UsageError for numbers that no launch can have.
+    Shared memory is in bytes per block, registers are per thread. `shared_mem_config_bytes`: the shared memory that the
+    driver configured for the SM, if known. Raises UsageError for numbers that no launch can have.
     """
     return answer_launch(
         threads_per_block=threads_per_block,
@@ -203,7 +201,7 @@ def answer_launch(
     num_sms: int | None = None,
     **launch: Any,
 ) -> tuple[Launch, Occupancy, SmLimits]:
-    """The launch, its occupancy as `occupancy` answers, and the limits that it was held against."""
+    """The launch, its occupancy as from `occupancy`, and the limits of the architecture."""
     from ssdprof.profiling.hardware.limits import limits_for
     from ssdprof.profiling.hardware.occupancy import Launch, check_launch, check_shared_mem
     from ssdprof.profiling.hardware.occupancy import occupancy as occupancy_of
@@ -237,10 +235,10 @@ def verify(
     notes: tuple[str, ...] = (),
     on_step: OnStep = lambda *_: None,
 ) -> Verification:
-    """Our occupancy figures held against the driver's and, with `ncu`, against Nsight Compute's, on this machine.
+    """Compares our occupancy figures with the driver's and, with `ncu`, with Nsight Compute's, on this machine.
 
     `limit`: only that many configs of the space, the first or, if `is_spread`, spread over it. Raises
-    NothingToVerifyError without a GPU, UsageError for what cannot be.
+    NothingToVerifyError without a GPU, UsageError for anything that cannot be done.
     """
     from ssdprof.kernels.space import space_of
     from ssdprof.profiling.ncu.verify_run import NothingToVerifyError, VerifyRequest, spread
@@ -260,7 +258,7 @@ def verify(
         what = f"a GPU of {target_arch}" if arch else "an NVIDIA GPU"
         raise NothingToVerifyError(
             f"nothing to verify against: this needs {what}, and none is {'used' if device == 'none' else 'here'}; give "
-            "--ncu-report FILE, an export made where one is"
+            "--ncu-report FILE, an export from a machine that has one"
         )
     check_measurable(subject, gpu)
     request = VerifyRequest(subject, found.name, configs, gpu, number_of_jobs, timeout_s, ncu, notes)
@@ -268,7 +266,7 @@ def verify(
 
 
 def verify_report(path: Path, arch: str | None = None) -> Verification:
-    """An exported ncu report, a CSV of its raw page, held against us. Raises UsageError if it is none."""
+    """Compares an exported ncu report, a CSV of its raw page, with our figures. Raises UsageError if it is not one."""
     from ssdprof.profiling.hardware.limits import canonical_arch
     from ssdprof.profiling.ncu.export import against_export, read_export
 
@@ -277,22 +275,19 @@ def verify_report(path: Path, arch: str | None = None) -> Verification:
 
 
 def find_ncu(path: Path | None = None) -> tuple[Path | None, str]:
-    """Ncu at `path`, of PATH or of the CUDA toolkit; without one None, and where it was looked for.
-
-    Raises UsageError for a path that is no program.
-    """
+    """Ncu at `path`, or as found here, or None; and where we looked. Raises UsageError if `path` is not a program."""
     from ssdprof.profiling.ncu.program import FALLBACK_FOLDERS
     from ssdprof.profiling.ncu.program import find_ncu as find
 
     if path is not None:
         if not path.is_file() or not os.access(path, os.X_OK):
-            raise UsageError(f"--ncu-path {path} is no program that can be run")
+            raise UsageError(f"--ncu-path {path} is not a program that can be run")
         return path, ""
     return find(), f"PATH, {', '.join(FALLBACK_FOLDERS)}"
 
 
 def answer_launches(path: Path, *, arch: str | None = None, num_sms: int | None = None) -> LaunchTable:
-    """The occupancy of every launch of a CSV file. Raises UsageError for what cannot be read."""
+    """The occupancy of every launch in a CSV file. Raises UsageError for anything that cannot be read."""
     from ssdprof.profiling.hardware.launch_table import MAX_FILE_BYTES, answered
 
     try:
@@ -304,7 +299,7 @@ def answer_launches(path: Path, *, arch: str | None = None, num_sms: int | None 
 
 
 def devices() -> tuple[tuple[GpuInfo, ...], tuple[str, ...]]:
-    """The GPUs that CUDA programs would see here, as NVML describes them; and the architectures with known limits."""
+    """The GPUs that CUDA programs see here, as NVML describes them; and the architectures with known limits."""
     from ssdprof.profiling.gpu.devices import gpus
     from ssdprof.profiling.hardware.limits import known_archs
 
@@ -312,14 +307,14 @@ def devices() -> tuple[tuple[GpuInfo, ...], tuple[str, ...]]:
 
 
 def statements(run: Run) -> list[Statement]:
-    """Everything that the figures of a run allow to say, as data."""
+    """Everything that can be said from the figures of a run, as data."""
     from ssdprof.profiling.diagnosis.verdicts import statements
 
     return statements(run)
 
 
 def arch_here(arch: str | None = None) -> str:
-    """The architecture that is given, else that of the GPU here, else the default one. Raises UsageError."""
+    """The given architecture, else that of the GPU here, else the default one. Raises UsageError."""
     from ssdprof.profiling.sweep.asking import target
 
     return target(arch, "auto")[0]

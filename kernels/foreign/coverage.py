@@ -30,7 +30,7 @@ def sums_one_tile(file: str, tile: str, arguments: Mapping[str, Any]) -> bool:
     """Whether the kernel takes the state in one tile, whose length is the parameter `tile`, and loops over nothing.
 
     `arguments`: values by parameter; branches that they decide are taken as they decide. False if the kernel cannot be
-    found in its file, has no length of the state, or does anything with it, or with the tile, that may cover the rest.
+    found in its file, does not take the length of the state, or may cover the rest of the state in some other way.
     """
     function = _function(file)
     if function is None or STATE not in arguments or tile not in arguments:

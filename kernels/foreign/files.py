@@ -1,4 +1,4 @@
-"""Where the chunk scan of an engine lies: of an engine by name, or at a path; no engine is imported, nor torch."""
+"""Finds an engine's chunk scan, by the engine's name or by a path. Imports neither the engine nor torch."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _LONE = "ssdprof_lone.file.loaded.alone"
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file with a chunk scan, the module that it is in its package, and what to call whose it is."""
+    """A file with a chunk scan, its module's name, and the name of its owner: an engine, or the file itself."""
 
     file: str
     module: str
@@ -82,7 +82,7 @@ def holds_chunk_scan(file: Path, *, strict: bool = False) -> bool:
 
 
 def _installed(engine: str) -> list[Path]:
-    """The folders of an engine's package, which is not imported; none if it is not installed."""
+    """The folders of an engine's package; none if it is not installed."""
     try:
         spec = find_spec(engine)
     except ValueError:
@@ -134,7 +134,7 @@ def _found(file: Path, engine: str | None = None) -> Found:
 
 
 def _engine(file: Path) -> str | None:
-    """The engine whose file it is, told by its folders or by what it imports."""
+    """The engine that the file belongs to, by its folders or by what it imports."""
     named = [part for part in reversed(file.parts[:-1]) if part in PLACES]
     if named:
         return named[0]

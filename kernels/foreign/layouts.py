@@ -15,11 +15,11 @@ from ssdprof.kernels.ssd.on_problem import tensors
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 
 BY_CHUNK = "cu_chunk_seqlens"
-"""The parameter that tells vLLM's newer layout: no batch, chunks of one sequence each, told apart by index, and the
-state that each chunk leaves, not the one that it finds."""
+"""The parameter that only vLLM's newer layout has: no batch, each chunk part of one sequence, whose index it carries,
+and the state that each chunk leaves instead of the one that it finds."""
 CHUNK_SEQ_IDX = "chunk_seq_idx"
 _ABSENT = ("D", "z", "seq_idx", "initial_states", "chunk_indices", "chunk_offsets")
-"""Parameters for which None says that there is no such thing."""
+"""Parameters that take None for "there is none"."""
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Layout:
         """Values for every parameter that has a known one or needs one. Raises UsageError."""
         for name in _ABSENT:
             if self.values.get(name) is not None and name not in parameters:
-                raise UsageError(f"{where} takes no {name}, and the problem has it")
+                raise UsageError(f"{where} takes no {name}, but the problem has one")
         arguments = {}
         for name, parameter in parameters.items():
             if name in self.values or name in _ABSENT:
@@ -54,7 +54,7 @@ class Layout:
                 parameter.VAR_POSITIONAL,
                 parameter.VAR_KEYWORD,
             ):
-                raise UsageError(f"{where} asks for {name}, which is not known here: a version newer than ssdprof's")
+                raise UsageError(f"{where} asks for {name}, which ssdprof cannot give: take a version it knows")
         return arguments
 
 
@@ -64,7 +64,7 @@ def storage_id(tensor: torch.Tensor) -> int:
 
 
 def batched(problem: ChunkScanProblem) -> Layout:
-    """Names and shapes of mamba-ssm, which are ours; TensorRT-LLM's, SGLang's."""
+    """mamba-ssm's names and shapes, which TensorRT-LLM and SGLang share; the shapes are ours too."""
     layout = Layout()
     ours = {name: layout.add(name, meta) for name, meta in tensors(problem).items()}
     layout.values = {
@@ -84,7 +84,7 @@ def batched(problem: ChunkScanProblem) -> Layout:
 
 
 def unbatched(problem: ChunkScanProblem) -> Layout:
-    """The same without the batch: of the first sequence, which must be the only one."""
+    """The same without the batch: the first sequence, which must be the only one."""
     layout = batched(problem)
     for name, value in layout.values.items():
         if isinstance(value, torch.Tensor) and name != "D":
@@ -93,9 +93,9 @@ def unbatched(problem: ChunkScanProblem) -> Layout:
 
 
 def by_chunk(problem: ChunkScanProblem, where: str) -> Layout:
-    """Of `BY_CHUNK`. The first chunk begins its sequence and takes no state. Raises UsageError for packed sequences."""
+    """The newer layout of vLLM. The first chunk takes no state. Raises UsageError for packed sequences."""
     if problem.seq_idx:
-        raise UsageError(f"{where} takes one sequence index per chunk, but packed sequences begin inside of chunks")
+        raise UsageError(f"{where} takes one sequence index per chunk, but packed sequences begin inside chunks")
     layout = unbatched(problem)
     states = layout.metas["states"]
     if problem.nchunks > 1:  # what a chunk leaves is what the next one finds: the same states, from the second one on
@@ -108,7 +108,7 @@ def by_chunk(problem: ChunkScanProblem, where: str) -> Layout:
 
 
 def added_inputs(problem: ChunkScanProblem, device: str) -> dict[str, torch.Tensor]:
-    """Those inputs of `by_chunk` that are not ours."""
+    """The inputs that `by_chunk` adds to ours."""
     starts = torch.arange(problem.nchunks + 1, dtype=torch.int32, device=device) * problem.chunk_size
     chunks = torch.zeros(problem.nchunks, dtype=torch.int32, device=device)
     return {BY_CHUNK: starts.clamp(max=problem.seqlen), CHUNK_SEQ_IDX: chunks}

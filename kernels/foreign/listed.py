@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ssdprof.kernels.config import MAXNREG, NUM_CTAS, NUM_STAGES, NUM_WARPS, TRITON_DEFAULTS, Config, Param, ParamTable
 from ssdprof.kernels.errors import ConfigError, UsageError
+from ssdprof.kernels.foreign.files import KERNEL
 from ssdprof.kernels.foreign.noting import Noted
-from ssdprof.kernels.loading import cuda_untouched
+from ssdprof.kernels.loading import cuda_untouched, load_module
 from ssdprof.kernels.ssd.params import BLOCK_DSTATE, BLOCK_K, BLOCK_M, BLOCK_N
+from ssdprof.kernels.stand_ins import gpu_capability
 
+_ASKS_WHICH_GPU = ("current_platform", "device_capability", "get_device_properties")
+_OTHER_CAPABILITIES = (80, 90, 100)
+"""Ampere, Hopper, Blackwell: for each, a file may have another list."""
 _KNOWN = {param.name: param for param in (BLOCK_M, BLOCK_N, BLOCK_K, BLOCK_DSTATE)}
 
 
@@ -18,7 +24,7 @@ def table_of(noted: Noted) -> ParamTable:
     """The parameters of its configs: what its list sets and the tiles that its entry sets, then launch options.
 
     Those that our own table has are ours, with their letters; others have none. Raises UsageError if the kernel has
-    another that nothing sets.
+    another one that nothing sets.
     """
     listed = _listed(noted)
     names = dict.fromkeys(name for config in listed for name in config.kwargs)
@@ -28,7 +34,7 @@ def table_of(noted: Noted) -> ParamTable:
         if is_tile and name not in computed and type(noted.given(name)) is int:
             names.setdefault(name)
         if name not in {*names, *computed, *noted.bound} and parameter.default is parameter.empty:
-            raise UsageError(f"{noted.module.__file__}: neither entry, list of configs nor heuristics set {name}")
+            raise UsageError(f"{noted.module.__file__}: neither the entry nor a config nor a heuristic sets {name}")
     ours = [_ours(param, noted, listed) for name, param in _KNOWN.items() if name in names]
     others = [_unknown(name, noted, listed) for name in names if name not in _KNOWN]
     table = ParamTable((*ours, NUM_WARPS, NUM_STAGES, MAXNREG, *others, NUM_CTAS))
@@ -37,9 +43,9 @@ def table_of(noted: Noted) -> ParamTable:
 
 
 def own_list(noted: Noted, table: ParamTable, owner: str) -> tuple[list[Config], dict[str, str], str]:
-    """Configs of its list in its order; those left out, by id or as Triton prints them, and why; what to add.
+    """The configs of its list in order; why others are left out, by id or printed form; a note for the description.
 
-    Left out are those that its own pruning drops on this problem, and what a config here cannot say.
+    Left out are those that its own pruning drops on this problem, and those that our configs cannot hold.
     """
     listed = _listed(noted)
     kept, by, note = _pruned(noted, listed)
@@ -51,11 +57,26 @@ def own_list(noted: Noted, table: ParamTable, owner: str) -> tuple[list[Config],
             left_out[printed] = config
         elif config not in configs:
             left_out[table.id(config)] = f"left out by {owner}'s own pruning ({by}) on this problem"
+    here = divmod(gpu_capability(), 10)
+    for config in (_read(one, table, noted) for one in _elsewhere(noted)):
+        if isinstance(config, Config) and config not in configs:
+            reason = f"left out by {owner}'s own file for compute capability {here[0]}.{here[1]}, while it is loaded"
+            left_out.setdefault(table.id(config), reason)
     return configs, left_out, note
 
 
+def _elsewhere(noted: Noted) -> list[Any]:
+    """The configs of its list on other GPUs, if the file asks which one it is on."""
+    file = str(noted.module.__file__)
+    asks = any(word in Path(file).read_text(encoding="utf-8") for word in _ASKS_WHICH_GPU)
+    if noted.autotuner is None or not asks:
+        return []
+    modules = [load_module(noted.module.__name__, file, capability) for capability in _OTHER_CAPABILITIES]
+    return [config for module in modules for config in getattr(getattr(module, KERNEL), "configs", ())]
+
+
 def filled(config: Config, table: ParamTable, noted: Noted) -> Config:
-    """A config with what it leaves open as the entry sets it, or the kernel by default. Raises ConfigError."""
+    """A config with what it does not set filled in: by the entry, else by the kernel's default. Raises ConfigError."""
     unset = [param.name for param in table.shape_params if config[param.name] is None]
     full = table.validated(config.with_values({name: noted.given(name) for name in unset}))
     missing = [name for name in unset if full[name] is None]
@@ -65,7 +86,7 @@ def filled(config: Config, table: ParamTable, noted: Noted) -> Config:
 
 
 def _listed(noted: Noted) -> list[Any]:
-    """Its `triton.Config`s; of a kernel without an autotuner what its entry passes, as the only one."""
+    """Its `triton.Config`s; for a kernel without an autotuner a single one, of what the entry passes."""
     if noted.autotuner is not None:
         return list(noted.autotuner.configs)
     import triton
@@ -74,11 +95,11 @@ def _listed(noted: Noted) -> list[Any]:
 
 
 def _read(listed: Any, table: ParamTable, noted: Noted) -> Config | str:
-    """A `triton.Config` as a config here, or why it cannot be one."""
+    """A `triton.Config` as one of our configs, or why it cannot be one."""
     values = listed.all_kwargs()
     beyond = [name for name in values if name not in table.by_name] + ["pre_hook"] * (listed.pre_hook is not None)
     if beyond:
-        return f"sets {beyond[0]}, which a config here has no place for"
+        return f"sets {beyond[0]}, which ssdprof's configs cannot hold"
     try:
         return filled(table.config(values), table, noted)
     except ConfigError as error:
@@ -86,7 +107,7 @@ def _read(listed: Any, table: ParamTable, noted: Noted) -> Config | str:
 
 
 def _ours(param: Param, noted: Noted, listed: list[Any]) -> Param:
-    """A parameter of our own table: not required if the list leaves it to the entry, whose tile may be larger."""
+    """A parameter of our own table, required only if every config sets it, and as large as the entry's own value."""
     is_listed = all(param.name in config.kwargs for config in listed)
     given = noted.given(param.name)
     high = max(param.high, given) if type(given) is int else param.high
@@ -104,7 +125,7 @@ def _unknown(name: str, noted: Noted, listed: list[Any]) -> Param:
 
 
 def _pruned(noted: Noted, listed: list[Any]) -> tuple[list[Any], str, str]:
-    """What its autotuner would time on this problem, what leaves out the others, and what is to be said of it."""
+    """What its autotuner would time on this problem, what drops the others, and a note if pruning cannot run."""
     autotuner = noted.autotuner
     if autotuner is None:
         return listed, "", ""

@@ -52,7 +52,7 @@ class Noted:
         return [layer for layer in self.layers if type(layer).__name__ == "Heuristics"]
 
     def given(self, name: str) -> Any:
-        """What a parameter is without a config: what the entry passes, or the kernel's own default; None if neither."""
+        """A parameter's value without a config: what the entry passes, else the kernel's default, else None."""
         default = self.parameters[name].default if name in self.parameters else None
         return self.bound.get(name, None if default is inspect.Parameter.empty else default)
 
@@ -96,7 +96,7 @@ def noted(file: str, module_name: str, problem: ChunkScanProblem, _mtime_ns: int
             refusals.append(_said(error))
             continue
         if len(launches) != 1:
-            raise UsageError(f"{where} launches {KERNEL} {len(launches)} times, where once is expected")
+            raise UsageError(f"{where} launches {KERNEL} {len(launches)} times instead of once")
         if problem.batch > 1 and layout.values["x"].dim() == 3:
             raise UsageError(f"{where} takes no batch: the problem's must be 1, got {problem.batch}")
         outputs = [tensor for tensor in _flat(returned) if isinstance(tensor, torch.Tensor)]
@@ -107,7 +107,7 @@ def noted(file: str, module_name: str, problem: ChunkScanProblem, _mtime_ns: int
 
 
 class _Recorder:
-    """Stands in for the kernel and notes its launches. It is its own inner kernel, which some launch to save time."""
+    """Stands in for the kernel and notes its launches, also those of the kernel inside the autotuner (`fn`)."""
 
     def __init__(self, kernel: Any) -> None:
         self.launches: list[_Launch] = []
@@ -143,7 +143,7 @@ def _launches(module: ModuleType, arguments: Mapping[str, Any]) -> tuple[list[_L
 
 
 def _take_output(layout: Layout, outputs: list[torch.Tensor], problem: ChunkScanProblem) -> None:
-    """Makes the first tensor that the entry returns, which it has made itself, our output, if it has its shape."""
+    """Takes the first tensor that the entry returns as our output, if it has its shape."""
     meta = layout.metas.pop(OUTPUT)
     if not outputs or tuple(outputs[0].shape) not in (meta.shape, meta.shape[problem.batch == 1 :]):
         return
@@ -154,12 +154,12 @@ def _take_output(layout: Layout, outputs: list[torch.Tensor], problem: ChunkScan
 
 
 def _bound(module: ModuleType, launch: _Launch, layout: Layout, outputs: list[torch.Tensor], where: str) -> Noted:
-    """The launch by the kernel's parameters, its tensors by our names. Raises UsageError for what is not known here."""
+    """The launch by the kernel's parameters, its tensors by our names. Raises UsageError if it cannot be made."""
     grid, args, kwargs = launch
     layers = tuple(_layers(getattr(module, KERNEL)))
     function = getattr(layers[-1], "fn", None)
     if not inspect.isfunction(function):
-        raise UsageError(f"{KERNEL} of {module.__file__} is no Triton kernel: a @triton.jit function is")
+        raise UsageError(f"{KERNEL} of {module.__file__} is not a Triton kernel, a function under @triton.jit")
     _check_names(layers[-1], set(), f"the kernel of {module.__file__}")
     parameters = inspect.signature(function).parameters
     if len(args) > len(parameters):
@@ -174,7 +174,9 @@ def _bound(module: ModuleType, launch: _Launch, layout: Layout, outputs: list[to
         storage = storage_id(value)
         if storage not in layout.names:
             if not any(storage == storage_id(tensor) for tensor in outputs):
-                raise UsageError(f"{where} gives its kernel a tensor of its own making, {name}, not known here")
+                raise UsageError(
+                    f"{where} passes its kernel a tensor that it makes itself, {name}, and does not return"
+                )
             layout.names[storage] = made = name.removesuffix("_ptr")
             layout.metas[made] = TensorMeta(tuple(value.shape), _dtype(value), "out", tuple(value.stride()))
         refs[name] = TensorRef(layout.names[storage], _dtype(value), int(value.storage_offset()))
@@ -212,7 +214,7 @@ def _check_plain(name: str, value: Any, where: str) -> None:
         pickle.dumps(value)
     except Exception:
         raise UsageError(
-            f"{where} gives its kernel a {type(value).__name__} for {name}: numbers, text and tensors are known here"
+            f"{where} passes its kernel a {type(value).__name__} as {name}: ssdprof can pass numbers, text and tensors"
         ) from None
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 OWN = "own"
 """The space that is the kernel's own autotune list."""
 PUBLISHED = ("tensorrt-llm-pr", "mamba", "vllm", "wide")
-"""Our spaces of tiles that fit any kernel with tiles of M, N and K."""
+"""Our spaces that fit any kernel with tiles of M, N and K."""
 _TILES = {BLOCK_M.name, BLOCK_N.name, BLOCK_K.name}
 _BASELINE = {BLOCK_M.name: 64, BLOCK_N.name: 64, BLOCK_K.name: 32, "num_warps": 2, "num_stages": 4}
 
@@ -58,7 +58,7 @@ class ForeignChunkScan(ChunkScanOnProblem):
 
     @property
     def params(self) -> ParamTable:
-        """What its autotune list and its entry set."""
+        """What its autotune list and its entry set, and launch options."""
         return _table(*self._key)
 
     @property
@@ -87,14 +87,14 @@ class ForeignChunkScan(ChunkScanOnProblem):
         return self._noted.tensors
 
     def inputs(self, device: str, seed: int) -> dict[str, torch.Tensor]:
-        """Ours, and those that its layout has besides."""
+        """Ours, and those that its layout adds."""
         from ssdprof.kernels.foreign.layouts import added_inputs
 
         added = {name: one for name, one in added_inputs(self.problem, device).items() if name in self.tensors()}
         return super().inputs(device, seed) | added
 
     def memory_bytes(self) -> int:
-        """As ours, and the tensors that its launch has besides."""
+        """As ours, and the tensors that its launch adds."""
         ours = tensors(self.problem)
         added = sum(meta.size_bytes for name, meta in self.tensors().items() if name not in ours)
         return ChunkScanOnProblem(self.problem).memory_bytes() + added
@@ -169,7 +169,7 @@ class ForeignChunkScan(ChunkScanOnProblem):
         )
 
     def remedy(self, config: Config) -> str:
-        """As `wrong_by_construction` sees it."""
+        """A larger tile if the kernel takes the state in one; otherwise its loop is at fault."""
         return remedy_of_partial_state(self.problem.dstate, "") if self.wrong_by_construction(config) else LOOP_ENDS
 
     def question(self, config: Config) -> Question | None:  # noqa: ARG002
@@ -200,7 +200,7 @@ def _own_space(file: str, module: str, problem: ChunkScanProblem, mtime_ns: int,
     configs, left_out, note = own_list(noted(file, module, problem, mtime_ns), table, owner)
     if not configs:
         name, reason = next(iter(left_out.items()))
-        raise SpaceError(f"{owner}'s own autotune list has no config for this problem: {name} {reason}")
+        raise SpaceError(f"{owner}'s own autotune list has no config for this problem: {name}: {reason}")
     return Space(
         OWN,
         tuple(configs),

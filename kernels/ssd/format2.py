@@ -23,10 +23,8 @@ def _header(values: dict[str, Any]) -> dict[str, Any]:
     tolerances = values.get("tolerances")
     if tolerances is not None and not isinstance(tolerances, dict):
         raise ValueError("tolerances: not an object")
-    params = [
-        {**{name: getattr(param, name) for name in param.__slots__}, "around": list(param.around), "aliases": []}
-        for param in PARAMS
-    ]
+    lists = {param: {"around": list(param.around), "aliases": list(param.aliases)} for param in PARAMS}
+    params = [{**{name: getattr(param, name) for name in param.__slots__}, **lists[param]} for param in PARAMS]
     return {**values, "tolerances": [{**tolerances, "output": OUTPUT}] if tolerances else [], "params": params}
 
 
@@ -43,6 +41,10 @@ def _row(values: dict[str, Any]) -> dict[str, Any]:
     numbers = {param.name: config.get(column, param.default) for column, param in known.items()}
     row = {**values, "config": {"values": numbers, "variant": config.get("variant", PARAMS.variants[0])}}
     if isinstance(check, dict) and isinstance(check.get("findings"), list):
-        found = [{**one, "code": _FINDINGS.get(one.get("code"), one.get("code"))} for one in check["findings"]]
-        row["check"] = {**check, "findings": found}
+        row["check"] = {**check, "findings": [_finding(one) for one in check["findings"]]}
     return row
+
+
+def _finding(one: Any) -> Any:
+    code = one.get("code") if isinstance(one, dict) else None
+    return {**one, "code": _FINDINGS[code]} if isinstance(code, str) and code in _FINDINGS else one

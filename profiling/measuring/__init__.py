@@ -1,1 +1,1 @@
-"""Checks and times launches, in the process that may be lost to a bad one."""
+"""Checks and times launches, in a process that a bad one may take down."""

@@ -1,22 +1,22 @@
-"""How much of everything measuring takes: what the engine promises, and what a sweep reckons with beforehand."""
+"""How much of everything measuring takes: what the engine uses, and what a sweep's estimates count on."""
 
 from __future__ import annotations
 
 SEEDS = 2
-"""Sets of random inputs, each with its reference, that every config is checked on."""
+"""Sets of random inputs, each with its reference, to check every config on."""
 GUARD_BYTES = 16 << 20
-"""Memory on either side of an output that a launch must leave as it is."""
+"""Memory on either side of an output that a launch must not change."""
 FLUSH_L2_FACTOR = 2
-"""What is read before each timed launch to flush L2, as a multiple of its size."""
+"""Bytes read before each timed launch to flush L2, as a multiple of its size."""
 LOAD_BYTES = 64 << 20
-"""What is copied over and over beside a launch that is checked under load."""
+"""Bytes per copy; copies repeat beside a launch that is checked under load."""
 COPY_BYTES = 1 << 30
-"""What is copied to measure bandwidth."""
+"""Bytes copied to measure bandwidth."""
 TURN_MS = 8.0
 TURN_SAMPLES = (4, 40)
 
 
 def turn_samples(latency_ms: float) -> int:
-    """Launches of one turn: some TURN_MS of them."""
+    """Launches in one turn: about TURN_MS of them."""
     low, high = TURN_SAMPLES
     return max(low, min(high, round(TURN_MS / max(latency_ms, 1e-3))))

@@ -1,4 +1,4 @@
-"""The beginning of a process that measures: it imports before it is asked, and opens its GPU meanwhile."""
+"""The start of a measuring process: it imports before it is asked to, and opens its GPU meanwhile."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _MEASURE = "ssdprof.profiling.measuring.measure"
 
 
 def serve(fd: int) -> None:
-    """`worker.serve`, with the imports of measuring (torch, and Triton with its hash) under way."""
+    """`worker.serve`, while the imports for measuring (torch, and Triton with its hash) run in threads."""
     for work in (_import_measure, compiler.warm_up):
         threading.Thread(target=work, daemon=True).start()
     worker.serve(fd)
 
 
 def _import_measure() -> None:
-    """Without looking for garbage, of which an import leaves little and which takes a tenth of its time."""
+    """Imports without garbage collection: there is little garbage, and looking for it takes a tenth of the time."""
     gc.disable()
     try:
         importlib.import_module(_MEASURE)
@@ -34,7 +34,7 @@ def _import_measure() -> None:
 
 
 def prepare(subject: Subject, device: str, seed: int, visible: str | None = None) -> Prepared:
-    """`measure.prepare`, on the one GPU of the entry `visible` in CUDA_VISIBLE_DEVICES, if one is given."""
+    """`measure.prepare`, on the GPU that `visible`, an entry in CUDA_VISIBLE_DEVICES, names if given."""
     if device.startswith("cuda"):
         if visible is not None:  # before anything asks CUDA for its devices
             os.environ["CUDA_VISIBLE_DEVICES"] = visible

@@ -1,6 +1,6 @@
-"""Holds an output against the reference, whole and row by row, in bounded memory.
+"""Compares an output with the reference, whole and row by row, in bounded memory.
 
-Work is queued piece by piece and the answer fetched from the device once, since a GPU stands still at each fetch.
+Queues the work piece by piece and fetches the answer from the device once, since each fetch stalls the GPU.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 PIECE_ELEMENTS = 1 << 25
 ROW_NORM_FLOOR = 0.1
-"""Rows whose norm is below this share of the root mean square row norm are judged against that instead: in a row whose
-terms all but cancel, as C·B·dt and D can, the operands' rounding is large relative to the row itself."""
+"""Rows with a norm below this share of the root mean square row norm are judged relative to that share: in a row whose
+terms almost cancel, the operands' rounding is large relative to the row itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,10 @@ class Errors:
 
 @dataclass(frozen=True, slots=True)
 class RowPiece:
-    """Some adjacent rows of an output less those of its reference.
+    """Some adjacent rows of an output minus those of its reference.
 
-    `difference` (rows, row length), float32; the others, float64, have one value per row: the norm of the difference,
-    `scale`, which is the reference's norm with its floor, and `row_error` = error / scale, infinite where it would not
-    be a number.
+    `difference` is (rows, row length), float32; the others, float64, have one value per row: `error`, the norm of the
+    difference; `scale`, the reference's norm, at least its floor; `row_error` = error / scale, infinite instead of NaN.
     """
 
     difference: torch.Tensor
@@ -49,7 +48,7 @@ class RowPiece:
 
 
 def row_norm_rms(reference: torch.Tensor) -> float:
-    """Root mean square over the rows (last dimension) of their 2-norm."""
+    """Root mean square of the 2-norms of all rows (last dimension)."""
     import torch
 
     rows = reference.flatten(0, -2)
@@ -58,7 +57,7 @@ def row_norm_rms(reference: torch.Tensor) -> float:
 
 
 def row_pieces(out: torch.Tensor, reference: torch.Tensor, norm_rms: float) -> Iterator[RowPiece]:
-    """The rows of `out` less those of `reference`, same shape (…, row), in order and in pieces of bounded size.
+    """The rows of `out` minus those of `reference`, same shape (…, row), in order and in pieces of bounded size.
 
     A row's error is ‖out − ref‖ / ‖ref‖, with the denominator at least ROW_NORM_FLOOR · norm_rms.
     """
@@ -103,7 +102,7 @@ def output_errors(out: torch.Tensor, reference: torch.Tensor, tolerances: Tolera
 
 
 def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
-    """Whether two tensors of one shape and dtype hold the same bits: NaN equals itself, and 0 differs from -0."""
+    """Whether two tensors of the same shape and dtype have the same bits: NaN equals itself, and 0 differs from -0."""
     import torch
 
     differ = []
@@ -116,7 +115,7 @@ def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
 def bit_words(tensor: torch.Tensor, word: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
     """The bits of a tensor as whole words of the integer type `word`, and the bytes left over.
 
-    No copy is made of a contiguous tensor that begins at a whole word.
+    Does not copy a contiguous tensor that begins at a whole word.
     """
     import torch
 
@@ -162,8 +161,8 @@ def within(errors: Errors | Check, tolerances: Tolerances) -> bool:
 def judge(check: Check, allowed: Mapping[str, Tolerances]) -> tuple[Status, str]:
     """ok, wrong or unstable, and why, in one line.
 
-    A launch that wrote where it must not is wrong whatever its output is, and before it is unstable: inputs that it
-    overwrote make later launches differ. A wrong output's reason says where it is wrong. `allowed`: by output.
+    A launch that wrote where it must not is wrong whatever its output, even if it looks unstable: inputs that it
+    overwrote make later launches differ. The reason for a wrong output says where it is wrong. `allowed`: by output.
     """
     tolerances = allowed[check.output] if check.output else next(iter(allowed.values()))
     forbidden = [finding.message for finding in check.findings if finding.code in FORBIDDEN_WRITES]
@@ -192,12 +191,12 @@ def _how_far(check: Check, tolerances: Tolerances) -> str:
 
 
 def figure(value: float) -> str:
-    """An error with two significant digits."""
+    """An error to two significant digits."""
     return "NaN" if math.isnan(value) else f"{value:#.2g}".removesuffix(".")
 
 
 def _row_norms(rows: torch.Tensor) -> torch.Tensor:
-    """The 2-norm of each row, float64, summed in float32: no copy of the rows is made where they are float32."""
+    """The 2-norm of each row, float64, summed in float32; does not copy the rows if they are float32."""
     import torch
 
     norms: torch.Tensor = torch.linalg.vector_norm(rows.float(), dim=-1).double()
@@ -205,7 +204,7 @@ def _row_norms(rows: torch.Tensor) -> torch.Tensor:
 
 
 def pieces(rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Cuts (rows, row length) along the rows into pieces of at most PIECE_ELEMENTS elements, or of one row."""
+    """Cuts (rows, row length) into pieces of rows, of at most PIECE_ELEMENTS elements or a single row."""
     import torch
 
     return torch.split(rows, max(1, PIECE_ELEMENTS // rows.shape[-1]))

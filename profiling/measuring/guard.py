@@ -1,4 +1,4 @@
-"""Finds writes where a launch must not write: beside its output, and to its inputs."""
+"""Finds writes to memory that a launch must not write: beside its output, and its inputs."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from ssdprof.profiling.measuring.check import bit_words
 from ssdprof.profiling.runs.measured import Finding
 
 ALIGNMENT_BYTES = 256
-"""What CUDA aligns an allocation to: an output behind a guard keeps it, and compiles as one without does."""
+"""CUDA's alignment of an allocation: an output behind a guard keeps it, and so compiles as it would without one."""
 PATTERN = 0xA5
-"""Byte that fills the guards: no float of such bytes is one that kernels write on purpose, as 0 and NaN are."""
+"""The byte that fills the guards: kernels do not write floats of such bytes on purpose, as they do 0 and NaN."""
 _LANES = (1 << 14) - 1
-"""Words of a row; odd, so that what repeats with a power of two does not stay in its column."""
+"""Words per row; odd, so a pattern that repeats with a power of two does not stay in one column."""
 
 
 class GuardedOutput:
     """Memory for the tensors of one storage, with a guard zone before it and another after it, in one allocation.
 
-    `tensors` are views by name, of the shapes, strides and dtypes that `metas` give. Each zone has `guard_bytes`,
-    rounded up to ALIGNMENT_BYTES, and the one after begins at the byte after the storage's last. What lies
-    between the tensors is guarded too. A write beyond the zones is not seen.
+    `tensors` are views by name, with the shapes, strides and dtypes in `metas`. Each zone has `guard_bytes`, rounded up
+    to ALIGNMENT_BYTES; the second begins right after the storage's last byte. Gaps between the tensors are guarded too.
+    A write beyond the zones goes unnoticed.
     """
 
     def __init__(self, metas: Mapping[str, TensorMeta], device: str | torch.device, guard_bytes: int) -> None:
@@ -39,7 +39,7 @@ class GuardedOutput:
         self._gaps = self._gaps_of(memory, start_bytes)
 
     def poison(self) -> None:
-        """Fills the tensors that are written alone with NaN, or PATTERN in integers: what is never written keeps it."""
+        """Fills the out tensors with NaN, or PATTERN if integers, which stays in elements that are never written."""
         for name, meta in self._metas.items():
             if meta.role == "out":
                 tensor = self.tensors[name]
@@ -49,8 +49,8 @@ class GuardedOutput:
                     tensor.copy_(_pattern(tensor))
 
     def damage(self) -> Finding | None:
-        """What was written outside the tensors since the last call, None if nothing was. Restores the guards."""
-        # As elements: both zones are whole numbers of any dtype's.
+        """What was written outside the tensors since the last call; None if nothing. Restores the guards."""
+        # As elements: both zones are whole numbers of elements of any dtype.
         before, after = ((zone != PATTERN).view(-1, self._element_bytes) for zone in (self._before, self._after))
         between = None if self._gaps is None else (self._storage != PATTERN) & self._gaps
         written = [before.any(), after.any(), *([] if between is None else [between.any()])]
@@ -74,7 +74,7 @@ class GuardedOutput:
         )
 
     def _gaps_of(self, memory: torch.Tensor, start_bytes: int) -> torch.Tensor | None:
-        """A flag for each byte of the storage that belongs to no tensor; None if all belong to one."""
+        """For each byte of the storage, whether it belongs to no tensor; None if all belong to one."""
         if len(self._metas) == 1 and next(iter(self.tensors.values())).is_contiguous() and self._storage.numel():
             return None
         held = torch.zeros_like(memory)
@@ -97,27 +97,27 @@ def _pattern(tensor: torch.Tensor) -> torch.Tensor:
 
 
 class Fingerprints:
-    """Tells which of some tensors have changed since, by sums of the bits of each.
+    """Says which of some tensors have changed since it was made, by sums of the bits of each.
 
-    A tensor is taken as rows of _LANES 64-bit words. What is kept is the sum of every row and of every column, mod
-    2^64, and the words and bytes after the last whole row as they are. So a change is always seen where some row or
-    some column has exactly one changed word, any change of one element of up to 8 bytes among them. Any other is seen
-    too, but where its sums vanish in all rows and all columns at once: where, say, two words at opposite corners of a
-    rectangle grow by what those at the other two lose, or four words at its corners all change their highest bit.
+    Treats a tensor as rows of _LANES 64-bit words. It keeps the sum of every row and of every column, mod 2^64, and the
+    words and bytes after the last whole row as they are. So it always sees a change if some row or column has exactly
+    one changed word, which includes any change of one element of up to 8 bytes. It sees any other change too, unless
+    the sums cancel in all rows and all columns at once: for example, if two words at opposite corners of a rectangle
+    grow by what the words at the other two lose, or if four words at its corners all change their highest bit.
     """
 
     def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Of one tensor at least, of any dtype, all on one device."""
+        """Takes at least one tensor, of any dtype, all on one device."""
         self._known = {name: (tensor, _sums(tensor)) for name, tensor in tensors.items()}
 
     def changed(self) -> tuple[str, ...]:
-        """The names of the tensors whose bits are not what they were at the beginning, in the order given."""
+        """The names of the tensors whose bits have changed since the beginning, in the order given."""
         differ = torch.stack([(_sums(tensor) != known).any() for tensor, known in self._known.values()]).tolist()
-        return tuple(name for name, is_other in zip(self._known, differ, strict=True) if is_other)
+        return tuple(name for name, has_changed in zip(self._known, differ, strict=True) if has_changed)
 
 
 def _sums(tensor: torch.Tensor) -> torch.Tensor:
-    """The sums of its bits as `Fingerprints` keeps them, int64: torch sums 64-bit integers without a copy of them."""
+    """The sums of its bits that `Fingerprints` keeps, int64: torch sums 64-bit integers without copying them."""
     words, rest_bytes = bit_words(tensor, torch.int64)
     whole = len(words) // _LANES * _LANES
     rows = words[:whole].view(-1, _LANES)

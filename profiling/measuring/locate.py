@@ -1,9 +1,9 @@
 """Says where an output is wrong: NaN, the last chunk, one tile, a box of rows, everywhere.
 
-A row, the output's last dimension, is wrong where its error exceeds the row tolerance; where the other rows together
-still exceed the tolerance of the whole, wrong is each row beyond that. An element of a wrong row is wrong where it is
-off by more than the row may be, shared out evenly over the row's elements: so a wrong row has at least one, and
-rounding, far below the tolerance, makes none. Where there is NaN or infinity, it alone is located.
+A row, the output's last dimension, is wrong if its error exceeds the row tolerance; if the other rows together still
+exceed the tolerance of the whole, each row beyond that one is wrong. An element of a wrong row is wrong if it is off by
+more than the row may be, spread evenly over the row's elements: so a wrong row has at least one wrong element, and
+rounding, far below the tolerance, makes none. If there is NaN or infinity, only that is located.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from ssdprof.profiling.measuring.check import figure, pieces, row_pieces
 from ssdprof.profiling.runs.measured import Finding, FindingCode
 
 MOST = 0.9
-"""Share of the rows beyond which nearly all are wrong, and where they are says little."""
+"""Beyond this share of wrong rows nearly all are wrong, and their place says little."""
 BELOW = 0.999
-"""Of an element's limit, so that float32 rounding of a row's norm does not leave a wrong row without an element."""
+"""Factor on an element's limit, so float32 rounding of a row's norm does not leave a wrong row without an element."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class _Survey:
 
 @dataclass(frozen=True, slots=True)
 class _Wrong:
-    """Wrong rows, a flag for each (the output's leading dimensions), and which elements of a row are wrong in any."""
+    """A flag for each row (the output's leading dimensions), and which elements are wrong in any row."""
 
     rows: torch.Tensor
     columns: torch.Tensor
@@ -46,7 +46,7 @@ class _Wrong:
 
 @dataclass(frozen=True, slots=True)
 class _Extent:
-    """From where to where wrong rows reach along an axis of `size`, and within its chunks, where it has any."""
+    """The first and last wrong index along an axis of `size`, and within its chunks, if it has any."""
 
     axis: Axis
     size: int
@@ -69,7 +69,7 @@ class _Extent:
 
     @property
     def text(self) -> str:
-        """Empty where it is the whole axis; of several chunks also where in each, if that is half of it at most."""
+        """Empty if it is the whole axis; for several chunks also the place in each, if that is at most half of it."""
         whole = (self.first, self.last) == (0, self.size - 1)
         half_of_chunks = 2 * (self.last_in_chunk - self.first_in_chunk + 1) <= self.chunk
         outer = "" if whole else _range(self.axis.name, self.first, self.last)
@@ -87,11 +87,11 @@ def locate(
     axes: Sequence[Axis],
     tiles: Mapping[str, int],
 ) -> Finding:
-    """Where a wrong output is wrong, and how far the worst row is off.
+    """Where a wrong output is wrong, and how far off the worst row is.
 
-    `out` and `reference` have one shape, of at least two dimensions, named by `axes`; `norm_rms` is `row_norm_rms` of
-    the reference. A tile has the size that `tiles` gives by axis, counted from the chunk's beginning in an axis with
-    chunks; one index of every other axis, and all of the last. Needs a byte of device memory per row.
+    `out` and `reference` have the same shape, of at least two dimensions, named by `axes`; `norm_rms` is `row_norm_rms`
+    of the reference. `tiles` gives a tile's size by axis, counted from the start of the chunk in an axis with chunks; a
+    tile has one index of every other axis, and all of the last. Needs a byte of device memory per row.
     """
     survey = _survey(out, reference, tolerances, norm_rms)
     not_finite = None if math.isfinite(survey.worst) else _not_finite(out)
@@ -115,7 +115,7 @@ def locate(
 
 
 def _index(flat: int, shape: Sequence[int]) -> list[int]:
-    """The index along each axis; torch's own function for it takes half a second to import a library it needs."""
+    """The index along each axis; torch's own function imports a library for it, which takes half a second."""
     index = []
     for size in reversed(shape):
         flat, i = divmod(flat, size)
@@ -142,7 +142,7 @@ def _survey(out: torch.Tensor, reference: torch.Tensor, tolerances: Tolerances, 
 
 
 def _not_finite(out: torch.Tensor) -> _Wrong | None:
-    """NaN and infinities; None where there are none, and an error was infinite because a square was."""
+    """NaN and infinities; None if there are none, so an error was infinite because a square overflowed."""
     rows, columns = [], []
     for piece in pieces(out.flatten(0, -2)):
         bad = ~piece.isfinite()
@@ -168,7 +168,7 @@ def _wrong(rows: list[torch.Tensor], columns: list[torch.Tensor], out: torch.Ten
 
 
 def _used(wrong: _Wrong) -> list[torch.Tensor]:
-    """For each axis, which of its indices have wrong rows; for the last, which elements of a row are wrong."""
+    """For each axis, which indices have wrong rows; for the last, which elements of a row are wrong."""
     leading = [
         wrong.rows.movedim(i_axis, 0).reshape(size, -1).any(dim=1) for i_axis, size in enumerate(wrong.rows.shape)
     ]
@@ -213,7 +213,7 @@ def _range(name: str, first: int, last: int) -> str:
 
 
 def share(count: int, rows: int) -> str:
-    """How many of the rows `count` are, in words."""
+    """In words, what share of the rows `count` is."""
     if count == rows:
         return "all rows"
     share_pct = 100 * count / rows

@@ -1,4 +1,4 @@
-"""Checks and times launches on one device. Runs inside a worker process, which a bad launch may take down.
+"""Checks and times launches on one device. Runs in a worker process, which a bad launch may take down.
 
 `prepare` makes the inputs and their references once; `measure` and `resample` then take one launch plan each.
 """
@@ -21,15 +21,15 @@ from ssdprof.profiling.measuring.session import Session
 from ssdprof.profiling.measuring.timer import CudaTimer, timer_for
 from ssdprof.profiling.runs.measured import Batch, Measurement, Prepared, TimedBy
 
-OTHER_BITS = "a launch that was timed gave other bits than those that were checked: a race or a miscompilation"
+OTHER_BITS = "a timed launch gave different bits from the checked ones: a race or a miscompilation"
 
 _session: Session | None = None
 
 
 def prepare(subject: Subject, device: str, seed: int, visible: str | None = None) -> Prepared:
-    """Makes inputs and references on `device` (cuda:0, cpu, or `module:class` of a timer), measures its bandwidth.
+    """Makes inputs and references on `device` (cuda:0, cpu, or `module:class` of a timer) and measures its bandwidth.
 
-    `visible`: the GPU's entry in CUDA_VISIBLE_DEVICES, by which NVML is asked about it.
+    `visible`: the GPU's entry in CUDA_VISIBLE_DEVICES, which finds it in NVML.
     """
     global _session
     _session = None
@@ -53,8 +53,8 @@ def prepare(subject: Subject, device: str, seed: int, visible: str | None = None
 def measure(plan: LaunchPlan, config: Config, name: str, timed_by: TimedBy | None = None) -> Measurement:
     """Checks the launch's outputs several times on each set of inputs and, if they are stable, times it.
 
-    Damage is looked for once, after all launches: what is launched next would be taken to have done it. Then the batch
-    is not kept. Raises what the launch raises. `name` is the config's id.
+    Looks for damage once, after all launches, since the next config would be blamed for it; a launch that did damage
+    keeps no batch. Raises what the launch raises. `name` is the config's id.
     """
     session = _prepared()
     inputs = session.inputs[-1]
@@ -85,10 +85,9 @@ def resample(
 ) -> tuple[Batch, str]:
     """More latencies of a config that was measured before, and what is wrong with the last outputs; empty: nothing.
 
-    A `correct` one must give the bits that were checked; if they are not known in this process, it is checked anew.
-    Samples and latency None: it was checked, and is now looked at for the first time.
-    If it fails and its inputs are not what they were, which one timed before it may have done, it is timed again on new
-    ones.
+    A `correct` config must give the bits that were checked; if this process does not know them, it is checked again.
+    Samples and latency None: it was checked, and this is its first look.
+    If it fails and its inputs have changed, which an earlier config may have done, it is timed again on new inputs.
     """
     for on_new_inputs in (False, True):
         session = _prepared()
@@ -108,11 +107,11 @@ def resample(
 
 
 def _prepared() -> Session:
-    """The session, made again if a launch has written to what all later ones are checked by."""
+    """The session, made again if a launch has written to inputs or references."""
     global _session
     assert _session is not None, "prepare comes first"
     if _session.stale:
         made_of: tuple[Any, ...] = (_session.subject, _session.timer, _session.seed)
-        _session = None  # there is not memory for two
+        _session = None  # there is no memory for two
         _session = Session(*made_of)
     return _session

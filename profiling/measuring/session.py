@@ -1,4 +1,4 @@
-"""Inputs, references and outputs of one subject on one device, and the check of a launch on them."""
+"""Inputs, references and outputs of one subject on one device, and the check of a launch against them."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from ssdprof.profiling.measuring.timer import Launch, Reset, Timer
 from ssdprof.profiling.runs.measured import Batch, Check, Finding, TimedBy
 
 LAUNCHES_PER_SEED = 5
-"""Launches on each set of inputs whose bits are compared."""
+"""Launches on each set of inputs; their bits are compared."""
 UNDER_LOAD = (2, 4)
-"""Which of them run beside other work, counted from 1; the others run alone."""
+"""Which of these run beside other work, counted from 1; the others run alone."""
 LAUNCHES_IF_WRONG = 3
-"""Launches of a config whose first output was wrong: enough to tell wrong from unstable."""
+"""Launches of a config with a wrong first output: enough to tell wrong from unstable."""
 SAMPLES_IF_WRONG = 2
-"""Launches of a wrong config that are timed at the first look: enough to see which wrong one is fastest."""
+"""Timed launches of a wrong config at its first look: enough to see which wrong config is fastest."""
 
 
 class NoReferenceError(SsdprofError):
-    """A subject that does not know its correct outputs cannot be measured, since nothing could be ranked."""
+    """A subject without correct outputs to compare with: nothing could be ranked, so it is not measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """One set of inputs with the correct outputs and their typical row norms, by output."""
+    """One set of inputs, with the correct outputs and their typical row norms, by output."""
 
     tensors: Mapping[str, torch.Tensor]
     reference: Mapping[str, torch.Tensor]
@@ -46,23 +46,24 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A launch on one set of inputs. `reset` brings tensors that are read and written back to what they were."""
+    """A launch on one set of inputs. `reset` restores tensors that are both read and written."""
 
     launch: Launch
     reset: Reset | None
 
 
 class Session:
-    """Everything that launches of one subject are checked with and timed on."""
+    """Everything needed to check and time launches of one subject."""
 
     def __init__(self, subject: Subject, timer: Timer, seed: int) -> None:
         if not isinstance(subject, Referenced):
             raise NoReferenceError(
-                f"{subject.name} has no reference to hold its outputs against, so none could be ranked: compile only"
+                f"{subject.name} has no reference to check its outputs against, so nothing could be ranked: compile "
+                "only"
             )
         self.subject, self.timer, self.seed = subject, timer, seed
         self.stale = False
-        """Whether inputs or references are not what they were."""
+        """Whether inputs or references have changed."""
         self.tolerances = {one.output: one for one in subject.tolerances()}
         self._axes = {name: subject.axes(name) for name in self.tolerances}
         self._make_inputs(subject)
@@ -77,10 +78,10 @@ class Session:
         self._changed: dict[str, None] = {}
         self.first = {name: torch.empty_like(tensor) for name, tensor in self.outputs.items()}
         self.confirmed: dict[str, Fingerprints] = {}
-        """What the outputs' bits are on the last set of inputs, of each config that was found correct."""
+        """The bits of the outputs on the last set of inputs, for each config found correct."""
 
     def _make_inputs(self, subject: Referenced) -> None:
-        """All sets of inputs and their references, and what their bits are."""
+        """Makes all sets of inputs, their references, and the fingerprints of both."""
         self.inputs: list[Inputs] = []
         held: dict[str, torch.Tensor] = {}
         for number in range(SEEDS):
@@ -107,7 +108,7 @@ class Session:
         return Bound(launch, reset)
 
     def _hold(self, inputs: Inputs) -> None:
-        """Fills the read-only tensors beside outputs with a set of inputs, if they hold another."""
+        """Fills the read-only tensors beside outputs with a set of inputs, unless they hold it already."""
         if inputs is not self._held:
             self._note_changed()
             for name, tensor in self._read_only.items():
@@ -133,20 +134,20 @@ class Session:
         return within(errors, self.tolerances[name])
 
     def all_same(self) -> bool:
-        """Whether the outputs have the bits that were noted first."""
+        """Whether the outputs have the same bits as at first."""
         return all(same_bits(tensor, self.first[name]) for name, tensor in self.outputs.items())
 
     def confirm(self, name: str) -> None:
-        """Notes the bits of the outputs as the correct ones of a config."""
+        """Notes the bits of the outputs as the correct ones for a config."""
         self.confirmed[name] = Fingerprints(self.outputs)
 
     def poison(self) -> None:
-        """Fills the outputs with what no kernel writes."""
+        """Fills the outputs with values that no kernel writes."""
         for guarded in self._guarded:
             guarded.poison()
 
     def launch(self, bound: Bound) -> Any:
-        """Poisons the outputs, launches and waits: what the launch returned."""
+        """Poisons the outputs, launches and waits; returns what the launch returns."""
         self.poison()
         if bound.reset:
             bound.reset()
@@ -161,7 +162,7 @@ class Session:
         return self.timer.once_ms(bound.launch)
 
     def check(self, plan: LaunchPlan, config: Config) -> tuple[Check, float]:
-        """The outputs of several launches on each set of inputs, and how long one takes, in ms; no look for damage."""
+        """Checks several launches on each set of inputs, but not for damage; returns also the ms that one takes."""
         found: list[tuple[str, Errors]] = []
         findings: list[Finding] = []
         repeatable, launches, seeds, once_ms = True, 0, 0, math.inf
@@ -197,14 +198,14 @@ class Session:
         seeds: int,
         findings: list[Finding] | tuple[Finding, ...],
     ) -> Check:
-        """The worst of several launches' errors: of the output that was furthest beyond its tolerance."""
+        """The worst of several launches' errors: those of the output that was furthest beyond its tolerance."""
         output, _ = max(found, key=lambda pair: _excess(pair[1], self.tolerances[pair[0]]))
         errors = [errors for name, errors in found if name == output]
         name = output if len(self.tolerances) > 1 else ""
         return merge(errors, repeatable, launches, seeds, findings, name)
 
     def damage(self) -> list[Finding]:
-        """What was written where nothing may be, which is made good before the next config."""
+        """What was written where nothing may be; it is restored before the next config."""
         found = [damage for guarded in self._guarded if (damage := guarded.damage())]
         self._note_changed()
         changed, self._changed = list(self._changed), {}
@@ -219,7 +220,7 @@ class Session:
         return found
 
     def locate(self, config: Config, inputs: Inputs, output: str, errors: Errors) -> list[Finding]:
-        """Where an output, off by `errors`, is wrong, and why as far as the kernel's own structure tells."""
+        """Where an output, off by `errors`, is wrong, and why, if the subject knows."""
         part = None
         if isinstance(self.subject, Diagnosing):
             part = self.subject.cause(config, inputs.tensors, inputs.reference, self.outputs)
@@ -235,19 +236,19 @@ class Session:
         return [Finding("partial", part), found] if part else [found]
 
     def first_look(self, latency_ms: float, correct: bool) -> int:
-        """How many launches are timed right after the check; one if the host's clock is all there is."""
+        """How many launches to time right after the check; one if there is only the host's clock."""
         if not self.timer.on_gpu:
             return 1
         return turn_samples(latency_ms) if correct else SAMPLES_IF_WRONG
 
     def time(self, bound: Bound, name: str, samples: int, latency_ms: float, timed_by: TimedBy | None) -> Batch:
-        """A batch of latencies, the outputs poisoned before."""
+        """Poisons the outputs, then takes a batch of latencies."""
         self.poison()
         return Batch(name, *self.timer.batch(bound.launch, samples, latency_ms, timed_by, bound.reset))
 
 
 def _storages(metas: Mapping[str, TensorMeta]) -> list[dict[str, TensorMeta]]:
-    """The tensors of each storage of which a part is written, by name; one that names no storage has its own."""
+    """The tensors of each storage that is written in part, by name; a tensor that names no storage has its own."""
     groups: dict[str, dict[str, TensorMeta]] = {}
     for name, meta in metas.items():
         groups.setdefault(meta.storage or f"/{name}", {})[name] = meta
@@ -260,6 +261,6 @@ def _rows(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _excess(errors: Errors, tolerances: Tolerances) -> float:
-    """How far beyond its tolerance an output is; what is not a number is furthest."""
+    """How far beyond its tolerance an output is; NaN is furthest."""
     shares = errors.relative_error / tolerances.relative_error, errors.worst_row_error / tolerances.row_error
     return math.inf if any(map(math.isnan, shares)) else max(shares)

@@ -1,4 +1,4 @@
-"""Times launches: on a GPU with its L2 flushed and NVML watching, elsewhere by the host's clock."""
+"""Times launches: on a GPU with L2 flushed and NVML watching, elsewhere by the host's clock."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from ssdprof.profiling.workers.fork_server import function_named
 GRAPH_BELOW_MS = 0.2
 """Launches shorter than this are timed inside a CUDA graph, where the host's launch overhead cannot reach them."""
 WARM_UP_MS = 2.0
-"""Launches that are not counted go on for at least this long before each batch."""
+"""Launches that do not count run for at least this long before each batch."""
 MAX_WARM_UP_LAUNCHES = 50
 SLEEP_CYCLES_PER_SAMPLE = 200_000
-"""GPU clocks slept before a batch, some 0.1 ms a sample, so that the host has queued it before the GPU begins."""
+"""GPU clocks to sleep before a batch, about 0.1 ms per sample, so the host has queued it before the GPU begins."""
 SLEEP_CYCLES_ONCE = 1_000_000
-"""The same before a single launch, some 0.5 ms: what a slow host takes to launch must not pass for its latency."""
+"""The same before a single launch, about 0.5 ms: a slow host's launch overhead must not count as latency."""
 LOAD_FACTOR = 1.25
-"""How long copies go on beside a launch, in what it takes alone."""
+"""How long copies run beside a launch, relative to its time alone."""
 MAX_LOAD_COPIES = 200
-"""Beside one launch: some 10 ms on an H100."""
+"""The most copies beside one launch: about 10 ms on an H100."""
 
 Launch = Callable[[], Any]
 Reset = Callable[[], None]
 
 
 class Timer(Protocol):
-    """What measures launches on one device; `device` is torch's name of where tensors belong."""
+    """Measures launches on one device; `device` is torch's name for it."""
 
     device: str
     on_gpu: bool
 
     def synchronize(self) -> None:
-        """Waits until all launches are done. Raises where one failed."""
+        """Waits until all launches are done. Raises if one failed."""
         ...
 
     def under_load(self, duration_ms: float) -> Any:
-        """A context in which the device is busy with other work for at least some such time."""
+        """A context in which the device is busy with other work for about that long or longer."""
         ...
 
     def once_ms(self, launch: Launch) -> float:
-        """The latency of one launch, roughly, after it has run before."""
+        """The rough latency of one launch that has run before."""
         ...
 
     def batch(
@@ -59,7 +59,7 @@ class Timer(Protocol):
         timed_by: TimedBy | None,
         reset: Reset | None = None,
     ) -> Timed:
-        """Latencies of `samples` launches after a warm-up; `latency_ms` is what one is expected to take.
+        """Latencies of `samples` launches after a warm-up; `latency_ms` is the expected time of one.
 
         `reset` runs before every launch and is not timed.
         """
@@ -83,7 +83,7 @@ class HostTimer:
     on_gpu = False
 
     def synchronize(self) -> None:
-        """Launches on the CPU are done when they return."""
+        """Does nothing: launches on the CPU are done when they return."""
 
     @contextmanager
     def under_load(self, duration_ms: float) -> Iterator[None]:  # noqa: ARG002  # the protocol's
@@ -116,8 +116,8 @@ class HostTimer:
 class CudaTimer:
     """Times launches by CUDA events on the current stream, between two reads of NVML.
 
-    L2 is flushed by reading a buffer of FLUSH_L2_FACTOR times its size: a flush that writes leaves dirty lines behind,
-    whose way to DRAM the timed launch would pay for.
+    Reading a buffer of FLUSH_L2_FACTOR times its size flushes L2: a flush that writes would leave dirty lines behind,
+    and the timed launch would pay for writing them back.
     """
 
     on_gpu = True
@@ -130,12 +130,12 @@ class CudaTimer:
         self._load = [torch.zeros(LOAD_BYTES, dtype=torch.int8, device=device) for _ in range(2)]
         self._side = torch.cuda.Stream(device)
         self._telemetry = Telemetry(visible)
-        self._flush()  # the first one loads it, which is not to happen between timed launches or inside a graph
+        self._flush()  # the first one loads its kernel, which must not happen between timed launches or inside a graph
         self._add_load()
         self._load_ms = self.once_ms(self._add_load)
 
     def synchronize(self) -> None:
-        """Waits until all launches are done. Raises where one failed."""
+        """Waits until all launches are done. Raises if one failed."""
         torch.cuda.synchronize()
 
     @contextmanager
@@ -147,7 +147,7 @@ class CudaTimer:
         yield
 
     def once_ms(self, launch: Launch) -> float:
-        """The latency of one launch with L2 as it is."""
+        """The latency of one launch, without flushing L2."""
         start, end = _event_pairs(1)[0]
         torch.cuda._sleep(SLEEP_CYCLES_ONCE)
         start.record()
@@ -168,7 +168,7 @@ class CudaTimer:
         timed_by = timed_by or ("graph" if latency_ms < GRAPH_BELOW_MS else "events")
         self._telemetry.begin()
         for _ in range(max(1, min(MAX_WARM_UP_LAUNCHES, math.ceil(WARM_UP_MS / latency_ms)))):
-            if reset:  # what it does for the first time it must not do inside a graph
+            if reset:  # its first run must not be inside a graph
                 reset()
             launch()
         pairs = _event_pairs(samples, inside_graph=timed_by == "graph")
@@ -211,7 +211,7 @@ class CudaTimer:
 
 
 def _event_pairs(count: int, *, inside_graph: bool = False) -> list[tuple[torch.cuda.Event, torch.cuda.Event]]:
-    """(start, end) of each sample. Inside a graph they are external ones: nodes that can be asked after a replay."""
+    """(start, end) for each sample. Inside a graph they are external events: nodes that can be read after a replay."""
 
     def event() -> torch.cuda.Event:
         return torch.cuda.Event(enable_timing=True, external=inside_graph)

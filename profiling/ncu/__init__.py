@@ -1,1 +1,1 @@
-"""Nsight Compute: running it, reading its exports, comparing our figures with its."""
+"""Nsight Compute: running it, reading its exports, comparing our figures with its own."""

@@ -1,4 +1,4 @@
-"""An exported ncu report held against us: each launch's needs are taken from it, and what follows from them is ours."""
+"""Compares an exported ncu report with our figures: what each launch needs comes from it, the rest we compute."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _INPUT_METRICS = {figure.metric for figure in FIGURES if figure.is_input}
 
 
 def read_export(path: Path) -> tuple[NcuRow, ...]:
-    """The launches of an exported report. Raises UsageError if it cannot be read or is none."""
+    """The launches of an exported report. Raises UsageError if it cannot be read or is not a report."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
@@ -51,14 +51,14 @@ def read_export(path: Path) -> tuple[NcuRow, ...]:
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        raise UsageError(f"--ncu-report {path} is no text: export the report with {EXPORT_HINT}")
+        raise UsageError(f"--ncu-report {path} is not text: export the report with {EXPORT_HINT}")
     return read_raw(text, str(path))
 
 
 def against_export(rows: Sequence[NcuRow], of: str, arch: str | None) -> Verification:
-    """The launches of an exported report: registers, shared memory and block size from it, the rest ours.
+    """Compares the launches of an exported report: registers, shared memory and block size from it, the rest ours.
 
-    `arch` is for a file that does not say it. Raises NcuCsvError where needed columns are missing.
+    `arch` is for a file that does not name it. Raises NcuCsvError if required columns are missing.
     """
     _check_columns(rows[0], of, arch)
     comparisons: list[Comparison] = []
@@ -73,16 +73,16 @@ def against_export(rows: Sequence[NcuRow], of: str, arch: str | None) -> Verific
             continue
         found = against_ncu(ours, row, inputs=False)
         if not found:
-            unchecked.append(Unchecked(ours.name, "has no figure that could be compared"))
+            unchecked.append(Unchecked(ours.name, "has no figure to compare"))
         comparisons += found
         archs.append(ours.limits.arch)
         restored += was_restored
     absent = [name for name in missing_metrics(rows) if name not in _INPUT_METRICS]
-    notes = [f"Not compared, since the export lacks them: {', '.join(absent)}"] if absent else []
+    notes = [f"Not compared, because the export lacks them: {', '.join(absent)}"] if absent else []
     if restored:
         notes.append(
-            f"{restored} of {len(rows)} launches have their shared memory in rounded units; it was taken as the "
-            f"roundest number that prints so: {EXPORT_HINT} exports bytes"
+            f"{restored} of {len(rows)} launches give their shared memory in rounded units; it was read as the "
+            f"roundest number that prints that way: {EXPORT_HINT} exports bytes"
         )
     return Verification(
         of=of,
@@ -110,7 +110,7 @@ def _ours_of(row: NcuRow, arch: str | None) -> tuple[Ours, bool]:
     """Our figures for the launch that ncu describes, and whether its bytes had to be restored from rounded ones."""
     limits = limits_for(_arch_of(row) or arch or "")
     if arch not in (None, limits.arch):
-        raise NcuCsvError(f"--arch {arch} is not that of line {row.line} ({limits.arch}): leave --arch out")
+        raise NcuCsvError(f"--arch {arch} does not match line {row.line} ({limits.arch}): leave --arch out")
     dynamic, static = row.number(DYNAMIC), row.number(STATIC)
     grid, barriers = _count(row, "launch__grid_size", "Grid Size"), _whole(row, "launch__barrier_count")
     launch = Launch(
@@ -149,7 +149,7 @@ def _threads_of(row: NcuRow) -> int:
 
 
 def _count(row: NcuRow, column: str, sides: str) -> int | None:
-    """The number in `column`; without it the product of the three that ncu prints as (1, 2, 3) in `sides`."""
+    """The number in `column`; without it, the product of the three that ncu prints as (1, 2, 3) in `sides`."""
     count, factors = _whole(row, column), re.findall(r"[0-9]+", row.cells.get(sides, ""))
     return math.prod(map(int, factors)) if count is None and factors else count
 
@@ -160,7 +160,7 @@ def _whole(row: NcuRow, column: str) -> int | None:
 
 
 def _bytes_of(number: NcuNumber | None) -> int:
-    """The bytes of a figure; where ncu rounded it, the number with most factors of two that prints so."""
+    """The bytes of a figure; if ncu rounded it, the number with the most factors of two that prints that way."""
     if number is None:
         return 0
     low, high = number.value - number.half_step, number.value + number.half_step

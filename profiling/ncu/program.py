@@ -17,7 +17,7 @@ from ssdprof.kernels.errors import SsdprofError, UsageError
 
 RULE = "TheoreticalOccupancy"
 RULE_COLUMN = "theoretical_occupancy_rule"
-"""A column for the rule's sentence, which ncu's raw page lacks; read where somebody joined one on."""
+"""A column for the rule's sentence, which ncu's raw page lacks; read if somebody has added it."""
 REGISTERS = "launch__registers_per_thread"
 DYNAMIC, STATIC = "launch__shared_mem_per_block_dynamic", "launch__shared_mem_per_block_static"
 METRICS = (
@@ -40,7 +40,7 @@ METRICS = (
     "smsp__maximum_warps_avg_per_active_cycle",
     "launch__waves_per_multiprocessor",
 )
-"""What is asked of ncu: facts of the launch and of its occupancy calculator, none of them a hardware counter."""
+"""What ncu is asked for: facts about the launch and results of its occupancy calculator, no hardware counters."""
 FALLBACK_FOLDERS = ("/usr/local/cuda/bin", "/opt/nvidia/nsight-compute/*")
 EXPORT_HINT = "ncu --import REPORT --csv --page raw --print-units base"
 NO_PERMISSION = "ERR_NVGPUCTRPERM"
@@ -49,7 +49,7 @@ _SECTIONS = ("--section", "Occupancy", "--section", "LaunchStats")
 _COLLECT = (
     # the sections and their rule; the Occupancy section also has achieved occupancy, a counter
     (*_SECTIONS, "--metrics", ",".join(METRICS), "--rule", RULE),
-    # where counters are refused: no section, and the rule where ncu applies it nevertheless
+    # if counters are refused: no section, and the rule if ncu applies it anyway
     ("--metrics", ",".join(METRICS), "--rule", RULE),
     ("--metrics", ",".join(METRICS), "--apply-rules", "no"),
 )
@@ -59,7 +59,7 @@ _PRINTED_STEP = 0.01
 
 
 class NcuError(SsdprofError):
-    """ncu that gave no figures: refused, failed or too late; the message says which."""
+    """ncu gave no figures: it was refused, failed or was too late; the message says which."""
 
 
 class NcuCsvError(UsageError):
@@ -68,7 +68,7 @@ class NcuCsvError(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class NcuNumber:
-    """A figure as ncu printed it. `value` is in base units, and ncu's own is within `half_step` of it."""
+    """A figure as ncu printed it. `value` is in base units; ncu's exact figure is within `half_step` of it."""
 
     text: str
     value: float
@@ -81,10 +81,9 @@ class NcuNumber:
 
 @dataclass(frozen=True, slots=True)
 class NcuRow:
-    """One profiled launch: ncu's columns as text, and their units; `source` and `line` say where it stands.
+    """One profiled launch: ncu's columns as text, and their units; `source` and `line` say where it came from.
 
-    `sentence` is that of the Theoretical Occupancy rule, empty where the rule was silent, None where it is not
-    known whether it spoke.
+    `sentence` is that of the Theoretical Occupancy rule; empty if the rule was silent, None if that is unknown.
     """
 
     source: str
@@ -94,13 +93,13 @@ class NcuRow:
     sentence: str | None = None
 
     def number(self, column: str) -> NcuNumber | None:
-        """The figure in a column, None where there is none. Raises NcuCsvError for text."""
+        """The figure in a column; None if there is none. Raises NcuCsvError for text."""
         text = self.cells.get(column, "").strip()
         if text.lower() in ("", "n/a", "nan", "(nan)"):
             return None
         plain = text.replace(",", "")
         if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?", plain, re.IGNORECASE):
-            raise NcuCsvError(f"{self.source}, line {self.line}: {column} is no number: {text[:40]!r}")
+            raise NcuCsvError(f"{self.source}, line {self.line}: {column} is not a number: {text[:40]!r}")
         unit = self.units.get(column, "").split("/")[0]
         scale = _BYTES.get(unit, 1.0)
         decimals = len(plain.partition(".")[2])
@@ -111,7 +110,7 @@ class NcuRow:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a program ended and what it printed; `code` None: it was ended for being late."""
+    """How a program ended and what it printed; `code` None: it was late and was killed."""
 
     code: int | None
     text: str
@@ -122,7 +121,7 @@ Runner = Callable[[Sequence[str], Mapping[str, str], float], Finished]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What ncu said of each launch, in the order of the launches. `has_sentences`: its rule was applied."""
+    """What ncu said about each launch, in launch order. `has_sentences`: its rule was applied."""
 
     version: str
     rows: tuple[NcuRow, ...]
@@ -130,7 +129,7 @@ class Profile:
 
 
 def find_ncu(folders: Sequence[str] = FALLBACK_FOLDERS) -> Path | None:
-    """Ncu of PATH, else of the CUDA toolkit, else the newest in /opt; None where there is none."""
+    """Ncu from PATH, else from the CUDA toolkit, else the newest in /opt; None if there is none."""
     on_path = shutil.which("ncu")
     if on_path:
         return Path(on_path)
@@ -144,9 +143,9 @@ def find_ncu(folders: Sequence[str] = FALLBACK_FOLDERS) -> Path | None:
 
 
 def run_program(command: Sequence[str], env: Mapping[str, str], timeout_s: float) -> Finished:
-    """Runs a program, what it starts included, for at most `timeout_s`; stdout and stderr come back as one text.
+    """Runs a program, and what it starts, for at most `timeout_s`; returns stdout and stderr as one text.
 
-    Raises NcuError where it cannot be run at all.
+    Raises NcuError if it cannot be run at all.
     """
     try:
         process = _start(command, env)
@@ -159,7 +158,7 @@ def run_program(command: Sequence[str], env: Mapping[str, str], timeout_s: float
     except subprocess.TimeoutExpired:
         return Finished(None, "")
     finally:
-        if process.poll() is None:  # late or interrupted: the program under ncu must not go on alone
+        if process.poll() is None:  # late or interrupted: the program under ncu must not keep running
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
 
@@ -188,10 +187,10 @@ def profile(
     timeout_s: float,
     runner: Runner = run_program,
 ) -> Profile:
-    """Profiles every launch of the functions `kernels` in the command `target`, in one run of it.
+    """Profiles every launch of the functions `kernels` in one run of the command `target`.
 
-    The report is kept in `folder`. Where the hardware's counters are refused, what needs none is asked alone.
-    Raises NcuError where ncu gives nothing.
+    Keeps the report in `folder`. If hardware counters are refused, asks only for what needs none. Raises NcuError if
+    ncu gives nothing.
     """
     env = {**env, "LC_ALL": "C"}
     pattern = "|".join(re.escape(name) for name in sorted(kernels))
@@ -223,7 +222,7 @@ def profile(
 
 
 def read_raw(text: str, source: str) -> tuple[NcuRow, ...]:
-    """The launches of a raw page in CSV; what a program printed above its header is left out.
+    """The launches of a raw page in CSV; skips what a program printed above its header.
 
     Raises NcuCsvError for a text without the page's columns, a broken line and a file without launches.
     """
@@ -255,14 +254,14 @@ def read_raw(text: str, source: str) -> tuple[NcuRow, ...]:
 
 
 def read_sentences(text: str) -> dict[str, str]:
-    """The Theoretical Occupancy rule's sentences of a details page in CSV, by the launch's ID; empty without any."""
+    """The Theoretical Occupancy rule's sentences in a details page in CSV, by launch ID; empty if there are none."""
     header: list[str] | None = None
     found = {}
     for cells in csv.reader(io.StringIO(text)):
         if header is None:
             header = cells if "Rule Name" in cells else None
         else:
-            row = dict(zip(header, cells, strict=False))  # ncu leaves empty cells at the end out
+            row = dict(zip(header, cells, strict=False))  # ncu leaves out empty cells at the end
             if row.get("Rule Name") == RULE and row.get("Rule Description"):
                 found[row.get("ID", "")] = row["Rule Description"]
     return found
@@ -274,7 +273,7 @@ def _version(ncu: Path, env: Mapping[str, str], runner: Runner) -> str:
 
 
 def _reason(finished: Finished) -> str:
-    """Why there is no report, in a line: ncu's error, else the last thing that was printed."""
+    """Why there is no report, in one line: ncu's error, else the last line that was printed."""
     lines = [line.strip() for line in finished.text.splitlines() if line.strip()]
     for line in lines:
         if NO_PERMISSION in line:

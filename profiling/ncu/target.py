@@ -1,6 +1,6 @@
-"""Launches kernels once each on zeros, for the driver and Nsight Compute to be asked about. Runs on a GPU.
+"""Launches each kernel once on zeros, for the driver and Nsight Compute to report on. Runs on a GPU.
 
-What a launch occupies does not depend on what its tensors hold, so no inputs, no reference and no check are needed. A
+What a launch occupies does not depend on the contents of its tensors, so it needs no inputs, reference or check. A
 worker calls `prepare` and `launch_once`; Nsight Compute starts a process that calls `main`.
 """
 
@@ -21,7 +21,7 @@ _tensors: dict[str, torch.Tensor] = {}
 
 
 def prepare(tensors: Mapping[str, TensorMeta], device: str) -> dict[str, int]:
-    """Makes the tensors on `device`, filled with zeros; the driver's attributes of device 0 by their names."""
+    """Makes the tensors on `device`, filled with zeros; returns the driver's attributes of device 0 by name."""
     _tensors.clear()
     storages: dict[str, torch.Tensor] = {}
     extents: dict[str, int] = {}
@@ -36,7 +36,7 @@ def prepare(tensors: Mapping[str, TensorMeta], device: str) -> dict[str, int]:
 
 
 def launch_once(plan: LaunchPlan) -> Loaded:
-    """Launches `plan` and waits for it; what the driver says of the kernel. Raises what the launch raises."""
+    """Launches `plan` and waits; returns what the driver says about the kernel. Raises what the launch raises."""
     compiled = plan.bind(_tensors)()
     if any(tensor.is_cuda for tensor in _tensors.values()):
         torch.cuda.synchronize()
@@ -44,7 +44,7 @@ def launch_once(plan: LaunchPlan) -> Loaded:
 
 
 def main(launches: str, launched: str, device: str = "cuda:0") -> None:
-    """Launches all of the file `launches` in order; writes the ids of those that ran to the file `launched`."""
+    """Launches everything in the file `launches` in order; writes the ids of those that ran to the file `launched`."""
     tensors, plans = read_launches(Path(launches))
     prepare(tensors, device)
     with Path(launched).open("w", encoding="utf-8") as file:
@@ -54,7 +54,7 @@ def main(launches: str, launched: str, device: str = "cuda:0") -> None:
 
 
 def _launches(name: str, plan: LaunchPlan) -> bool:
-    """Whether it ran. One that fails is missing in the file, and the caller sees it."""
+    """Whether it ran. A failed one is missing from the file, where the caller notices."""
     try:
         launch_once(plan)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Our occupancy figures held against the driver's and ncu's: which agree, which do not. Values in, values out."""
+"""Compares our occupancy figures with the driver's and ncu's: which agree, which do not. Values in, values out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SILENT = "(no sentence)"
 
 @dataclass(frozen=True, slots=True)
 class Ours:
-    """One launch as we see it: what it needs, and every figure that follows."""
+    """One launch as we see it: what it needs, and every figure that follows from that."""
 
     name: str
     launch: Launch
@@ -36,7 +36,7 @@ class Ours:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One figure of one launch, ours and theirs as text. `known`: a difference that is deliberate and documented."""
+    """One figure of one launch, ours and theirs, as text. `known`: a difference that is deliberate and documented."""
 
     launch: str
     source: Source
@@ -48,7 +48,7 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Unchecked:
-    """A launch of which nothing, or not everything, could be asked, and why."""
+    """A launch that could not be checked, or not fully, and why."""
 
     launch: str
     reason: str
@@ -56,7 +56,7 @@ class Unchecked:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How often a figure was equal, and how often it differed as it is known to."""
+    """How often a figure was equal, and how often it differed in the known way."""
 
     source: Source
     figure: str
@@ -67,10 +67,10 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """Everything that was compared. `ncu` is its version, None where it was not asked.
+    """Everything that was compared. `ncu` is its version; None if it was not asked.
 
-    `limits_compared` device attributes were held against limits.json, with `limits_differences`. `notes` say what
-    could not be asked and why.
+    `limits_compared` device attributes were compared with limits.json, with `limits_differences`. `notes` say what
+    could not be asked, and why.
     """
 
     of: str
@@ -86,12 +86,12 @@ class Verification:
 
     @property
     def differences(self) -> tuple[Comparison, ...]:
-        """The comparisons that differ, the known ones too."""
+        """The comparisons that differ, including known ones."""
         return tuple(one for one in self.comparisons if one.outcome != "equal")
 
     @property
     def agreements(self) -> tuple[Agreement, ...]:
-        """The comparisons counted, by source and figure in the order in which they were made first."""
+        """Counts of the comparisons by source and figure, in the order in which they first came up."""
         counted: dict[tuple[Source, str], list[Outcome]] = {}
         for one in self.comparisons:
             counted.setdefault((one.source, one.figure), []).append(one.outcome)
@@ -102,7 +102,7 @@ class Verification:
 
     @property
     def status(self) -> Status:
-        """Whether anything differs that should not; `nothing` where nothing was compared."""
+        """Whether anything differs that should not; `nothing` if nothing was compared."""
         if self.limits_differences or any(one.outcome == "differs" for one in self.comparisons):
             return "differs"
         return "equal" if self.comparisons else "nothing"
@@ -110,7 +110,7 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure: our name, ncu's metric, and ours of a launch. `is_input`: what a launch needs, not what follows."""
+    """One figure: our name, ncu's metric, and our value for a launch. `is_input`: what a launch needs, not a result."""
 
     name: str
     metric: str
@@ -175,7 +175,7 @@ FIGURES = (
 
 
 def against_driver(ours: Ours, loaded: Loaded) -> list[Comparison]:
-    """Registers as compiled against those of the loaded kernel, and our blocks per SM against the driver's."""
+    """Compares the compiled registers with those of the loaded kernel, and our blocks per SM with the driver's."""
     pairs = [
         (CAN_LAUNCH, "no" if ours.occupancy.cannot_launch else "yes", "yes"),
         ("registers_per_thread", str(ours.launch.registers_per_thread), str(loaded.registers_per_thread)),
@@ -186,16 +186,16 @@ def against_driver(ours: Ours, loaded: Loaded) -> list[Comparison]:
 
 
 def against_refusal(ours: Ours, reason: str) -> Comparison:
-    """Our saying that a launch can or cannot be against its being refused."""
+    """Compares whether we say that a launch is possible with its refusal."""
     mine = f"no: {ours.occupancy.cannot_launch}" if ours.occupancy.cannot_launch else "yes"
     outcome: Outcome = "equal" if ours.occupancy.cannot_launch else "differs"
     return Comparison(ours.name, "driver", CAN_LAUNCH, mine, f"no: {reason}", outcome)
 
 
 def against_ncu(ours: Ours, row: NcuRow, *, inputs: bool = True) -> list[Comparison]:
-    """Every figure that ncu gives, and its rule's sentence where the rule was applied.
+    """Compares every figure that ncu gives, and its rule's sentence if the rule was applied.
 
-    `inputs` False leaves out what the launch needs: where that is taken from ncu, comparing it says nothing.
+    `inputs` False leaves out what the launch needs: if that comes from ncu, comparing it says nothing.
     """
     found = []
     for figure in FIGURES:
@@ -210,7 +210,7 @@ def against_ncu(ours: Ours, row: NcuRow, *, inputs: bool = True) -> list[Compari
 
 
 def missing_metrics(rows: Sequence[NcuRow]) -> tuple[str, ...]:
-    """The metrics of ours that none of the rows has."""
+    """The metrics that we compare and none of the rows has."""
     return tuple(name for name in METRICS if not any(row.cells.get(name, "").strip() for row in rows))
 
 
@@ -219,7 +219,7 @@ def _texts(name: str, source: Source, figure: str, mine: str, theirs: str) -> Co
 
 
 def _known(one: Comparison) -> Comparison:
-    """A sentence that names other limiters, but says the same up to there, differs on purpose."""
+    """Marks a sentence that names other limiters, but is the same up to there, as differing on purpose."""
     same_figures = one.ours.partition(" limited by ")[0] == one.theirs.partition(" limited by ")[0]
     if one.outcome == "equal" or not same_figures:
         return one
@@ -227,7 +227,7 @@ def _known(one: Comparison) -> Comparison:
 
 
 def _named_on_purpose(ours: Ours) -> bool:
-    """Where we name what ncu drops in joining three or more, or the barriers, for which it has no name."""
+    """Whether we name limiters that ncu drops when it joins three or more, or barriers, which have no name in ncu."""
     return len(ours.occupancy.limiters) >= 3 or not ours.occupancy.limiters
 
 

@@ -1,6 +1,6 @@
-"""Compiles configs, launches each once and asks the driver and ncu about it: what `ssdprof verify` compares.
+"""Compiles configs, launches each once and asks the driver and ncu about it, for `ssdprof verify` to compare.
 
-Figures that are ours come from compiling alone, as they do without a GPU.
+Our figures come from compiling alone, as they do without a GPU.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ from ssdprof.profiling.workers.worker import Failure
 
 PREPARE_TIMEOUT_S = 600.0
 NCU_START_S, NCU_LAUNCH_S = 300.0, 10.0
-"""What ncu may take to start a process and make its tensors, and for each launch."""
+"""How long ncu may take to start a process and make its tensors, and for each launch."""
 _PREPARE = "ssdprof.profiling.ncu.target:prepare"
 _LAUNCH = "ssdprof.profiling.ncu.target:launch_once"
 _TARGET = "from ssdprof.profiling.ncu.target import main; main(*sys.argv[1:])"
 
 OnStep = Callable[[str, int, int], None]
-"""Hears what is being done, and how many of how many are."""
+"""Hears what is being done, how many are done, and the total."""
 
 
 class NothingToVerifyError(SsdprofError):
-    """Neither a GPU nor a report to hold the figures against; says what to do."""
+    """There is neither a GPU nor a report to compare the figures with; says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyRequest:
-    """What to verify on `gpu`. `ncu` None: the driver alone is asked."""
+    """What to verify on `gpu`. `ncu` None: only ask the driver."""
 
     subject: Subject
     of: str
@@ -67,7 +67,7 @@ class VerifyRequest:
 
 
 def spread(configs: Sequence[Config], count: int) -> tuple[Config, ...]:
-    """`count` of the configs, evenly over the whole list; all where there are no more."""
+    """`count` of the configs, spread evenly over the list; all if there are no more."""
     if count >= len(configs):
         return tuple(configs)
     return tuple(configs[index * len(configs) // count] for index in range(count))
@@ -76,8 +76,8 @@ def spread(configs: Sequence[Config], count: int) -> tuple[Config, ...]:
 def verify(
     request: VerifyRequest, on_step: OnStep, *, device: str = "cuda:0", runner: Runner = run_program
 ) -> Verification:
-    """Runs it all. Ctrl-C ends what was started and passes on."""
-    limits = limits_for(request.gpu.arch)  # an unknown architecture is told before any work
+    """Runs the verification. Ctrl-C ends what was started, then propagates."""
+    limits = limits_for(request.gpu.arch)  # an unknown architecture raises before any work
     plans, unchecked = _plans(request)
     launches = len(plans) + len(unchecked)
     compiled = compile_plans(
@@ -108,7 +108,7 @@ def verify(
             version, more = _ncu(request, request.ncu, launched, ours, device, runner, notes)
             comparisons += more
         except SsdprofError as error:
-            notes.append(f"Only the driver was asked, since ncu was refused or failed: {error}")
+            notes.append(f"Only the driver was asked, because ncu was refused or failed: {error}")
     return Verification(
         of=request.of,
         arch=request.gpu.arch,
@@ -124,7 +124,7 @@ def verify(
 
 
 def _plans(request: VerifyRequest) -> tuple[dict[str, LaunchPlan], list[Unchecked]]:
-    """Each config's launch by its id, and the configs that the kernel does not take."""
+    """Each config's launch by id, and the configs that the kernel cannot take."""
     plans: dict[str, LaunchPlan] = {}
     unchecked = []
     for config in dict.fromkeys(request.configs):
@@ -146,7 +146,7 @@ def _resolved(request: VerifyRequest, config: Config) -> Config | Unchecked:
 def _launch(
     request: VerifyRequest, plans: Mapping[str, LaunchPlan], device: str, on_step: OnStep
 ) -> tuple[dict[str, int], dict[str, Loaded | Failure]]:
-    """The driver's attributes, and what it says of each kernel once launched, or why it was not."""
+    """The driver's attributes, and what it says about each launched kernel, or why it was not launched."""
     pool = Pool(measurers=1, early=False, env=_gpu_env(request.gpu))
     (worker,) = pool.measurers
     tensors = dict(request.subject.tensors())
@@ -180,7 +180,7 @@ def _ours(request: VerifyRequest, name: str, compiled: Compiled, attributes: Map
 
 
 def _is_refusal(ours: Ours, failure: Failure) -> bool:
-    """Whether a failed launch says that a block does not fit; a fault or a timeout says nothing of that."""
+    """Whether a failed launch means that a block does not fit; a fault or a timeout does not say."""
     if failure.kind != "error":
         return False
     return failure.out_of_resources or bool(ours.occupancy.cannot_launch)
@@ -195,7 +195,7 @@ def _ncu(
     runner: Runner,
     notes: list[str],
 ) -> tuple[str, list[Comparison]]:
-    """Ncu's version and the comparisons with it. Raises NcuError where it gives nothing that can be assigned."""
+    """Ncu's version and the comparisons with it. Raises NcuError if its results cannot be matched to launches."""
     with tempfile.TemporaryDirectory(prefix="ssdprof-ncu-") as name:
         folder = Path(name)
         todo, done = folder / "launches.pickle", folder / "launched.txt"
@@ -211,7 +211,7 @@ def _ncu(
         )
         names = done.read_text(encoding="utf-8").splitlines() if done.exists() else []
     if len(names) != len(found.rows):
-        raise NcuError(f"ncu reports {len(found.rows)} launches of {len(names)}: which is which is not known")
+        raise NcuError(f"ncu reports {len(found.rows)} launches of {len(names)}: it is unknown which ones")
     notes += _ncu_notes(found, set(launched) - set(names))
     pairs: Iterable[tuple[str, Any]] = zip(names, found.rows, strict=True)
     return found.version, [one for name, row in pairs for one in against_ncu(ours[name], row)]
@@ -219,14 +219,14 @@ def _ncu(
 
 def _ncu_notes(found: Profile, lost: set[str]) -> list[str]:
     absent = missing_metrics(found.rows)
-    notes = [f"Not compared, since ncu gave none: {', '.join(absent)}"] if absent else []
+    notes = [f"Not compared, because ncu gave no value: {', '.join(absent)}"] if absent else []
     if not found.has_sentences:
-        notes.append("Sentences were not compared, since ncu applied no Theoretical Occupancy rule to these launches")
+        notes.append("Sentences were not compared, because ncu did not apply its Theoretical Occupancy rule here")
     if lost:
-        notes.append(f"Failed under ncu alone: {', '.join(sorted(lost))}")
+        notes.append(f"Failed only under ncu: {', '.join(sorted(lost))}")
     return notes
 
 
 def _gpu_env(gpu: GpuInfo) -> dict[str, str | None]:
-    """What a process that launches on `gpu` has otherwise than this one."""
+    """How the environment of a process that launches on `gpu` differs from this one's."""
     return {"TRITON_INTERPRET": None, "CUDA_VISIBLE_DEVICES": gpu.visible}

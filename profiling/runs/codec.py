@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache, partial
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ssdprof.kernels.config import Config
+from ssdprof.kernels.config import Config, Value
 from ssdprof.profiling.runs.model import Row
 
 DERIVED: dict[type, tuple[str, ...]] = {Row: ("rank", "speedup_vs_baseline", "tied_with_best", "recorded")}
@@ -51,7 +50,8 @@ def reader(kind: Any) -> Callable[[Any], Any]:
     if is_dataclass(kind):
         return _object_reader(kind)
     if origin in (UnionType, Union):
-        return partial(_one_of, tuple(reader(one) for one in args if one is not type(None)))
+        kinds = [one for one in args if one is not type(None)]
+        return _value if len(kinds) > 1 else partial(_optional, reader(kinds[0]))
     if origin is tuple:
         item = reader(args[0])
         return lambda value: tuple(map(item, _checked(value, isinstance(value, list), "a list")))
@@ -83,22 +83,22 @@ def _object_reader(kind: Any) -> Callable[[Any], Any]:
     return read
 
 
-def _one_of(readers: tuple[Callable[[Any], Any], ...], value: Any) -> Any:
-    """None, or the value as the first reader that takes it reads it. Raises ValueError as the last reader does."""
-    if value is None:
-        return None
-    for read in readers[:-1]:
-        with suppress(ValueError):
-            return read(value)
-    return readers[-1](value)
+def _optional(read: Callable[[Any], Any], value: Any) -> Any:
+    return None if value is None else read(value)
+
+
+def _value(value: Any) -> Value:
+    """What a parameter is set to; JSON itself tells numbers and texts apart."""
+    is_plain = value is None or isinstance(value, (bool, int, float, str))
+    found: Value = _checked(value, is_plain, "a value of a parameter")
+    return found
 
 
 def _config(value: Any) -> Config:
     _checked(value, isinstance(value, dict) and set(value) == {"values", "variant"}, "a config")
     values = _checked(value["values"], isinstance(value["values"], dict), "an object")
-    for item in values.values():
-        _checked(item, item is None or isinstance(item, (bool, int, float, str)), "a value of a parameter")
-    return Config(tuple(values.items()), _checked(value["variant"], isinstance(value["variant"], str), "text"))
+    named = tuple((name, _value(item)) for name, item in values.items())
+    return Config(named, _checked(value["variant"], isinstance(value["variant"], str), "text"))
 
 
 def _checked(value: Any, is_valid: bool, what: str) -> Any:

@@ -40,7 +40,7 @@ def with_recorded(run: Run, source: Run | None = None) -> Run:
     """
     if run.measured:
         return run
-    rows = source.comparable_rows(run.header) if source is not None and source.measured else ()
+    rows = _shared(source, run) if source is not None and source.measured else ()
     how = "measured"
     if source is None or not rows:
         how, source, rows = "recorded", *_best_recorded(run)
@@ -90,13 +90,18 @@ def latency_source(run: Run) -> str | None:
 
 
 def _best_recorded(run: Run) -> tuple[Run | None, tuple[Row, ...]]:
-    wanted = {row.config_id for row in run.rows}
     best: tuple[Run | None, tuple[Row, ...]] = None, ()
     for recorded in recorded_runs():
-        rows = tuple(row for row in recorded.comparable_rows(run.header) if row.config_id in wanted)
+        rows = _shared(recorded, run)
         if len(rows) > len(best[1]):
             best = recorded, rows
     return best
+
+
+def _shared(source: Run, run: Run) -> tuple[Row, ...]:
+    """The comparable rows of a source whose configs the run has too."""
+    wanted = {row.config_id for row in run.rows}
+    return tuple(row for row in source.comparable_rows(run.header) if row.config_id in wanted)
 
 
 def _over(row: Row, known: Row | None, source: str, copy_gbps: float | None) -> Row:

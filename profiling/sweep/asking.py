@@ -119,8 +119,8 @@ def run_of(run: Run | Path | str | None, subject: Subject | None, *, is_needed: 
     if run is None and not is_needed:
         return None
     raise RunError(
-        f"the run is of kernel {found.header.kernel}, not {subject.name}: name that kernel with --kernel, or another run "
-        "with --run"
+        f"the run is of kernel {found.header.kernel}, not {subject.name}: name that kernel with --kernel, or another "
+        "run with --run"
     )
 
 

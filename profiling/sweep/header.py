@@ -63,7 +63,7 @@ def with_prepared(header: RunHeader, prepared: Prepared) -> RunHeader:
 
 
 def with_others(header: RunHeader, others: Iterable[str]) -> RunHeader:
-    """The header with other processes on the GPU, as `other_processes` lists them; those it has already stay as they are."""
+    """The header with other processes on the GPU, as `other_processes` lists them; known ones stay as they are."""
     device = header.device
     known = {_pid(line) for line in device.others}
     new = tuple(line for line in others if _pid(line) not in known)

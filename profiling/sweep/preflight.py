@@ -13,6 +13,7 @@ from ssdprof.profiling.runs.recorded import recorded_runs
 from ssdprof.profiling.runs.state import RunState
 from ssdprof.profiling.sweep.header import resolved_id
 from ssdprof.profiling.sweep.request import SweepRequest
+from ssdprof.profiling.sweep.rows import is_untried
 
 GIB = 1 << 30
 MEMORY_COUNTED = (
@@ -72,13 +73,13 @@ class Preflight:
 def preflight(request: SweepRequest, state: RunState | None = None) -> Preflight:
     """What the sweep will take; `state` is what a resumed run holds already.
 
-    The time covers the start, compiling and measuring side by side, and the rounds. It assumes that each config compiles
-    as long as in a recorded run of the same kernel (or as its median config), spread over `jobs`; that measuring time
-    grows with the bytes that the problem moves, at an H100's bandwidth; and that nothing hangs.
+    The time covers the start, compiling and measuring side by side, and the rounds. Assumptions: each config takes as
+    long to compile as in a recorded run of the same kernel (or as its median config), spread over `jobs`; measuring
+    time grows with the bytes that the problem moves, at an H100's bandwidth; nothing hangs.
     """
     rows = state.rows if state else {}
     names = {name: None for config in request.configs if (name := resolved_id(request.subject, config))}
-    to_measure = [name for name in names if name not in rows or rows[name].status == "not-run"]
+    to_measure = [name for name in names if name not in rows or is_untried(rows[name])]
     to_compile = [name for name in to_measure if name not in rows or rows[name].compiled is None]
     if request.gpu is None:
         to_measure = []
@@ -117,8 +118,8 @@ def check_measurable(subject: Subject, gpu: GpuInfo) -> None:
     """Raises DeviceError if measuring needs more memory than `gpu` has free, or the subject has no reference."""
     if not isinstance(subject, Referenced):
         raise DeviceError(
-            f"{subject.name} has no reference to check its outputs against, so nothing could be ranked: give --device none "
-            "to compile only"
+            f"{subject.name} has no reference to check its outputs against, so nothing could be ranked: give --device "
+            "none to compile only"
         )
     needed_bytes = needed_memory_bytes(subject)
     if needed_bytes > gpu.memory_free_bytes:

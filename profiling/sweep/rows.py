@@ -38,7 +38,16 @@ def settled(row: Row) -> Row:
     if not row.by_construction or row.check is not None or row.status == "wrong":
         return row
     failed = "" if row.status == "not-run" else f"; here it also failed ({row.status}: {row.status_reason})"
-    return replace(row, status="wrong", status_reason=f"{BY_CONSTRUCTION}: {row.by_construction}{failed}")
+    return replace(row, status="wrong", status_reason=_why_wrong(row) + failed)
+
+
+def is_untried(row: Row) -> bool:
+    """Whether the row still has to be run: its status is not-run, or wrong by construction and nothing else."""
+    return row.status == "not-run" or (row.by_construction != "" and row.status_reason == _why_wrong(row))
+
+
+def _why_wrong(row: Row) -> str:
+    return f"{BY_CONSTRUCTION}: {row.by_construction}"
 
 
 def with_compiled(row: Row, compiled: Compiled, limits: SmLimits, num_sms: int | None, status_reason: str) -> Row:

@@ -23,7 +23,7 @@ from ssdprof.profiling.runs.state import Record, RunState
 from ssdprof.profiling.sweep.header import run_header, with_others, with_prepared
 from ssdprof.profiling.sweep.refine import refine
 from ssdprof.profiling.sweep.request import Event, Phase, SweepRequest
-from ssdprof.profiling.sweep.rows import first_rows, settled, with_compiled, with_loaded
+from ssdprof.profiling.sweep.rows import first_rows, is_untried, settled, with_compiled, with_loaded
 from ssdprof.profiling.workers.pool import Pool
 from ssdprof.profiling.workers.worker import Failure, Worker, wait_any
 
@@ -218,9 +218,7 @@ class Sweep:
         return row if will_be_checked else settled(row)
 
     def _is_final(self, row: Row) -> bool:
-        if self.request.gpu is None:
-            return row.compiled is not None or row.status not in ("not-run", "wrong")
-        return row.status != "not-run"
+        return not is_untried(row) or (self.request.gpu is None and row.compiled is not None)
 
     def _why_not_run(self, row: Row) -> str:
         if not row.compiled:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
-from ssdprof.kernels.interface import LaunchPlan
+from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.profiling.binary import compiler
 from ssdprof.profiling.runs.measured import Compiled
 
 
 def compiled_and_binary(plan: LaunchPlan, arch: str) -> tuple[Compiled, str, bytes]:
     """What `compile_launch` says, the binary's hash, which stands for its specialisation too, and the binary."""
-    function = getattr(importlib.import_module(plan.module), plan.function)
+    function = plan.callee()
     kernels = []
 
     def warmup(**arguments: Any) -> Any:
@@ -28,11 +27,11 @@ def compiled_and_binary(plan: LaunchPlan, arch: str) -> tuple[Compiled, str, byt
 
 
 def hash_with_tensors(plan: LaunchPlan, arch: str, device: str) -> str:
-    """The hash where torch's own tensors on `device` take the place of the stand-ins."""
+    """The hash if torch's own tensors on `device` take the place of the stand-ins."""
     import torch
 
     compiler._set_target(arch)
-    function = getattr(importlib.import_module(plan.module), plan.function)
+    function = plan.callee()
     arguments = plan.arguments(lambda ref: torch.empty(64, dtype=getattr(torch, ref.dtype), device=device), tma=True)
     found: str = function.warmup(grid=plan.grid, **arguments, **plan.options).hash
     return found

@@ -1,4 +1,4 @@
-"""Sweeps of the fake kernel whose measuring worker uses the CPU; and the few samples that they take."""
+"""Sweeps of the fake subject whose measuring worker uses the CPU; and the few samples that they take."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fake_kernel import FakeProblem, FakeSpec
+from fake_kernel import FakeSubject
 from fake_runs import H100_GPU
 
-from ssdprof.kernels.interface import Config
+from ssdprof.kernels.config import Config
+from ssdprof.profiling.measuring import amounts
 from ssdprof.profiling.runs.model import Row, Run
 from ssdprof.profiling.runs.state import Record, RunState
 from ssdprof.profiling.sweep import rounds
@@ -28,8 +29,7 @@ Events = list[Event]
 
 def request(*configs: Config, gpu: bool = True, **fields: Any) -> SweepRequest:
     asked = SweepRequest(
-        spec=FakeSpec(),
-        problem=FakeProblem(),
+        subject=FakeSubject(),
         space="fakes",
         configs=configs,
         arch="sm_90",
@@ -63,4 +63,4 @@ def take_few_samples(patch: pytest.MonkeyPatch) -> None:
     """The finalists are timed again as often as `REFINED` says."""
     patch.setattr(rounds, "MIN_ROUNDS", ROUNDS)
     patch.setattr(rounds, "TARGET_INTERVAL_SHARE", math.inf)
-    patch.setattr(rounds, "TURN_SAMPLES", (SAMPLES_PER_ROUND, SAMPLES_PER_ROUND))
+    patch.setattr(amounts, "TURN_SAMPLES", (SAMPLES_PER_ROUND, SAMPLES_PER_ROUND))

@@ -12,16 +12,30 @@ from run_records import records_of
 
 from ssdprof.profiling.gpu import devices as device
 from ssdprof.profiling.gpu.devices import GpuInfo
-from ssdprof.profiling.runs import store
+from ssdprof.profiling.runs import recorded
 from ssdprof.profiling.runs.model import Run
 from ssdprof.profiling.runs.state import Record, RunState
+from ssdprof.profiling.sweep import preflight
 from ssdprof.profiling.sweep import sweep as sweep_module
 from ssdprof.profiling.sweep.request import Event, SweepRequest
-from ssdprof.profiling.workers import pool as servers
-from ssdprof.profiling.workers.fork_server import ForkServer
-from ssdprof.profiling.workers.worker import Worker
+from ssdprof.profiling.workers import pool as pool_module
+from ssdprof.profiling.workers.pool import Pool
 
 Asked = list[SweepRequest]
+
+
+class IdlePool(Pool):
+    """Starts no process, and compiles and measures nothing."""
+
+    def __init__(self, *, measurers: int = 0, **_: object) -> None:
+        self.measurers_asked = measurers
+        self.dismissed = self.closed = False
+
+    def dismiss_measurers(self) -> None:
+        self.dismissed = True
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def fake_sweeps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
@@ -30,8 +44,8 @@ def fake_sweeps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr(device, "gpus", lambda: (H100_GPU,))
-    monkeypatch.setattr(store, "recorded_runs", lambda: iter(()))
-    monkeypatch.setattr(servers, "start_measurer", lambda server: Worker(successor=server))
+    ship(monkeypatch)
+    monkeypatch.setattr(pool_module, "Pool", IdlePool)
     returns(monkeypatch, requests, lambda request: h100_run() if request.gpu else compiled_run())
     return requests
 
@@ -42,9 +56,9 @@ def returns(monkeypatch: pytest.MonkeyPatch, requests: Asked, result: Callable[[
         on_event: Callable[[Event], None],
         on_record: Callable[[Record], None],
         state: RunState | None = None,
-        server: ForkServer | None = None,
-        measurer: Worker | None = None,
+        pool: Pool | None = None,
     ) -> Run:
+        assert isinstance(pool, IdlePool)
         requests.append(request)
         on_event(Event("compiling", 0, len(request.configs), 0, None, None, None))
         found = result(request)
@@ -60,3 +74,9 @@ def returns(monkeypatch: pytest.MonkeyPatch, requests: Asked, result: Callable[[
 
 def gpus(monkeypatch: pytest.MonkeyPatch, *found: GpuInfo) -> None:
     monkeypatch.setattr(device, "gpus", lambda: found)
+
+
+def ship(monkeypatch: pytest.MonkeyPatch, *runs: Run) -> None:
+    """The recorded runs that ship with ssdprof are these."""
+    for module in (recorded, preflight):
+        monkeypatch.setattr(module, "recorded_runs", lambda: iter(runs))

@@ -16,11 +16,13 @@ from typing import Any
 from unittest.mock import patch
 
 import fake_launches
+from calls import call
 
 from ssdprof.profiling.runs.measured import Conditions, TimedBy
 from ssdprof.profiling.workers import pool
 from ssdprof.profiling.workers.fork_server import ForkServer
 from ssdprof.profiling.workers.pool import WORKER_ENV
+from ssdprof.profiling.workers.worker import Worker
 
 COOL = Conditions(sm_clock_mhz=1980, memory_clock_mhz=2619, power_w=400.0, temperature_c=45, throttled=())
 HOT = Conditions(sm_clock_mhz=1600, memory_clock_mhz=2619, power_w=699.0, temperature_c=60, throttled=("power cap",))
@@ -136,8 +138,12 @@ class _LastingServer(ForkServer):
 
 @contextmanager
 def imports_paid_once() -> Iterator[None]:
-    """The sweeps inside fork their workers from one process, which imports torch once for all of them."""
+    """The sweeps inside fork their workers from one process, which has imported torch once for all of them."""
     server = _LastingServer()
+    server.preload("ssdprof.profiling.binary.compiler:warm_up")
+    server.preload("importlib:import_module", "ssdprof.profiling.measuring.measure")
+    call(Worker(WORKER_ENV, server), "os:getpid")  # which waits for the imports, so that no timeout has to
+    server.close()
     try:
         with patch.object(pool, "ForkServer", lambda env: server):
             yield

@@ -188,26 +188,47 @@ def subject_of(folder: Path, content: str, **changes: Any) -> ForeignChunkScan:
     return foreign_chunk_scan(str(lone(folder, content)), ChunkScanProblem(**{**SMALL.as_dict(), **changes}))
 
 
-def interpreted(files: dict[str, Path], *configs: str, **changes: object) -> str:
-    """Relative errors of files' kernels on `SMALL`, launched by Triton's interpreter in a process of its own."""
+def interpreted(files: dict[str, Path], *configs: str) -> str:
+    """Lines of `print_errors`, whose launches Triton's interpreter makes."""
+    return _called("print_errors", {name: str(file) for name, file in files.items()}, configs, TRITON_INTERPRET="1")
+
+
+def registers(file: Path) -> int:
+    """Registers per thread of a file's baseline, compiled for an H100."""
+    return int(_called("print_registers", str(file)))
+
+
+def _called(function: str, *args: object, **env: str) -> str:
+    """What a function of this module prints in a process of its own."""
     here = str(Path(__file__).parent)
-    names = {name: str(file) for name, file in files.items()}
-    call = f"foreign_files.print_errors({names}, {configs}, {changes})"
-    code = f"import sys; sys.path.append({here!r}); import foreign_files; {call}"
-    env = {**os.environ, "TRITON_INTERPRET": "1"}
-    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    code = f"import sys; sys.path.append({here!r}); import foreign_files; foreign_files.{function}(*{args!r})"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def print_errors(files: dict[str, str], configs: tuple[str, ...], changes: dict[str, Any]) -> None:
-    """One line a file and config: name, config, whether the output is correct, and why not."""
+def print_registers(file: str) -> None:
+    """Registers per thread of its baseline."""
+    from ssdprof.profiling.binary.compiler import compile_launch
+
+    subject = foreign_chunk_scan(file, SMALL)
+    print(compile_launch(subject.launch(subject.baseline()), "sm_90").registers_per_thread)
+
+
+def print_errors(files: dict[str, str], configs: tuple[str, ...]) -> None:
+    """A line for each file and config on `SMALL`: name, config, whether the output is correct, and why not."""
     import torch
 
     from ssdprof.kernels.config_text import parse_config
 
     for name, file in files.items():
-        subject = foreign_chunk_scan(file, ChunkScanProblem(**{**SMALL.as_dict(), **changes}))
+        subject = foreign_chunk_scan(file, SMALL)
         inputs = subject.inputs("cpu", 0)
         outputs = {
             name: torch.full(meta.shape, torch.nan) for name, meta in subject.tensors().items() if meta.role == "out"

@@ -30,16 +30,14 @@ def apply() -> bool:
 def checked(subject: ChunkScan, plan: LaunchPlan) -> Check:
     """One launch on the CPU: its output, between guard zones, against the reference, and its inputs as they were."""
     inputs = subject.inputs("cpu", 0)
-    (reference,) = subject.reference(inputs).values()
-    (tolerances,) = subject.tolerances()
+    [tolerances] = subject.tolerances()
+    name, reference = tolerances.output, subject.reference(inputs)[tolerances.output]
     before = Fingerprints(inputs)
-    written = {name: meta for name, meta in subject.tensors().items() if meta.is_written}
-    guarded = GuardedOutput(written, "cpu", 1 << 16)
+    guarded = GuardedOutput({name: subject.tensors()[name]}, "cpu", 1 << 16)
     guarded.poison()
     plan.bind({**inputs, **guarded.tensors})()
-    (out,) = guarded.tensors.values()
-    errors = output_errors(out, reference, tolerances, row_norm_rms(reference))
-    findings = [Finding("input-changed", name) for name in before.changed()]
+    errors = output_errors(guarded.tensors[name], reference, tolerances, row_norm_rms(reference))
+    findings = [Finding("input-changed", changed) for changed in before.changed()]
     outside = guarded.damage()
     return merge([errors], True, 1, 1, tuple(findings + ([outside] if outside else [])))
 

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from ssdprof.cli.keeper import Keeper
+from ssdprof.profiling.runs.keeper import Keeper
 from ssdprof.profiling.runs.measured import Batch
 from ssdprof.profiling.runs.model import Row
 from ssdprof.profiling.runs.state import Record
@@ -20,14 +20,14 @@ BEGUN, RESULT = "begun", "result"
 
 
 def main(path: str) -> None:
-    """Goes on with the run in the file or begins it, as the pickled request on stdin asks.
+    """Resumes the run in the file or begins it, as the pickled request on stdin asks.
 
     Says a line when it has begun, and after each result that was kept; then it waits for a moment, so that there is
     time to be killed in.
     """
     asked = pickle.load(sys.stdin.buffer)
     resumed = resumable(run_header(asked), Path(path))
-    keep = Keeper(Path(path), resumed=resumed, quiet=True)
+    keep = Keeper(Path(path), resumed=resumed, warn=lambda line: print(line, flush=True))
 
     def on_record(record: Record) -> None:
         keep(record)
@@ -37,7 +37,7 @@ def main(path: str) -> None:
 
     print(BEGUN, flush=True)
     state = resumed.state if resumed else None
-    keep.tell(Sweep(asked, lambda _: None, on_record, state, "fake_timer:SteadyTimer").run())
+    keep.close(Sweep(asked, lambda _: None, on_record, state, "fake_timer:SteadyTimer").run())
 
 
 def is_result(record: Record) -> bool:

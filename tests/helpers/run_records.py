@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ssdprof.profiling.runs.measured import Batch, Conditions, Timing
 from ssdprof.profiling.runs.model import Row, Run
@@ -16,7 +17,8 @@ from ssdprof.profiling.runs.state import Record, RunState
 
 def records_of(run: Run) -> tuple[Record, ...]:
     """The header, the rows without what is derived, and the samples of each."""
-    rows = [replace(row, timing=None, rank=None, speedup_vs_baseline=None, tied_with_best=None) for row in run.rows]
+    derived: dict[str, Any] = dict.fromkeys(("timing", "rank", "speedup_vs_baseline", "tied_with_best", "recorded"))
+    rows = [replace(row, **derived) for row in run.rows]
     return (run.header, *rows, *(batch for row in run.rows for batch in batches_of(row)))
 
 

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 from fake_runs import H100_GPU, h100_run
+from fake_sweeps import IdlePool, ship
 from run_records import save
 
 from ssdprof.cli.main import run as ssdprof
 from ssdprof.kernels.errors import SsdprofError
 from ssdprof.profiling.gpu import devices as device
-from ssdprof.profiling.runs import store
 from ssdprof.profiling.sweep import explain as explain_module
 from ssdprof.profiling.sweep import sweep as sweep_module
+from ssdprof.profiling.workers import pool as pool_module
 
 Say = Callable[..., str]
 
@@ -31,9 +32,10 @@ def say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureF
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(device, "gpus", lambda: ())
-    monkeypatch.setattr(store, "recorded_runs", lambda: iter(()))
-    monkeypatch.setattr(sweep_module, "sweep", never)
-    monkeypatch.setattr(explain_module, "explain", never)
+    monkeypatch.setattr(pool_module, "Pool", IdlePool)
+    ship(monkeypatch)
+    for module in (sweep_module, explain_module):
+        monkeypatch.setattr(module, "sweep", never)
 
     def line(*arguments: str) -> str:
         assert 2 == ssdprof(arguments)
@@ -93,7 +95,7 @@ def test_what_both_commands_refuse(
     [
         (("--space", "nope"), "ssdprof: unknown space nope: "),
         (("--space", "missing.json"), "ssdprof: missing.json: "),
-        (("--variant", "x"), "ssdprof: unknown variant 'x': one of tile, split, both"),
+        (("--variant", "x"), "ssdprof: unknown variant x: one of tile, split, grouped, both"),
         (("--baseline", "m64n64"), "ssdprof: m64n64 is not a config: did you mean m64n64k32w2s4?"),
         (("--baseline", "best"), "ssdprof: no run has been kept yet: "),
         (("--top", "0"), "ssdprof: --top must be at least 1, got 0"),
@@ -192,7 +194,7 @@ def test_a_problem_larger_than_the_gpus_memory_is_refused_before_anything_is_all
 
 def test_an_architecture_that_is_not_the_named_gpus_is_refused(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "gpus", lambda: (H100_GPU,))
-    assert "ssdprof: --arch sm_80 is not that of GPU 0 (sm_90): leave one of them out" == say(
+    assert "ssdprof: --arch sm_80 does not match GPU 0 (sm_90): leave one of them out" == say(
         "sweep", "--arch", "sm_80", "--gpu", "0"
     )
     assert say("sweep", "--gpu", "1").startswith("ssdprof: no GPU '1': this machine has only GPU 0")

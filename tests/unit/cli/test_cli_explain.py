@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_runs import H100_GPU, HEADER, PROBLEM, TOO_LARGE, explanation, h100_run, run
+from fake_runs import COMPILE_HEADER, H100_GPU, HEADER, PROBLEM, TOO_LARGE, explanation, h100_run, run
+from fake_sweeps import ship
 from run_records import kept, save
 
 from ssdprof.cli.main import run as ssdprof
+from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.gpu import devices as device
 from ssdprof.profiling.runs import store
@@ -30,7 +32,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr(device, "gpus", lambda: ())
-    monkeypatch.setattr(store, "recorded_runs", lambda: iter(()))
+    ship(monkeypatch)
     returns(monkeypatch, requests, explanation())
     return requests
 
@@ -41,6 +43,12 @@ def returns(monkeypatch: pytest.MonkeyPatch, requests: Asked, result: Explanatio
         return result
 
     monkeypatch.setattr(explain_module, "explain", explain)
+
+
+def problem_of(request: ExplainRequest) -> ChunkScanProblem:
+    """The problem of our own chunk scan, which is asked about."""
+    assert isinstance(request.sweep.subject, ChunkScan)
+    return request.sweep.subject.problem
 
 
 def keep(header: RunHeader = HEADER) -> Run:
@@ -54,17 +62,23 @@ def test_a_config_is_explained_in_tables_and_words(asked: Asked, capsys: pytest.
     out = capsys.readouterr().out
     assert "config    m64n64k32d128w2s4" in out
     assert "So DSTATE does not limit the occupancy of this config" in " ".join(out.split())
-    assert (64, 2, None) == (asked[0].config.block_m, asked[0].config.num_warps, asked[0].run)
-    assert ("sm_90", None, 50_000) == (
-        asked[0].sweep.arch,
-        asked[0].sweep.gpu,
-        asked[0].sweep.problem.seqlen,
-    )
+    config, sweep = asked[0].config, asked[0].sweep
+    assert (64, 2, None) == (config["BLOCK_SIZE_M"], config["num_warps"], asked[0].run)
+    assert ("sm_90", None, 50_000) == (sweep.arch, sweep.gpu, problem_of(asked[0]).seqlen)
 
 
-def test_json_has_the_words_too(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_the_question_and_its_answer_in_words_and_figures(
+    asked: Asked, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert 0 == ssdprof(["explain", "m64n64k32d128w2s4", "--json"])
-    assert "why_dstate" in json.loads(capsys.readouterr().out)
+    content = json.loads(capsys.readouterr().out)
+    assert ("block_dstate", "Why DSTATE matters here, or does not") == (
+        content["question"]["parameter"],
+        content["question"]["title"],
+    )
+    assert "So DSTATE does not limit the occupancy of this config" in content["question"]["answer"]
+    assert content["question"]["figures"]
+    assert {"code", "figures", "message", "status"} <= set(content["statements"][0])
 
 
 @pytest.mark.parametrize(
@@ -81,20 +95,21 @@ def test_json_has_the_words_too(asked: Asked, capsys: pytest.CaptureFixture[str]
 def test_a_config_may_be_named_in_every_form(asked: Asked, text: str) -> None:
     keep()
     assert 0 == ssdprof(["explain", text])
-    spec, problem = ChunkScan(), asked[0].sweep.problem
-    assert spec.baseline(problem) == spec.resolve(asked[0].config, problem)
+    subject = asked[0].sweep.subject
+    assert isinstance(subject, ChunkScan)
+    assert subject.baseline() == subject.resolve(asked[0].config)
 
 
-def test_the_problem_is_the_runs_own_where_none_is_named(asked: Asked) -> None:
+def test_the_problem_is_the_runs_own_if_none_is_named(asked: Asked) -> None:
     keep(replace(HEADER, problem={**PROBLEM, "seqlen": 2048, "nheads": 64}))
     ssdprof(["explain", "best"])
-    assert (2048, 64) == (asked[0].sweep.problem.seqlen, asked[0].sweep.problem.nheads)
+    assert (2048, 64) == (problem_of(asked[0]).seqlen, problem_of(asked[0]).nheads)
 
 
 def test_a_named_problem_goes_before_the_runs(asked: Asked) -> None:
     keep(replace(HEADER, problem={**PROBLEM, "seqlen": 2048}))
     ssdprof(["explain", "best", "--seqlen", "4096"])
-    assert 4096 == asked[0].sweep.problem.seqlen
+    assert 4096 == problem_of(asked[0]).seqlen
 
 
 def test_the_architecture_is_the_runs_unless_named(asked: Asked) -> None:
@@ -104,7 +119,7 @@ def test_the_architecture_is_the_runs_unless_named(asked: Asked) -> None:
     assert ["sm_100", "sm_80"] == [request.sweep.arch for request in asked]
 
 
-def test_the_architecture_is_the_gpus_where_there_is_no_run(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_architecture_is_the_gpus_if_there_is_no_run(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "gpus", lambda: (replace(H100_GPU, arch="sm_89"),))
     ssdprof(["explain", "m64n64k32d128w2s4"])
     assert ("sm_89", None) == (asked[0].sweep.arch, asked[0].sweep.gpu)
@@ -122,7 +137,7 @@ def test_a_run_may_be_named_by_its_file(asked: Asked, tmp_path: Path) -> None:
 def test_the_recorded_run_of_the_problem_may_be_named(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
     small = run(h100_run().rows[:5])
     other = run(h100_run().rows, replace(HEADER, problem={**PROBLEM, "seqlen": 2048}))
-    monkeypatch.setattr(store, "recorded_runs", lambda: iter((small, h100_run(), other)))
+    ship(monkeypatch, small, h100_run(), other)
     assert 0 == ssdprof(["explain", "best", "--run", "recorded"])
     assert h100_run() == asked[0].run
     assert 0 == ssdprof(["explain", "best", "--run", "recorded", "--seqlen", "2048"])
@@ -130,5 +145,5 @@ def test_the_recorded_run_of_the_problem_may_be_named(asked: Asked, monkeypatch:
 
 
 def test_a_config_that_does_not_compile_returns_1(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    returns(monkeypatch, asked, Explanation(HEADER, TOO_LARGE, (), None))
+    returns(monkeypatch, asked, Explanation(COMPILE_HEADER, TOO_LARGE, (), None, None))
     assert 1 == ssdprof(["explain", "m128n256k64d128w8s3"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ssdprof.cli.main import run
-from ssdprof.reports.export.occupancy_export import answered
+from ssdprof.profiling.hardware.launch_table import answered
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 ONE = ["occupancy", "--arch", "sm_90", "--threads", "64", "--regs", "255", "--smem", "41728"]

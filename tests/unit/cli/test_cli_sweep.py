@@ -13,11 +13,21 @@ from fake_runs import H100_GPU
 from fake_sweeps import Asked, fake_sweeps, gpus
 
 from ssdprof.cli.main import run as ssdprof
+from ssdprof.kernels.ssd.params import PARAMS
+from ssdprof.kernels.ssd.problem import ChunkScanProblem
+from ssdprof.kernels.ssd.subject import ChunkScan
+from ssdprof.profiling.sweep.request import SweepRequest
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
     return fake_sweeps(monkeypatch, tmp_path)
+
+
+def problem_of(request: SweepRequest) -> ChunkScanProblem:
+    """The problem of our own chunk scan, which is swept."""
+    assert isinstance(request.subject, ChunkScan)
+    return request.subject.problem
 
 
 def test_defaults_are_the_published_lists_beside_ours_and_a_preset_on_the_first_gpu(asked: Asked) -> None:
@@ -30,12 +40,13 @@ def test_defaults_are_the_published_lists_beside_ours_and_a_preset_on_the_first_
         request.seed,
         request.timeout_s,
     )
+    problem = problem_of(request)
     assert (50_000, 128, 64, 8, 128) == (
-        request.problem.seqlen,
-        request.problem.nheads,
-        request.problem.headdim,
-        request.problem.ngroups,
-        request.problem.dstate,
+        problem.seqlen,
+        problem.nheads,
+        problem.headdim,
+        problem.ngroups,
+        problem.dstate,
     )
     assert {"tile": 45, "grouped": 18} == Counter(config.variant for config in set(request.configs))
 
@@ -69,7 +80,7 @@ def test_defaults_are_the_published_lists_beside_ours_and_a_preset_on_the_first_
 )
 def test_problem_options_reach_the_problem(asked: Asked, arguments: list[str], field: str, value: Any) -> None:
     assert 0 == ssdprof(["sweep", *arguments])
-    assert value == getattr(asked[0].problem, field)
+    assert value == getattr(problem_of(asked[0]), field)
 
 
 def test_other_options_reach_the_request(asked: Asked) -> None:
@@ -99,7 +110,9 @@ def test_the_baseline_is_swept_with_the_space_that_lacks_it(asked: Asked) -> Non
 def test_a_baseline_may_be_one_of_the_last_run(asked: Asked) -> None:
     ssdprof(["sweep"])
     ssdprof(["sweep", "--baseline", "#2"])
-    assert (32, 64) == (asked[1].baseline.block_m, asked[1].baseline.block_n) if asked[1].baseline else ()
+    baseline = asked[1].baseline
+    assert baseline is not None
+    assert "m32n64k32d128w2s5" == PARAMS.id(baseline)
 
 
 def test_without_a_gpu_it_compiles_for_hopper_and_adds_no_baseline(

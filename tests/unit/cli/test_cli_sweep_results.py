@@ -1,4 +1,4 @@
-"""`ssdprof sweep` around a made-up sweep: what it prints, writes, keeps and returns, and how it tells of progress."""
+"""`ssdprof sweep` around a made-up sweep: what it prints, writes, keeps and returns, and how it shows progress."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from fake_runs import COMPILE_HEADER, HEADER, TOO_LARGE, h100_run, run
-from fake_sweeps import Asked, fake_sweeps, gpus, returns
+from fake_sweeps import Asked, IdlePool, fake_sweeps, gpus, returns, ship
 from rich.console import Console
 
 from ssdprof.cli import console as console_module
@@ -20,7 +20,6 @@ from ssdprof.cli.main import run as ssdprof
 from ssdprof.profiling.runs import store
 from ssdprof.profiling.runs.model import Run
 from ssdprof.profiling.sweep.request import Event, SweepRequest
-from ssdprof.profiling.workers.fork_server import ForkServer
 
 
 @pytest.fixture
@@ -36,26 +35,21 @@ def test_a_sweep_prints_tables_and_verdict_and_returns_0(asked: Asked, capsys: p
     assert "✓ The fastest correct configs are m64n64k32d128w2s4 and m32n64k32d128w2s5, tied" in " ".join(out.split())
 
 
-def test_processes_are_waited_for_when_the_table_is_printed(
+def test_processes_are_waited_for_only_when_the_table_is_printed(
     asked: Asked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    close = ForkServer.close
     printed_before: list[str] = []
-
-    def closing(server: ForkServer) -> None:
-        printed_before.append(capsys.readouterr().out)
-        close(server)
-
-    monkeypatch.setattr(ForkServer, "close", closing)
+    monkeypatch.setattr(IdlePool, "close", lambda _: printed_before.append(capsys.readouterr().out))
     assert 0 == ssdprof(["sweep"])
-    assert any("The fastest correct configs are" in " ".join(text.split()) for text in printed_before)
+    (text,) = printed_before
+    assert "The fastest correct configs are" in " ".join(text.split())
 
 
 def test_recorded_latencies_are_shown_without_a_gpu(
     asked: Asked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gpus(monkeypatch)
-    monkeypatch.setattr(store, "recorded_runs", lambda: iter((h100_run(),)))
+    ship(monkeypatch, h100_run())
     ssdprof(["sweep", "--quiet"])
     out = capsys.readouterr().out
     assert "recorded  latencies are of NVIDIA H100 80GB HBM3, driver 580.159.04, Triton 3.6.0, 2026-11-23" in out
@@ -148,7 +142,7 @@ def test_an_unknown_error_is_not_hidden(asked: Asked, monkeypatch: pytest.Monkey
         ssdprof(["sweep"])
 
 
-def test_progress_is_a_line_per_phase_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_a_line_per_phase_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressBar() as progress:
         for phase in ("compiling", "compiling", "measuring", "refining"):
             progress(Event(phase, 1, 33, 1, None, None, None))  # type: ignore[arg-type]
@@ -174,7 +168,7 @@ def test_progress_is_a_bar_with_best_and_time_left_on_a_terminal() -> None:
     assert "best 2.332 ms m64n64k32d128w2s4" in text.getvalue()
 
 
-def test_progress_is_silent_where_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_silent_if_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressBar(quiet=True, console=Console(force_terminal=True, stderr=True)) as progress:
         progress(Event("measuring", 5, 33, 20, None, None, None))
     assert "" == capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""`ssdprof verify`: a recorded export held against us; and around a made-up verification what it asks and prints."""
+"""`ssdprof verify`: a recorded export compared with our figures; what it asks of a made-up verification, and prints."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from rich.console import Console
 from ssdprof.cli import console as console_module
 from ssdprof.cli.main import run as ssdprof
 from ssdprof.cli.verify import steps
+from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.gpu import devices as device
+from ssdprof.profiling.hardware import launch_table
 from ssdprof.profiling.ncu import program as ncu
 from ssdprof.profiling.ncu import verify_run
 from ssdprof.profiling.ncu.verify import Comparison, Verification
@@ -125,8 +127,9 @@ def test_defaults_are_the_pull_requests_space_on_the_first_gpu_with_the_driver_a
 def test_problem_space_and_limit_reach_the_request(asked: Asked) -> None:
     ssdprof(["verify", "--d-state", "64", "--space", "vllm", "--variant", "split", "--limit", "3", "--jobs", "5", "-q"])
     request = asked[0]
+    assert isinstance(request.subject, ChunkScan)
     assert (64, "vllm", 3, 5, {"split"}) == (
-        request.problem.dstate,
+        request.subject.problem.dstate,
         request.of,
         len(request.configs),
         request.jobs,
@@ -180,7 +183,7 @@ def test_json_alone_is_on_stdout(asked: Asked, capsys: pytest.CaptureFixture[str
 
 
 def test_without_a_gpu_one_line_names_the_way_out_and_the_code_is_1(say: Say) -> None:
-    way_out = "give --ncu-report FILE, an export made where one is"
+    way_out = "give --ncu-report FILE, an export from a machine that has one"
     assert say(code=1) == f"ssdprof: nothing to verify against: this needs an NVIDIA GPU, and none is here; {way_out}"
     assert "this needs an NVIDIA GPU, and none is used; " in say("--gpu", "none", code=1)
     assert "this needs a GPU of sm_80, and none is here; " in say("--arch", "sm_80", code=1)
@@ -192,7 +195,7 @@ def test_without_a_gpu_one_line_names_the_way_out_and_the_code_is_1(say: Say) ->
         (("--limit", "0"), "--limit must be at least 1, got 0"),
         (("--space", "nope"), "unknown space"),
         (("--gpu", "3"), "no GPU '3': this machine has no NVIDIA GPU"),
-        (("--ncu-path", "nothere"), "--ncu-path nothere is no program that can be run"),
+        (("--ncu-path", "nothere"), "--ncu-path nothere is not a program that can be run"),
         (("--ncu-report", "nothere"), "--ncu-report nothere cannot be read: No such file or directory"),
         (("--ncu-report", "a.csv", "--ncu"), "--ncu-report reads a file, --ncu runs ncu: leave one of them"),
         (("--ncu-report", "a.csv", "--dstate", "64"), "--ncu-report has its own launches: leave the problem and the"),
@@ -209,12 +212,10 @@ def test_bad_usage_is_one_line_and_code_2(say: Say, arguments: tuple[str, ...], 
 def test_reports_that_are_no_text_or_too_large_are_refused(
     say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ssdprof.reports.export import occupancy_export
-
     report = tmp_path / "report.ncu-rep"
     report.write_bytes(b"NVR\x00\xff\xfe")
-    assert "report.ncu-rep is no text: export the report with ncu --import REPORT" in say("--ncu-report", str(report))
-    monkeypatch.setattr(occupancy_export, "MAX_FILE_BYTES", 3)
+    assert "report.ncu-rep is not text: export the report with ncu --import REPORT" in say("--ncu-report", str(report))
+    monkeypatch.setattr(launch_table, "MAX_FILE_BYTES", 3)
     assert "is larger than 0 MiB: export fewer launches" in say("--ncu-report", str(report))
 
 

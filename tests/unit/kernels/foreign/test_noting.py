@@ -21,6 +21,7 @@ from foreign_files import (
     checkout,
     interpreted,
     lone,
+    registers,
     subject_of,
     text,
 )
@@ -107,15 +108,15 @@ CALL = "_chunk_scan_fwd_kernel[1]"
 @pytest.mark.parametrize(
     ("entry", "problem", "reason"),
     [
-        ("def _chunk_scan_fwd(cb, x, D, weights): ...", {}, "asks for weights, which is not known here"),
-        ("def _chunk_scan_fwd(cb, x, D, weights=None): ...", {}, "launches _chunk_scan_fwd_kernel 0 times, where once"),
-        ("def _chunk_scan_fwd(cb, x): ...", {"d_form": "none", "z": True}, "takes no z, and the problem has it"),
+        ("def _chunk_scan_fwd(cb, x, D, weights): ...", {}, "asks for weights, which ssdprof cannot give: take"),
+        ("def _chunk_scan_fwd(cb, x, D, weights=None): ...", {}, "launches _chunk_scan_fwd_kernel 0 times instead of"),
+        ("def _chunk_scan_fwd(cb, x): ...", {"d_form": "none", "z": True}, "takes no z, but the problem has one"),
         (f"{SHORT}\n    assert x is None, 'no\\nmore'", {}, "refuses these inputs: AssertionError: no$"),
         (f"{SHORT}\n    raise KeyError", {}, "refuses these inputs: KeyError$"),
         (f"{SHORT}\n    {CALL}(x)", {}, "neither takes an output nor returns one of the problem's shape"),
         (f"{SHORT}\n    {CALL}(x)\n    return torch.empty_like(x)[0, 1:]", {}, "neither takes an output nor"),
-        (f"{SHORT}\n    {CALL}(x + 1)", {}, "gives its kernel a tensor of its own making, cb_ptr, not known here"),
-        (f"{SHORT}\n    {CALL}(lambda: 1)", {}, "gives its kernel a function for cb_ptr: numbers, text and tensors"),
+        (f"{SHORT}\n    {CALL}(x + 1)", {}, "passes its kernel a tensor that it makes itself, cb_ptr, and does not"),
+        (f"{SHORT}\n    {CALL}(lambda: 1)", {}, "passes its kernel a function as cb_ptr: ssdprof can pass numbers"),
         (f"{SHORT}\n    {CALL}(*[x] * 99)", {}, "passes 99 arguments, and its kernel takes 28"),
     ],
 )  # fmt: skip
@@ -138,9 +139,9 @@ def test_an_entry_that_cannot_be_given_the_problem_says_why(
         ),
         (
             text().replace("BLOCK_SIZE_DSTATE=max", "_=max"),
-            "neither entry, list of configs nor heuristics set BLOCK_SIZE_DS",
+            "neither the entry nor a config nor a heuristic sets BLOCK_SIZE_DSTATE",
         ),
-        (text(around="", kernel="_chunk_scan_fwd_kernel = {1: len}\n"), "refuses these inputs|is no Triton kernel"),
+        (text(around="", kernel="_chunk_scan_fwd_kernel = {1: len}\n"), "refuses these inputs|is not a Triton kernel"),
     ],
 )
 def test_a_file_that_cannot_be_used_says_why(content: str, reason: str, tmp_path: Path) -> None:
@@ -163,10 +164,11 @@ def test_a_launcher_beside_the_file_and_what_it_calls_are_noted(tmp_path: Path) 
     copy = lone(tmp_path / "copy", imports + content)
     with pytest.raises(UsageError, match=r"copy/scan.py calls helpers.launch_tuned, which is not there"):
         foreign_chunk_scan(str(copy), SMALL)
-    (lone(tmp_path / "both", helpers, "helpers.py"))
+    lone(tmp_path / "both", helpers, "helpers.py")
     both = foreign_chunk_scan(str(lone(tmp_path / "both", imports + content, "any.py")), SMALL)
     assert subject.space("own") == both.space("own")
     assert before == both.source_hashes()
+    assert registers(Path(both.file)) > 16, "Triton finds the source of what was loaded alone"
 
 
 def test_the_kernel_is_back_in_its_module_after_its_launch_is_noted(tmp_path: Path) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from foreign_files import CONFIGS, ENTRIES, KERNEL, LIKE_MAMBA, TUNED, lone, subject_of, text
 
+from ssdprof.kernels import stand_ins
 from ssdprof.kernels.config_text import parse_config
 from ssdprof.kernels.errors import ConfigError, SpaceError
+from ssdprof.kernels.foreign import listed
 from ssdprof.kernels.foreign.subject import ForeignChunkScan, foreign_chunk_scan
 from ssdprof.kernels.interface import Baselined, Constrained, Costed, Diagnosing, LeftOut, Referenced, Spaced
 from ssdprof.kernels.space import space_of
@@ -87,6 +89,19 @@ def pruning(configs, named, **others):
     assert 2 == len(space.configs)
 
 
+def test_what_its_file_leaves_out_on_this_gpu_while_it_is_loaded_is_left_out_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stand_ins, "gpu_capability", lambda: 90)
+    monkeypatch.setattr(listed, "gpu_capability", lambda: 90)
+    asks = "from vllm.platforms import current_platform\n" + CONFIGS
+    asks += "if current_platform.is_device_capability(90):\n    configs = configs[:1]\n"
+    space = subject_of(tmp_path, text(around=asks + TUNED)).space("own")
+    assert (1, 2) == (len(space.configs), len(space.left_out))
+    reason = "left out by scan's own file for compute capability 9.0, while it is loaded"
+    assert {reason} == {one.reason for one in space.left_out}
+
+
 def test_a_model_of_its_own_prunes_too(tmp_path: Path) -> None:
     model = PRUNED.replace('"early_config_prune": {}', '"perf_model": lambda num_warps, **_: num_warps, "top_k": 1')
     space = subject_of(tmp_path, text(around=CONFIGS + model.format())).space("own")
@@ -122,11 +137,11 @@ configs += [
 """
     space = subject_of(tmp_path, text(around=CONFIGS + more + TUNED)).space("own")
     expected = ["block_m must be a power of two from 16 to 512, got 8: try 16"]
-    expected += ["sets pre_hook, which a config here has no place for"]
+    expected += ["sets pre_hook, which ssdprof's configs cannot hold"]
     assert expected == [left_out.reason for left_out in space.left_out]
     assert 3 == len(space.configs)
     only = CONFIGS + more + "configs = configs[-1:]\n" + TUNED
-    with pytest.raises(SpaceError, match=r"scan's own autotune list has no config for this problem: .* sets pre_hook"):
+    with pytest.raises(SpaceError, match=r"scan's own autotune list has no config for this problem: .*: sets pre_hook"):
         subject_of(tmp_path / "other", text(around=only)).space("own")
 
 

@@ -36,7 +36,7 @@ def test_a_device_that_is_ready_names_the_process_that_measures_on_it() -> None:
 def test_a_subject_that_knows_no_correct_output_cannot_be_measured() -> None:
     with pytest.raises(NoReferenceError) as raised:
         prepare(BareSubject(), "cpu", seed=3)
-    assert ("fake has no reference to hold its outputs against, so none could be ranked: compile only") == str(
+    assert ("fake has no reference to check its outputs against, so nothing could be ranked: compile only") == str(
         raised.value
     )
 

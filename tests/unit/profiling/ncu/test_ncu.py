@@ -242,5 +242,5 @@ def test_no_figure_is_none(text: str) -> None:
 
 
 def test_text_in_a_number_names_file_line_and_column() -> None:
-    with pytest.raises(NcuCsvError, match=r"^file, line 2: x is no number: 'four'$"):
+    with pytest.raises(NcuCsvError, match=r"^file, line 2: x is not a number: 'four'$"):
         number("four").number("x")

@@ -103,7 +103,7 @@ def test_an_export_needs_no_arch_where_it_has_the_compute_capability() -> None:
 
 def test_an_arch_that_is_not_the_exports_is_refused() -> None:
     rows = page(f"{HEADER},launch__occupancy_limit_registers", '0,k,"(64, 1, 1)","(9, 1, 1)",9.0,255,41728,4')
-    with pytest.raises(NcuCsvError, match=r"^--arch sm_80 is not that of line 2 \(sm_90\)"):
+    with pytest.raises(NcuCsvError, match=r"^--arch sm_80 does not match line 2 \(sm_90\)"):
         against_export(rows, "file", "sm_80", rule_sentence)
 
 
@@ -129,7 +129,7 @@ def test_rows_that_cannot_be_or_have_nothing_to_compare_are_not_checked() -> Non
     reasons = [one.reason for one in found.unchecked]
     assert reasons[0].startswith("unknown architecture '3.5'")
     assert reasons[1].startswith("2048 threads per block")
-    assert "has no figure that could be compared" == reasons[2]
+    assert "has no figure to compare" == reasons[2]
 
 
 def test_bytes_that_ncu_rounded_are_restored_and_it_is_said() -> None:
@@ -140,7 +140,7 @@ def test_bytes_that_ncu_rounded_are_restored_and_it_is_said() -> None:
     )
     found = against_export(read_raw(text, "f"), "f", None, rule_sentence)
     assert ("equal", 2) == (found.status, len(found.comparisons))
-    assert found.notes[-1].startswith("1 of 1 launches have their shared memory in rounded units")
+    assert found.notes[-1].startswith("1 of 1 launches give their shared memory in rounded units")
     assert "233472" == found.comparisons[0].ours
     assert "233.47 Kbyte" == found.comparisons[0].theirs
 

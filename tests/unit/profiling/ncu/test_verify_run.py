@@ -285,7 +285,7 @@ def test_ncu_that_disagrees_names_config_field_and_both_values() -> None:
 
 def test_launches_lost_under_ncu_are_told() -> None:
     found = verify(request({}, {}, ncu=True), nobody, runner=FakeNcu(lost=1))
-    assert ("Failed under ncu alone: m64n64k32d128w2s1",) == found.notes
+    assert ("Failed only under ncu: m64n64k32d128w2s1",) == found.notes
     assert {"m64n64k32d128w2s2"} == {one.launch for one in found.comparisons if one.source == "ncu"}
 
 
@@ -293,8 +293,8 @@ def test_rows_that_cannot_be_assigned_leave_the_driver_alone() -> None:
     found = verify(request({}, {}, ncu=True), nobody, runner=FakeNcu(rows_lost=1))
     (note,) = found.notes
     assert note == (
-        "Only the driver was asked, since ncu was refused or failed: "
-        "ncu reports 1 launches of 2: which is which is not known"
+        "Only the driver was asked, because ncu was refused or failed: "
+        "ncu reports 1 launches of 2: it is unknown which ones"
     )
     assert ("equal", None) == (found.status, found.ncu)
 
@@ -304,6 +304,6 @@ def test_figures_and_sentences_that_ncu_does_not_give_are_told() -> None:
     ncu.details = lambda: ""  # type: ignore[method-assign]
     found = verify(request({}, ncu=True), nobody, runner=ncu)
     assert (
-        "Not compared, since ncu gave none: launch__shared_mem_per_block_driver",
-        "Sentences were not compared, since ncu applied no Theoretical Occupancy rule to these launches",
+        "Not compared, because ncu gave no value: launch__shared_mem_per_block_driver",
+        "Sentences were not compared, because ncu did not apply its Theoretical Occupancy rule here",
     ) == found.notes

@@ -1,26 +1,24 @@
-"""Statistics of samples and of batches of them, and the ranking of rows."""
+"""The ranking of rows: which have a rank, by what, and over what a speed-up is."""
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssdprof.kernels.interface import Config
+from ssdprof.kernels.config import Config
 from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.occupancy import Launch, occupancy
-from ssdprof.profiling.runs.measured import Batch, Conditions, TimedBy, Timing
-from ssdprof.profiling.runs.model import Row, Status
-from ssdprof.profiling.runs.rank import quantile, rank, spearman, timing, timing_of
+from ssdprof.profiling.runs.measured import Check, Compiled, Timing
+from ssdprof.profiling.runs.model import STATUSES, Recorded, Row, Status
+from ssdprof.profiling.runs.rank import rank
 
 latencies_ms = st.floats(min_value=1e-6, max_value=1e6)
-samples = st.lists(latencies_ms, min_size=1, max_size=80)
-coordinates = st.integers(min_value=-50, max_value=50).map(float)
+others = [status for status in STATUSES if status != "ok"]
 quickly = settings(max_examples=100, deadline=None)
 
 
@@ -31,7 +29,7 @@ def timed(latency_ms: float, low_ms: float | None = None, high_ms: float | None 
 def row(name: str, found: Timing | None, status: Status = "ok", registers: int = 0) -> Row:
     launch = Launch(128, registers) if registers else None
     return Row(
-        config=Config(16, 16, 16, 16, 4, 2),
+        config=Config((("ROWS", 16),)),
         config_id=name,
         status=status,
         timing=found,
@@ -39,157 +37,18 @@ def row(name: str, found: Timing | None, status: Status = "ok", registers: int =
     )
 
 
-def batch(
-    *samples_ms: float, throttled: tuple[str, ...] | None = (), number: int = 0, timed_by: TimedBy = "events"
-) -> Batch:
-    return Batch("a", samples_ms, timed_by, Conditions(throttled=throttled), number)
+def recorded(name: str, found: Timing | None, status: Status = "ok", **changes: Any) -> Row:
+    """A row that only compiled here, and was measured elsewhere."""
+    compiled = Compiled(32, 0, 0, 0, 4, 1, 1, 100, 0.5)
+    there = Recorded("recorded on a GPU", status, "it says so", None, found, same_binary=True)
+    own = replace(row(name, None, "not-run"), status_reason="compiled only", compiled=compiled, recorded=there)
+    return replace(own, **changes)
 
 
 def ranks(
     rows: Sequence[Row], baseline_id: str | None = None
 ) -> dict[str, tuple[int | None, float | None, bool | None]]:
     return {one.config_id: (one.rank, one.speedup_vs_baseline, one.tied_with_best) for one in rank(rows, baseline_id)}
-
-
-@pytest.mark.parametrize(
-    ("values", "share", "expected"),
-    [
-        ([7.0], 0.5, 7.0),
-        ([1.0, 2.0], 0.5, 1.5),
-        ([1.0, 2.0, 10.0], 0.5, 2.0),
-        ([0.0, 10.0], 0.2, 2.0),
-        ([0.0, 1.0, 2.0, 3.0, 4.0, 5.0], 0.2, 1.0),
-        ([0.0, 1.0, 2.0, 3.0, 4.0, 5.0], 0.8, 4.0),
-        ([1.0, 2.0, 3.0], 0.0, 1.0),
-        ([1.0, 2.0, 3.0], 1.0, 3.0),
-    ],
-)
-def test_quantiles_are_interpolated(values: list[float], share: float, expected: float) -> None:
-    assert pytest.approx(expected) == quantile(values, share)
-
-
-def test_one_sample_is_all_there_is_to_say() -> None:
-    assert Timing(2.5, 2.5, 2.5, 2.5, 2.5, 1) == timing([2.5])
-
-
-def test_samples_need_no_order() -> None:
-    assert timing([1.0, 2.0, 3.0, 4.0]) == timing([4.0, 2.0, 1.0, 3.0])
-
-
-@pytest.mark.parametrize("count", [2, 3, 5, 6, 10])
-def test_the_interval_of_few_samples_is_their_whole_range(count: int) -> None:
-    found = timing([float(value) for value in range(count)])
-    assert (0.0, count - 1.0, count) == (found.latency_ci95_low_ms, found.latency_ci95_high_ms, found.samples)
-
-
-def test_the_interval_of_a_hundred_samples_is_between_their_40th_and_61st() -> None:
-    found = timing([float(value) for value in range(1, 101)])
-    assert (40.0, 61.0) == (found.latency_ci95_low_ms, found.latency_ci95_high_ms)
-
-
-def test_the_interval_holds_the_median_with_at_least_95_per_cent() -> None:
-    """Exactly: the chance that k of n samples lie below the median is binomial."""
-    for count in range(6, 201):
-        found = timing([float(value) for value in range(1, count + 1)])
-        low, high = int(found.latency_ci95_low_ms), int(found.latency_ci95_high_ms)
-        covered = sum(math.comb(count, below) for below in range(low, high)) / 2**count
-        assert 0.95 <= covered <= 0.999, count
-
-
-@quickly
-@given(samples)
-def test_a_timing_is_in_order_and_within_its_samples(values: list[float]) -> None:
-    found = timing(values)
-    inside = [found.latency_p20_ms, found.latency_ms, found.latency_p80_ms]
-    assert sorted(inside) == inside
-    assert min(values) <= inside[0] <= inside[2] <= max(values)
-    assert found.latency_ci95_low_ms <= found.latency_ms <= found.latency_ci95_high_ms
-    assert {found.latency_ci95_low_ms, found.latency_ci95_high_ms} <= set(values)
-    assert pytest.approx(statistics.median(values)) == found.latency_ms
-
-
-@quickly
-@given(samples, st.floats(min_value=0.1, max_value=10.0))
-def test_a_timing_scales_with_its_samples(values: list[float], factor: float) -> None:
-    one, scaled = timing(values), timing([factor * value for value in values])
-    assert pytest.approx(factor * one.latency_ms) == scaled.latency_ms
-    assert pytest.approx(factor * one.latency_ci95_high_ms) == scaled.latency_ci95_high_ms
-
-
-def test_the_samples_of_all_batches_count_together() -> None:
-    found = timing_of([batch(4.0, 2.0), batch(3.0), batch(1.0, 5.0)])
-    assert replace(timing([1.0, 2.0, 3.0, 4.0, 5.0]), throttled=()) == found
-
-
-def test_samples_taken_while_throttled_are_dropped_counted_and_explained() -> None:
-    batches = [
-        batch(1.0, 1.1),
-        batch(9.0, 9.0, 9.0, throttled=("power cap",)),
-        batch(1.2, 1.3),
-        batch(8.0, throttled=("thermal", "power cap")),
-    ]
-    found = timing_of(batches)
-    assert (1.15, 1.3, 4) == (found.latency_ms, found.latency_ci95_high_ms, found.samples)
-    assert (4, ("power cap", "thermal"), False) == (found.dropped_samples, found.throttled, found.only_throttled)
-
-
-def test_samples_that_were_all_throttled_stand_and_say_so() -> None:
-    found = timing_of([batch(9.0, throttled=("thermal",)), batch(8.0, 7.0, throttled=("thermal",))])
-    assert (8.0, 3) == (found.latency_ms, found.samples)
-    assert (0, ("thermal",), True) == (found.dropped_samples, found.throttled, found.only_throttled)
-
-
-def test_a_batch_without_samples_is_no_clean_one() -> None:
-    found = timing_of([batch(), batch(9.0, throttled=("thermal",))])
-    assert (9.0, 1, True) == (found.latency_ms, found.samples, found.only_throttled)
-
-
-def test_the_first_look_counts_only_where_there_are_no_rounds() -> None:
-    first = [batch(5.0, 5.0), batch(6.0, throttled=("thermal",))]
-    assert (5.0, 2, 1) == (timing_of(first).latency_ms, timing_of(first).samples, timing_of(first).dropped_samples)
-    found = timing_of([*first, batch(2.0, number=1), batch(1.0, number=2)])
-    assert (1.5, 2, 0, ()) == (found.latency_ms, found.samples, found.dropped_samples, found.throttled)
-
-
-def test_a_clean_first_look_does_not_stand_in_for_rounds_that_were_throttled() -> None:
-    found = timing_of([batch(1.0), batch(2.0, throttled=("thermal",), number=1)])
-    assert (2.0, True) == (found.latency_ms, found.only_throttled)
-
-
-def test_what_nvml_tells_of_no_batch_is_unknown() -> None:
-    found = timing_of([batch(1.0, throttled=None), batch(2.0, throttled=None)])
-    assert {None} == {found.throttled, found.sm_clock_mhz, found.memory_clock_mhz, found.power_w, found.temperature_c}
-    assert () == timing_of([batch(1.0, throttled=None), batch(2.0)]).throttled
-
-
-def test_conditions_are_lower_medians_over_the_kept_batches_that_tell_them() -> None:
-    told = [
-        Conditions(1980, 2619, 300.0, 40, ()),
-        Conditions(1900, 2619, 500.0, None, ()),
-        Conditions(1800, None, None, 60, ()),
-        Conditions(1755, None, 400.0, 50, ()),
-        Conditions(300, 300, 700.0, 90, ("thermal",)),
-    ]
-    found = timing_of([Batch("a", (1.0,), "events", conditions) for conditions in told])
-    assert (1800, 2619, 400.0, 50) == (found.sm_clock_mhz, found.memory_clock_mhz, found.power_w, found.temperature_c)
-
-
-def test_the_way_of_timing_is_that_of_the_last_batch_that_counts() -> None:
-    batches = [batch(1.0, timed_by="events"), batch(1.0, timed_by="graph")]
-    assert "graph" == timing_of(batches).timed_by
-    assert "graph" == timing_of([*batches, batch(1.0, timed_by="host", throttled=("thermal",))]).timed_by
-
-
-@quickly
-@given(st.lists(st.tuples(samples, st.booleans()), min_size=1, max_size=10))
-def test_every_sample_is_either_kept_or_dropped(found: list[tuple[list[float], bool]]) -> None:
-    batches = [batch(*taken, throttled=("thermal",) if hot else (), number=1) for taken, hot in found]
-    one = timing_of(batches)
-    clean = [sample for taken, hot in found if not hot for sample in taken]
-    everything = [sample for taken, _ in found for sample in taken]
-    assert len(everything) == one.samples + one.dropped_samples
-    assert (not clean) == one.only_throttled
-    assert timing(clean or everything).latency_ms == one.latency_ms
 
 
 def test_ok_rows_are_ranked_by_latency_and_the_rows_keep_their_order() -> None:
@@ -200,12 +59,12 @@ def test_ok_rows_are_ranked_by_latency_and_the_rows_keep_their_order() -> None:
     assert [None, None, None] == [one.speedup_vs_baseline for one in ranked]
 
 
-@pytest.mark.parametrize(
-    "status", ["wrong", "unstable", "compile-error", "out-of-resources", "launch-error", "timeout", "not-run"]
-)
+@pytest.mark.parametrize("status", others)
 def test_no_other_status_is_ever_ranked(status: Status) -> None:
     stale = replace(row("other", timed(0.1), status), rank=1, speedup_vs_baseline=9.0, tied_with_best=True)
-    assert {"other": (None, None, None), "right": (1, 1.0, True)} == ranks([stale, row("right", timed(1.0))], "right")
+    assert {"other": (None, None, None), "correct": (1, 1.0, True)} == ranks(
+        [stale, row("correct", timed(1.0))], "correct"
+    )
 
 
 def test_an_ok_row_without_latency_is_not_ranked() -> None:
@@ -249,6 +108,62 @@ def test_nothing_is_ranked_among_nothing() -> None:
     assert () == rank([], "base")
 
 
+def test_rows_that_only_compiled_are_ranked_by_what_was_recorded() -> None:
+    rows = [recorded("slow", timed(3.0)), recorded("fast", timed(1.0)), recorded("none", None), row("base", timed(2.0))]
+    assert {
+        "slow": (3, 2 / 3, False),
+        "fast": (1, 2.0, True),
+        "none": (None, None, None),
+        "base": (2, 1.0, False),
+    } == ranks(rows, "base")
+    assert {"base": (1, 1.0, True), "fast": (2, 0.5, False)} == ranks(
+        [recorded("base", timed(1.0)), recorded("fast", timed(2.0))], "base"
+    )
+
+
+@pytest.mark.parametrize("status", others)
+def test_what_was_recorded_as_anything_but_ok_is_not_ranked(status: Status) -> None:
+    assert {"a": (None, None, None)} == ranks([recorded("a", timed(1.0), status)], "a")
+
+
+@pytest.mark.parametrize("status", [status for status in STATUSES if status not in ("ok", "not-run")])
+def test_what_failed_or_is_wrong_here_is_not_ranked_whatever_was_recorded(status: Status) -> None:
+    failed = recorded("failed", timed(1.0), status="ok")
+    failed = replace(failed, status=status, status_reason="it is known here")
+
+    assert {"failed": (None, None, None), "other": (1, None, True)} == ranks(
+        [failed, recorded("other", timed(2.0))], "failed"
+    )
+    assert (status, "it is known here") == (failed.known_status, failed.known_reason)
+
+
+def test_a_config_that_was_not_even_compiled_is_not_ranked_by_what_was_recorded() -> None:
+    assert {"a": (None, None, None)} == ranks([recorded("a", timed(1.0), compiled=None)])
+
+
+def test_a_row_knows_its_own_figures_first_and_recorded_ones_else() -> None:
+    check = Check(0.001, 0.002, 0, 10, True, 5)
+    there = Recorded("recorded on a GPU", "wrong", "off by half", replace(check, bad_rows=3), timed(1.0), False)
+    only_recorded = replace(recorded("a", None), recorded=there)
+    own = replace(only_recorded, status="ok", status_reason="", check=check, timing=timed(2.0))
+
+    assert ("wrong", "off by half", 1.0, there.check) == (
+        only_recorded.known_status,
+        only_recorded.known_reason,
+        only_recorded.known_latency_ms,
+        only_recorded.known_check,
+    )
+    assert ("ok", "", 2.0, check) == (own.known_status, own.known_reason, own.known_latency_ms, own.known_check)
+    assert (1.0, None) == (there.latency_ms, replace(there, timing=None).latency_ms)
+    bare = row("b", None, "not-run")
+    assert ("not-run", None, None, None) == (
+        bare.known_status,
+        bare.known_latency_ms,
+        bare.known_timing,
+        bare.known_check,
+    )
+
+
 @quickly
 @given(st.lists(st.tuples(latencies_ms, st.sampled_from(["ok", "wrong", "unstable", "timeout"])), max_size=30))
 def test_ranks_count_the_ok_rows_from_one_in_the_order_of_latency(found: list[tuple[float, Status]]) -> None:
@@ -259,41 +174,3 @@ def test_ranks_count_the_ok_rows_from_one_in_the_order_of_latency(found: list[tu
     assert sorted(ok) == [one.timing.latency_ms for one in ranked if one.timing]
     assert all(one.status == "ok" for one in ranked)
     assert all(one.tied_with_best for one in ranked[:1])
-
-
-@pytest.mark.parametrize(
-    ("xs", "ys", "rho"),
-    [
-        ([1.0, 2.0, 3.0], [10.0, 20.0, 30.0], 1.0),
-        ([1.0, 2.0, 3.0], [1.0, 0.5, 0.1], -1.0),
-        ([1.0, 2.0, 3.0, 4.0, 5.0], [5.0, 6.0, 7.0, 8.0, 7.0], 8 / math.sqrt(95)),  # ranks 1, 2, 3.5, 5, 3.5
-        ([1.0, 1.0, 2.0], [1.0, 2.0, 3.0], math.sqrt(3) / 2),  # ranks 1.5, 1.5, 3
-        ([1.0, 2.0, 3.0, 4.0], [1.0, 1000.0, 2.0, 3.0], 0.4),
-    ],
-)
-def test_spearman_is_the_correlation_of_mean_ranks(xs: list[float], ys: list[float], rho: float) -> None:
-    found = spearman(xs, ys)
-    assert found is not None
-    assert pytest.approx(rho) == found
-
-
-@pytest.mark.parametrize(
-    ("xs", "ys"), [([], []), ([1.0, 2.0], [1.0, 2.0]), ([1.0, 2.0, 3.0], [1.0]), ([1.0, 1.0, 1.0], [1.0, 2.0, 3.0])]
-)
-def test_spearman_of_too_little_is_none(xs: list[float], ys: list[float]) -> None:
-    assert spearman(xs, ys) is None
-
-
-@quickly
-@given(st.lists(st.tuples(coordinates, coordinates), max_size=40))
-def test_spearman_is_symmetric_bounded_and_blind_to_monotone_changes(points: list[tuple[float, float]]) -> None:
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    rho = spearman(xs, ys)
-    assert rho == spearman(ys, xs)
-    if rho is None:
-        assert len(points) < 3 or 1 in (len(set(xs)), len(set(ys)))
-        return
-    assert -1.0000001 <= rho <= 1.0000001
-    assert pytest.approx(rho) == spearman([x**3 + x for x in xs], ys)
-    assert pytest.approx(-rho) == spearman(xs, [-y for y in ys])
-    assert pytest.approx(1.0) == spearman(xs, xs)

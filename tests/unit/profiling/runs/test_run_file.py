@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_records import kept, records_of
 
-from ssdprof.kernels.interface import Config
+from ssdprof.kernels.config import Config, Param
+from ssdprof.kernels.interface import LeftOut, Remark, Tolerances
 from ssdprof.profiling.hardware.occupancy import Occupancy
 from ssdprof.profiling.runs.measured import Batch, Check, Compiled, Conditions, Finding
 from ssdprof.profiling.runs.model import Device, Row, RunHeader
@@ -34,11 +35,18 @@ BEST = replace(
     speedup_vs_baseline=None,
     tied_with_best=None,
     driver_blocks_per_sm=7,
-    check=Check(0.6, 0.9, 3, 4, False, 5, 2, (Finding("tail", "the last chunk"), Finding("nan", "NaN in 2 rows"))),
+    check=Check(0.6, 0.9, 3, 4, False, 5, 2, (Finding("tail", "the last chunk"), Finding("nan", "NaN in 2 rows")), "y"),
+    by_construction="sums half of it",
 )
 BATCH = Batch(BEST.config_id, (2.25, 2.5), "graph", Conditions(1980, 2619, 350.5, 61, ("power", "heat")))
 IDS = ("a", "b")
-RECORDS: tuple[Record, ...] = (HEADER, BEST, TOO_LARGE, BATCH, replace(BATCH, conditions=Conditions()))
+FULL_HEADER = replace(
+    HEADER,
+    tolerances=(*HEADER.tolerances, Tolerances(0.5, 0.25, "it may", output="y")),
+    left_out=(LeftOut("m64n64k32w2s4", "pruned"),),
+    remarks=(Remark("note", "without-tma", "no TMA", {"arch": "sm_80", "configs": 3, "share": 0.5}),),
+)
+RECORDS: tuple[Record, ...] = (FULL_HEADER, BEST, TOO_LARGE, BATCH, replace(BATCH, conditions=Conditions()))
 
 
 def content(state: RunState) -> dict[str, Any]:
@@ -78,11 +86,23 @@ def whole(kind: Any, **given: Any) -> st.SearchStrategy[Any]:
 CONDITIONS = whole(Conditions)
 DEVICES = whole(Device, conditions=CONDITIONS)
 JSON_VALUES = st.none() | st.booleans() | st.integers() | st.text()
-HEADERS = whole(RunHeader, device=DEVICES, problem=st.dictionaries(st.text(), JSON_VALUES, max_size=3))
+VALUES = JSON_VALUES | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(["NaN", "1", "true"])
+HEADERS = whole(
+    RunHeader,
+    device=DEVICES,
+    problem=st.dictionaries(st.text(), JSON_VALUES, max_size=3),
+    tolerances=st.lists(whole(Tolerances), max_size=2).map(tuple),
+    params=st.lists(whole(Param, default=VALUES), max_size=2).map(tuple),
+    left_out=st.lists(whole(LeftOut), max_size=2).map(tuple),
+    remarks=st.lists(whole(Remark, figures=st.dictionaries(st.text(), JSON_VALUES, max_size=2)), max_size=2).map(tuple),
+)
+CONFIGS = st.builds(
+    Config, values=st.dictionaries(st.text(), VALUES, max_size=4).map(lambda one: tuple(one.items())), variant=st.text()
+)
 CHECKS = whole(Check, findings=st.lists(whole(Finding), max_size=2).map(tuple))
 ROWS = whole(
     Row,
-    config=whole(Config),
+    config=CONFIGS,
     config_id=st.sampled_from(IDS),
     compiled=st.none() | whole(Compiled),
     check=st.none() | CHECKS,
@@ -91,6 +111,7 @@ ROWS = whole(
     rank=st.none(),
     speedup_vs_baseline=st.none(),
     tied_with_best=st.none(),
+    recorded=st.none(),
 )
 BATCHES = whole(Batch, config_id=st.sampled_from(IDS), conditions=CONDITIONS)
 LISTS_OF_RECORDS = st.lists(ROWS | BATCHES | HEADERS, max_size=4)
@@ -137,13 +158,13 @@ def test_each_record_is_a_line_of_strict_json_that_says_what_it_is() -> None:
         raise AssertionError(constant)
 
     lines = [json.loads(line, parse_constant=refuse) for line in dump_records([HEADER, bad, low]).splitlines()]
-    assert [(2, "header"), (None, "row"), (None, "batch")] == [(line.get("format"), line["kind"]) for line in lines]
+    assert [(3, "header"), (None, "row"), (None, "batch")] == [(line.get("format"), line["kind"]) for line in lines]
     assert ("NaN", "Infinity") == (lines[1]["check"]["relative_error"], lines[1]["check"]["worst_row_error"])
     assert ["-Infinity"] == lines[2]["samples_ms"]
 
 
 def test_a_row_is_kept_without_its_rank_and_what_goes_with_it() -> None:
-    derived = {"rank", "speedup_vs_baseline", "tied_with_best"}
+    derived = {"rank", "speedup_vs_baseline", "tied_with_best", "recorded"}
     (line,) = dump_records([h100_run().ranked[0]]).splitlines()
     assert {field.name for field in fields(Row)} - derived | {"kind"} == json.loads(line).keys()
 
@@ -178,8 +199,8 @@ def broken(number: int, line: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-NO_RUN = "is not a run file: it does not begin with a header of format 2"
-LINE = "is not a run file of format 2: line"
+NO_RUN = "is not a run file: it does not begin with a header of format 3"
+LINE = "is not a run file of format 3: line"
 BROKEN = {
     "no JSON": ("latency,config\n1.0,a\n", NO_RUN),
     "blank": ("\n\n", NO_RUN),
@@ -191,34 +212,76 @@ BROKEN = {
     "an older format": ('{"format": 1, "header": {}}', "is of format 1, made by an older ssdprof: sweep again"),
     "an older format in lines": ('{\n  "format":1,\n', "is of format 1, made by an older ssdprof: sweep again"),
     "a newer format": (
-        '{"format": 3, "kind": "header"}\n',
-        "is of format 3, made by a newer ssdprof: this one reads format 2",
+        '{"format": 4, "kind": "header"}\n',
+        "is of format 4, made by a newer ssdprof: this one reads format 3",
     ),
     "a first line of another kind": (
-        dump_records([BEST]).replace('{"kind"', '{"format": 2, "kind"', 1),
+        dump_records([BEST]).replace('{"kind"', '{"format": 3, "kind"', 1),
         f"{LINE} 1: unknown field 'format'",
     ),
-    "no kind": (changed(2, lambda line: line.pop("kind")), f"{LINE} 2: not a record: its kind must be one of header, row"),
-    "an unknown kind": (changed(2, lambda line: line.update(kind="x")), f"{LINE} 2: not a record: its kind must be one of"),
-    "a kind that is a list": (changed(2, lambda line: line.update(kind=[])), f"{LINE} 2: not a record: its kind must be"),
+    "no kind": (
+        changed(2, lambda line: line.pop("kind")),
+        f"{LINE} 2: not a record: its kind must be one of",
+    ),
+    "an unknown kind": (
+        changed(2, lambda line: line.update(kind="x")),
+        f"{LINE} 2: not a record: its kind must be one of",
+    ),
+    "a kind that is a list": (
+        changed(2, lambda line: line.update(kind=[])),
+        f"{LINE} 2: not a record: its kind must be",
+    ),
     "a broken line": (broken(3, '{"kind": "ba'), f"{LINE} 3: not valid JSON at column 10: Unterminated string"),
     "an empty line": (broken(3, ""), f"{LINE} 3: not valid JSON at column 1: Expecting value"),
     "a broken whole last line": (broken(5, "{"), f"{LINE} 5: not valid JSON at column 2: "),
     "a line nested without end": (broken(2, "[" * 100_000), f"{LINE} 2: maximum recursion depth exceeded"),
     "a number of 5000 digits": (broken(2, "1" * 5000), f"{LINE} 2: "),
-    "a line that is a number": (broken(2, "3"), f"{LINE} 2: no record"),
-    "a later header of another format": (broken(4, '{"kind": "header", "format": 3}'), f"{LINE} 4: a header of form"),
+    "a line that is a number": (broken(2, "3"), f"{LINE} 2: not a record"),
+    "a later header of another format": (broken(4, '{"kind": "header", "format": 2}'), f"{LINE} 4: a header of form"),
     "a header that lacks its kernel": (changed(1, lambda line: line.pop("kernel")), f"{LINE} 1: kernel is missing"),
     "a header without device": (changed(1, lambda line: line.update(device=None)), f"{LINE} 1: device: None is not an"),
     "a header with more than is known": (changed(1, lambda line: line.update(new=1)), f"{LINE} 1: unknown field 'new'"),
     "a field with a line in its name": (changed(2, lambda line: line.update({"a\nb": 1})), "unknown field 'a\\nb'"),
     "a problem that is a list": (changed(1, lambda line: line.update(problem=[])), f"{LINE} 1: problem: [] is not an"),
     "a derived field": (changed(2, lambda line: line.update(rank=1)), f"{LINE} 2: unknown field 'rank'"),
-    "a config that is a text": (changed(2, lambda line: line.update(config="m64")), "config: 'm64' is not an object"),
+    "a config that is a text": (changed(2, lambda line: line.update(config="m64")), "config: 'm64' is not a config"),
+    "a config of an older format": (
+        changed(2, lambda line: line.update(config={"block_m": 64, "variant": "tile"})),
+        "config: {'block_m': 64, 'variant': 'tile'} is not a config",
+    ),
+    "a config whose values are a list": (
+        changed(2, lambda line: line["config"].update(values=[["BLOCK_SIZE_M", 64]])),
+        "config: [['BLOCK_SIZE_M', 64]] is not an object",
+    ),
+    "a config's value that is a list": (
+        changed(2, lambda line: line["config"]["values"].update(BLOCK_SIZE_M=[64])),
+        "config: [64] is not a value of a parameter",
+    ),
+    "a variant that is a number": (
+        changed(2, lambda line: line["config"].update(variant=1)),
+        "config: 1 is not text",
+    ),
+    "a parameter's default that is a list": (
+        changed(1, lambda line: line["params"][0].update(default=[])),
+        f"{LINE} 1: params: default: [] is not a value of a parameter",
+    ),
+    "a parameter without name": (
+        changed(1, lambda line: line["params"][0].pop("name")),
+        f"{LINE} 1: params: name is missing",
+    ),
+    "tolerances of an older format": (
+        changed(1, lambda line: line.update(tolerances=line["tolerances"][0])),
+        f"{LINE} 1: tolerances: {{",
+    ),
+    "a remark of an unknown status": (
+        changed(1, lambda line: line["remarks"][0].update(status="bad")),
+        f"{LINE} 1: remarks: status: 'bad' is not one of good, note, warning",
+    ),
+    "what is laid over a row": (changed(2, lambda line: line.update(recorded=None)), "unknown field 'recorded'"),
     "a number for a text": (changed(2, lambda line: line.update(config_id=3)), "config_id: 3 is not text"),
     "a part of a number": (
-        changed(2, lambda line: line["config"].update(block_m=0.5)),
-        "config: block_m: 0.5 is not a whole number",
+        changed(2, lambda line: line["check"].update(rows=0.5)),
+        "check: rows: 0.5 is not a whole number",
     ),
     "true for a number": (
         changed(2, lambda line: line["check"].update(rows=True)),

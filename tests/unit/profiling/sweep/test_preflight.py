@@ -91,7 +91,7 @@ def test_with_a_gpu_memory_and_the_rounds_are_added() -> None:
     assert (4, 4, 4, 84_400_000_000) == (ahead.configs, ahead.to_compile, ahead.to_measure, ahead.memory_free_bytes)
     assert needed_memory_bytes(FakeSpec(), FakeProblem()) == ahead.memory_bytes
     assert 4.0 + 2 * 2.0 + 1.0 == ahead.duration_s
-    assert "4 configs, about 5.4 of 78.6 GiB of GPU memory, about 9 s (less where Triton has them cached)" == ahead.line
+    assert "4 configs, about 5.4 of 78.6 GiB of GPU memory, about 9 s (less if Triton has them cached)" == ahead.line
     assert 4.0 + 2 * 2.0 + 2.5 == preflight(request(*FOUR, budget_s=60.0)).duration_s
 
 
@@ -111,7 +111,7 @@ def test_measuring_takes_the_longer_the_more_the_problem_moves() -> None:
     large = FakeProblem(rows=1 << 20, columns=512)  # 4.3 GB: an estimated 5.15 ms a launch
     ahead = preflight(request(*(fake("right", block_m) for block_m in range(16, 416)), problem=large, jobs=1000))
     assert pytest.approx(4.0 + 400 * (0.03 + 20 * 3 * 8 * 2**29 / 2.5e12) + 2.5) == ahead.duration_s
-    assert "400 configs, about 13.4 of 78.6 GiB of GPU memory, about 60 s (less where Triton has them cached)" == (
+    assert "400 configs, about 13.4 of 78.6 GiB of GPU memory, about 60 s (less if Triton has them cached)" == (
         ahead.line
     )
 

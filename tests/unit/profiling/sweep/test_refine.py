@@ -6,27 +6,28 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from cpu_sweeps import Events, request, swept
-from fake_kernel import fake
+from fake_kernel import PARAMS, fake, fake_id, rows_of
 from fake_timer import COOL, HOT, SLOWER_WHEN_HOT, FakeTimer, imports_paid_once
 
-from ssdprof.kernels.config import config_id
-from ssdprof.kernels.interface import Config
+from ssdprof.kernels.config import Config
+from ssdprof.profiling.measuring.amounts import turn_samples
 from ssdprof.profiling.runs.measured import Batch, Timing
 from ssdprof.profiling.runs.model import Row, Run
 from ssdprof.profiling.runs.rank import timing_of
 from ssdprof.profiling.runs.state import Record
-from ssdprof.profiling.sweep import rounds
+from ssdprof.profiling.sweep import refine, rounds
 from ssdprof.profiling.sweep.refine import COOL_DOWN_S, LOOK_AGAIN_SHARE
 
 SHORT = (2, 3)
-"""block_m of configs that take less than the 0.2 ms from which launches are timed without a graph."""
+"""ROWS of configs that take less than the 0.2 ms from which launches are timed without a graph."""
 LEADING = (*SHORT, *range(16, 16 + rounds.MIN_FINALISTS - len(SHORT)))
 SLOWER = (40, 41)
-NEAR = tuple(block_m for block_m in LEADING if block_m <= rounds.CLEARLY_SLOWER * min(LEADING))
+NEAR = tuple(rows for rows in LEADING if rows <= rounds.CLEARLY_SLOWER * min(LEADING))
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def with_timer(timer: str, *configs: Config, **fields: Any) -> Swept:
 @pytest.fixture(scope="module")
 def steady() -> Swept:
     """Twelve leading configs, two slower ones of which one is the baseline, and two wrong ones."""
-    right = [fake("right", block_m) for block_m in (*SLOWER, *LEADING)]
+    right = [fake("right", rows) for rows in (*SLOWER, *LEADING)]
     return with_timer(
         "SteadyTimer", *right, fake("half", 8), fake("wrong_scaled", 9), baseline=fake("right", SLOWER[0])
     )
@@ -88,8 +89,8 @@ def test_every_finalist_has_one_turn_in_each_round_before_the_next_round_begins(
     for number, names in steady.rounds().items():
         if number > 0:
             leading = LEADING if number <= rounds.SLOWER_ROUNDS else NEAR
-            compared = [*others, *[fake("right", block_m) for block_m in leading]]
-            assert sorted(config_id(config) for config in compared) == sorted(names)
+            compared = [*others, *[fake("right", rows) for rows in leading]]
+            assert sorted(PARAMS.id(config) for config in compared) == sorted(names)
 
 
 def test_the_order_differs_from_round_to_round(steady: Swept) -> None:
@@ -104,21 +105,21 @@ def test_between_two_turns_of_a_config_others_have_theirs(steady: Swept) -> None
 
 
 def test_clearly_slower_configs_and_other_wrong_ones_have_their_first_look_alone(steady: Swept) -> None:
-    often = rounds.MIN_ROUNDS * rounds.turn_samples(SLOWER[0] / 16)
+    often = rounds.MIN_ROUNDS * turn_samples(SLOWER[0] / 16)
     assert (1, often) == (steady.timing(fake("right", SLOWER[1])).samples, steady.timing(fake("right", 40)).samples)
     assert 1 == steady.timing(fake("wrong_scaled", 9)).samples
-    assert rounds.MIN_ROUNDS * rounds.turn_samples(0.5) == steady.timing(fake("half", 8)).samples
+    assert rounds.MIN_ROUNDS * turn_samples(0.5) == steady.timing(fake("half", 8)).samples
 
 
 def test_right_configs_are_ranked_by_what_they_take(steady: Swept) -> None:
-    assert [fake("right", block_m) for block_m in (*LEADING, *SLOWER)] == [row.config for row in steady.run.ranked]
-    for block_m in (*LEADING, *SLOWER):
-        assert block_m / 16 == pytest.approx(steady.timing(fake("right", block_m)).latency_ms, rel=1e-3)
+    assert [fake("right", rows) for rows in (*LEADING, *SLOWER)] == [row.config for row in steady.run.ranked]
+    for rows in (*LEADING, *SLOWER):
+        assert rows / 16 == pytest.approx(steady.timing(fake("right", rows)).latency_ms, rel=1e-3)
 
 
 def test_short_launches_are_timed_by_graphs_and_others_by_events(steady: Swept) -> None:
-    ways = {block_m: steady.timing(fake("right", block_m)).timed_by for block_m in (*LEADING, *SLOWER)}
-    assert {block_m: "graph" if block_m in SHORT else "events" for block_m in ways} == ways
+    ways = {rows: steady.timing(fake("right", rows)).timed_by for rows in (*LEADING, *SLOWER)}
+    assert {rows: "graph" if rows in SHORT else "events" for rows in ways} == ways
 
 
 def test_the_state_of_the_gpu_is_in_the_timing(steady: Swept) -> None:
@@ -152,19 +153,19 @@ def test_drift_favours_none_where_timing_each_config_in_one_go_would_have() -> N
     best, runner_up = fake("right", 200), fake("right", 201)
     found = with_timer("DriftingTimer", runner_up, *[fake("right", 202 + number) for number in range(10)], best)
     first_ms = {batch.config_id: batch.samples_ms[0] for batch in found.batches if batch.round == 0}
-    assert first_ms[config_id(runner_up)] < first_ms[config_id(best)]
+    assert first_ms[PARAMS.id(runner_up)] < first_ms[PARAMS.id(best)]
     assert best == found.run.ranked[0].config
     assert 201 / 200 == pytest.approx(found.timing(runner_up).latency_ms / found.timing(best).latency_ms, abs=3e-3)
     for one, other in itertools.combinations([row.config for row in found.run.ranked], 2):
         overlap = found.timing(one).latency_ci95_high_ms >= found.timing(other).latency_ci95_low_ms
-        assert one.block_m < other.block_m or overlap
+        assert rows_of(one) < rows_of(other) or overlap
 
 
 def test_leading_configs_are_timed_until_their_intervals_are_below_one_per_cent_and_others_are_not() -> None:
     found = with_timer("NoisyTimer", fake("right", 100), fake("right", 101), fake("right", 104), fake("half", 100))
     turns = Counter(batch.config_id for batch in found.batches if batch.round > 0)
     last = max(found.rounds())
-    assert last > rounds.MIN_ROUNDS == turns[config_id(fake("half", 100))]
+    assert last > rounds.MIN_ROUNDS == turns[fake_id("half", 100)]
     before_last = []
     for row in found.run.ranked:
         assert row.timing is not None
@@ -186,33 +187,47 @@ def test_without_a_budget_the_first_look_ranks_and_what_nvml_does_not_tell_is_un
 
 def test_throttled_samples_are_dropped_and_counted() -> None:
     """And all launches are timed as asked, short ones too."""
-    right = [fake("right", block_m) for block_m in (2, 16, 17)]
+    right = [fake("right", rows) for rows in (2, 16, 17)]
     found = with_timer("FakeTimer", *right, timed_by="events")
     hot = [batch for batch in found.batches if batch.throttled]
     assert len(found.batches) // FakeTimer.throttle_every == len(hot) > 0
     for config in right:
         timing = found.timing(config)
-        batches = [batch for batch in found.batches if batch.config_id == config_id(config) and batch.round > 0]
+        batches = [batch for batch in found.batches if batch.config_id == PARAMS.id(config) and batch.round > 0]
         dropped = sum(len(batch.samples_ms) for batch in batches if batch.throttled)
         assert (dropped, False) == (timing.dropped_samples, timing.only_throttled)
         assert sum(len(batch.samples_ms) for batch in batches) == timing.samples + dropped
         assert (HOT.throttled if dropped else ()) == timing.throttled
-        assert config.block_m / 16 == pytest.approx(timing.latency_ms, rel=1e-3)
+        assert rows_of(config) / 16 == pytest.approx(timing.latency_ms, rel=1e-3)
     assert any(found.timing(config).dropped_samples for config in right)
     assert {"events"} == {batch.timed_by for batch in found.batches}
 
 
+@pytest.fixture
+def pauses_alone_take_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the clock by which the budget of the rounds is counted."""
+    pauses = 0
+
+    def sleep(duration_s: float) -> None:
+        nonlocal pauses
+        assert duration_s == COOL_DOWN_S
+        pauses += 1
+
+    monkeypatch.setattr(refine, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: pauses * COOL_DOWN_S))
+
+
+@pytest.mark.usefixtures("pauses_alone_take_time")
 def test_where_all_samples_are_throttled_they_stand_and_the_rounds_go_on_until_the_budget_is_spent() -> None:
-    """Each turn ends with a pause, so that a budget of six pauses is seven turns at most: no whole second round."""
-    right = [fake("right", block_m) for block_m in (32, 16, 48, 64)]
+    """On a clock on which nothing but the pause after a turn takes time, a budget of six pauses is six turns."""
+    right = [fake("right", rows) for rows in (32, 16, 48, 64)]
     found = with_timer("HotTimer", *right, budget_s=6 * COOL_DOWN_S)
     turns = [batch for batch in found.batches if batch.round > 0]
-    assert 1 <= len(turns) <= 7
-    assert [16, 32, 48, 64] == [row.config.block_m for row in found.run.ranked]
+    assert [1, 1, 1, 1, 2, 2] == [batch.round for batch in turns]
+    assert [16, 32, 48, 64] == [rows_of(row.config) for row in found.run.ranked]
     for config in right:
         timing = found.timing(config)
         assert (True, 0, ("power cap",)) == (timing.only_throttled, timing.dropped_samples, timing.throttled)
-        assert SLOWER_WHEN_HOT * config.block_m / 16 == pytest.approx(timing.latency_ms, rel=1e-3)
+        assert SLOWER_WHEN_HOT * rows_of(config) / 16 == pytest.approx(timing.latency_ms, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +236,7 @@ def test_where_all_samples_are_throttled_they_stand_and_the_rounds_go_on_until_t
         (
             "races_when_timed_again",
             "unstable",
-            "a launch that was timed gave other bits than those that were checked: a race or a miscompilation",
+            "a timed launch gave different bits from the checked ones: a race or a miscompilation",
             True,
         ),
         (
@@ -240,7 +255,7 @@ def test_a_config_that_goes_wrong_in_a_later_turn_costs_its_own_row_alone(
     assert (status, reason, None) == (failed.status, failed.status_reason, failed.rank)
     assert has_check == (failed.check is not None) == (failed.timing is not None)
     assert failed.check is None or not failed.check.repeatable
-    assert [41, 42] == [row.config.block_m for row in found.run.ranked]
+    assert [41, 42] == [rows_of(row.config) for row in found.run.ranked]
     turns = found.rounds()
     right = sorted(row.config_id for row in found.run.ranked)
     assert [right] * rounds.MIN_ROUNDS == [sorted(turns[number]) for number in range(1, rounds.MIN_ROUNDS + 1)]
@@ -248,18 +263,19 @@ def test_a_config_that_goes_wrong_in_a_later_turn_costs_its_own_row_alone(
 
 def test_a_config_that_was_held_up_while_it_was_first_timed_is_the_best_all_the_same() -> None:
     """By 1.9 times, in all samples: slower than the slowest, of more than go into the rounds."""
-    right = [fake("right", block_m) for block_m in (16, *range(17, 17 + rounds.MIN_FINALISTS + 2))]
+    right = [fake("right", rows) for rows in (16, *range(17, 17 + rounds.MIN_FINALISTS + 2))]
     found = with_timer("HeldUpTimer", *right)
-    first, second = (batch for batch in found.batches if batch.round == 0 and batch.config_id == config_id(right[0]))
+    first, second = (batch for batch in found.batches if batch.round == 0 and batch.config_id == PARAMS.id(right[0]))
     assert (1.9, 1.0) == (pytest.approx(first.samples_ms[0], rel=0.01), pytest.approx(second.samples_ms[0], rel=0.01))
     assert 1 == found.row(right[0]).rank
     assert 1.0 == pytest.approx(found.timing(right[0]).latency_ms, rel=0.01)
 
 
-def test_second_looks_take_a_part_of_the_budget_at_most() -> None:
+@pytest.mark.usefixtures("pauses_alone_take_time")
+def test_second_looks_take_a_part_of_the_budget_and_rounds_the_rest() -> None:
     """Each ends with a pause here, for all is throttled."""
-    right = [fake("right", 16 + block_m) for block_m in range(rounds.MIN_FINALISTS + 6)]
+    right = [fake("right", 16 + rows) for rows in range(rounds.MIN_FINALISTS + 6)]
     found = with_timer("HotTimer", *right, budget_s=8 * COOL_DOWN_S)
     looks = [batch.config_id for batch in found.batches if batch.round == 0]
-    assert len(right) < len(looks) <= len(right) + 1 + 8 * LOOK_AGAIN_SHARE
-    assert any(batch.round > 0 for batch in found.batches)
+    assert len(right) + 8 * LOOK_AGAIN_SHARE == len(looks)
+    assert 8 * (1 - LOOK_AGAIN_SHARE) == sum(batch.round > 0 for batch in found.batches)

@@ -49,7 +49,7 @@ def test_a_run_of_something_else_is_not_gone_on_with_and_the_message_says_what_d
     with pytest.raises(RunError) as raised:
         resumable(replace(HEADER, seed=1, problem={**HEADER.problem, "seqlen": 2048}), path)
     assert (
-        f"{path} cannot be gone on with: problem seqlen 50000 there, 2048 here; seed 0 there, 1 here; a run goes on "
+        f"{path} cannot be resumed: problem seqlen 50000 there, 2048 here; seed 0 there, 1 here; a run is resumed "
         "only with the same kernel, problem, space, seed, baseline, GPU, driver and versions: leave --resume out, or "
         "name another file with -o"
     ) == str(raised.value)

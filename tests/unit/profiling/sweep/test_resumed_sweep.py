@@ -17,11 +17,10 @@ from typing import Any
 
 import pytest
 from cpu_sweeps import request, swept, take_few_samples
-from fake_kernel import FakeProblem, fake
+from fake_kernel import PARAMS, FakeSubject, fake, fake_id
 from fake_timer import imports_paid_once
 from killed_sweep import BEGUN, MOMENT_S, RESULT, is_result
 
-from ssdprof.kernels.config import config_id
 from ssdprof.profiling.runs.measured import Batch
 from ssdprof.profiling.runs.model import Row, Run, RunHeader
 from ssdprof.profiling.runs.state import Record, RunState
@@ -42,6 +41,8 @@ MANY = (
     fake("compile_error", 28),
     fake("right", 32),
     fake("unwritten", 32),
+    fake("narrow", 36, LANES=4),
+    fake("forgets_the_total", 36),
     fake("right", 40),
     fake("too_much_shared_mem", 40),
 )
@@ -69,8 +70,8 @@ def steadily(
 
 
 def few(log: Path | None = None, **fields: Any) -> SweepRequest:
-    problem = FakeProblem(log=str(log)) if log else FakeProblem()
-    return request(*FEW, **{"jobs": 1, "problem": problem, "baseline": FEW[1], **fields})
+    subject = FakeSubject(log=str(log or ""))
+    return request(*FEW, **{"jobs": 1, "subject": subject, "baseline": FEW[1], **fields})
 
 
 def state_of(records: Sequence[Record]) -> RunState:
@@ -128,7 +129,7 @@ def test_a_config_that_was_checked_but_not_timed_is_timed_and_not_checked_again(
     whole: tuple[Run, list[Record]],
 ) -> None:
     records = whole[1]
-    name = config_id(FEW[1])
+    name = PARAMS.id(FEW[1])
     cut = place_of(records, lambda one: isinstance(one, Batch) and one.config_id == name)
     checked = state_of(records[:cut])
     assert checked.rows[name].check is not None
@@ -153,7 +154,7 @@ def test_compiling_without_a_gpu_goes_on_after_any_record_and_compiles_nothing_t
         assert [1] * len(FEW) == list(compiled.values())
 
 
-def test_a_finished_run_is_gone_on_with_without_making_inputs_or_measuring(tmp_path: Path) -> None:
+def test_a_finished_run_is_resumed_without_making_inputs_or_measuring(tmp_path: Path) -> None:
     log = tmp_path / "prepared.log"
     asked = few(log)
     run, records = steadily(asked)
@@ -171,7 +172,7 @@ def test_a_config_that_is_new_is_measured_and_what_was_known_is_not(whole: tuple
     asked = request(*FEW, fake("right", 15), jobs=1, baseline=FEW[1])
     resumed, later = steadily(asked, state_of(records))
     assert_nothing_twice([*records, *later])
-    assert {config_id(fake("right", 15))} == {record.config_id for record in later if is_result(record)}  # type: ignore[union-attr]
+    assert {fake_id("right", 15)} == {record.config_id for record in later if is_result(record)}  # type: ignore[union-attr]
     assert [None, 3, None, 2, 1] == [row.rank for row in resumed.rows]
     assert [row.timing for row in run.rows] == [row.timing for row in resumed.rows[: len(FEW)]]
 
@@ -182,8 +183,8 @@ def test_a_config_that_is_no_longer_asked_for_keeps_its_row_and_is_not_timed_aga
     records = whole[1]
     first_turn = place_of(records, lambda one: isinstance(one, Batch) and one.round > 0)
     resumed, later = steadily(request(*FEW[:3], jobs=1, baseline=FEW[1]), state_of(records[:first_turn]))
-    assert [config_id(config) for config in FEW] == [row.config_id for row in resumed.rows]
-    assert {config_id(config) for config in FEW[:2]} == {one.config_id for one in later if isinstance(one, Batch)}
+    assert [PARAMS.id(config) for config in FEW] == [row.config_id for row in resumed.rows]
+    assert {PARAMS.id(config) for config in FEW[:2]} == {one.config_id for one in later if isinstance(one, Batch)}
     assert [None, 2, None, 1] == [row.rank for row in resumed.rows]
 
 
@@ -213,14 +214,14 @@ def test_what_timed_out_or_failed_is_not_tried_again() -> None:
     asked = request(fake("hangs_compiler"), fake("hangs"), fake("crashes"), fake("right"), jobs=1, timeout_s=1.5)
     run, records = steadily(asked)
     assert ["timeout", "timeout", "launch-error", "ok"] == [row.status for row in run.rows]
-    failed = [config_id(config) for config in asked.configs[:3]]
+    failed = [PARAMS.id(config) for config in asked.configs[:3]]
     resumed, later = steadily(asked, state_of(records[: place_of(records, is_result)]))
     assert table(run) == table(resumed)
     assert not [record for record in later if isinstance(record, Row) and record.config_id in failed]
 
 
 def run_in_a_process(asked: SweepRequest, path: Path, kill_after: int | None = None, moment_s: float = 0.0) -> int:
-    """Goes on with the run in the file, and ends the process a moment after so many new results. How it ended."""
+    """Resumes the run in the file, and ends the process a moment after so many new results. How it ended."""
     command = python_command(f"from killed_sweep import main; main({str(path)!r})")
     unwatched = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=unwatched) as process:

@@ -7,18 +7,16 @@ import pickle
 import subprocess
 from collections.abc import Collection, Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cpu_sweeps import REFINED, SHARED_TOO_LARGE, Events, by_variant, request, swept, take_few_samples
-from fake_kernel import SHARED_MEM_BYTES, FakeProblem, fake
+from cpu_sweeps import REFINED, SHARED_TOO_LARGE, TIMEOUT_S, Events, by_variant, request, swept, take_few_samples
+from fake_kernel import FakeSubject, fake, fake_id
+from fake_launches import SHARED_MEM_BYTES
 from fake_runs import H100_GPU
 from fake_timer import imports_paid_once
 
-from ssdprof.kernels.config import config_id
-from ssdprof.kernels.errors import ConfigError
-from ssdprof.kernels.interface import Config
+from ssdprof.kernels.ssd.params import chunk_scan_config
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.runs.measured import Batch, Check, Compiled, Loaded, Measurement, Prepared
@@ -27,8 +25,8 @@ from ssdprof.profiling.runs.state import Record, RunState
 from ssdprof.profiling.sweep import sweep as sweep_module
 from ssdprof.profiling.sweep.request import Event
 from ssdprof.profiling.sweep.sweep import Sweep, sweep
-from ssdprof.profiling.workers.fork_server import python_command
-from ssdprof.profiling.workers.pool import start_measurer, start_server
+from ssdprof.profiling.workers.fork_server import ForkServer, python_command
+from ssdprof.profiling.workers.pool import Pool, run_task
 
 HANG_TIMEOUT_S = 3.0
 SWEEP_ALONE = """
@@ -94,8 +92,8 @@ def test_a_fault_in_the_rounds_of_the_finalists_costs_its_own_row_alone() -> Non
 
 
 def test_a_gpu_that_cannot_be_prepared_again_for_the_finalists_leaves_what_was_timed(tmp_path: Path) -> None:
-    problem = FakeProblem(log=str(tmp_path / "prepared.log"), trouble="abort")
-    run = swept(request(fake("right"), fake("crashes"), problem=problem, jobs=1))
+    subject = FakeSubject(log=str(tmp_path / "prepared.log"), trouble="abort")
+    run = swept(request(fake("right"), fake("crashes"), subject=subject, jobs=1))
     right, crashed = run.rows
     assert ("ok", 1, 1) == (right.status, right.rank, right.timing.samples if right.timing else 0)
     assert "launch-error" == crashed.status
@@ -103,7 +101,7 @@ def test_a_gpu_that_cannot_be_prepared_again_for_the_finalists_leaves_what_was_t
 
 def test_a_gpu_that_cannot_be_prepared_leaves_compiled_rows_with_that_reason() -> None:
     events: Events = []
-    asked = request(fake("right"), fake("right", 32), fake("compile_error"), problem=FakeProblem(trouble="raise"))
+    asked = request(fake("right"), fake("right", 32), fake("compile_error"), subject=FakeSubject(trouble="raise"))
     run = swept(asked, events.append)
     assert ["not-run", "not-run", "compile-error"] == [row.status for row in run.rows]
     reason = "the GPU could not be prepared: RuntimeError: no reference today"
@@ -115,10 +113,10 @@ def test_a_gpu_that_cannot_be_prepared_leaves_compiled_rows_with_that_reason() -
 def test_what_the_driver_says_of_the_loaded_kernel_goes_before_the_compilers_figures() -> None:
     """A GPU's answer, without a GPU: the sweep is handed what its workers would say."""
     state = Sweep(request(fake("right")), lambda _: None, lambda _: None, None, "cpu")
-    name = config_id(fake("right"))
+    name = fake_id("right")
     state._set_compiled(name, Compiled(255, 24, SHARED_MEM_BYTES, 0, 4, 1, 1, 32, compile_s=1.0))
-    state.set_prepared(Prepared(num_sms=132, l2_bytes=None, memory_bytes=None, copy_gbps=None))
-    found = Check(0.001, 0.002, 0, 8, True, 4)
+    state._set_prepared(Prepared(num_sms=132, l2_bytes=None, memory_bytes=None, copy_gbps=None))
+    found = Check(0.001, 0.002, 0, 8, True, 4, output="total")
     first = Batch(name, (2.0, 1.0, 3.0), "events")
     state._set_measured(name, Measurement(found, first, Loaded(96, 8, blocks_per_sm=5)))
     row = state.state.run().rows[0]
@@ -181,14 +179,28 @@ def test_ctrl_c_while_compiling_without_a_gpu_calls_compiled_what_was() -> None:
     ] == [row.status_reason for row in run.rows]
 
 
-def test_a_sweep_hangs_up_on_the_server_that_it_is_given_and_does_not_wait_for_its_end() -> None:
+def own_pool(measurers: int = 0, *, early: bool = True) -> Pool:
+    """A pool with a server of its own, which `imports_paid_once` would replace."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ssdprof.profiling.workers.pool.ForkServer", ForkServer)
+        return Pool(measurers=measurers, early=early)
+
+
+def test_a_sweep_hangs_up_on_the_pool_that_it_is_given_and_does_not_wait_for_its_end(tmp_path: Path) -> None:
     before = children()
-    with closing(start_server()) as server:
-        process = server._process
-        server.preload("time:sleep", 0.5)
-        sweep(request(fake("right"), gpu=False), lambda _: None, lambda _: None, server=server)
+    with closing(own_pool()) as pool:
+        process = pool.server._process
+        pool.server.preload("worker_tasks:wait_for_file", str(tmp_path / "swept"))
         assert process is not None
-        assert server._socket.fileno() < 0
+
+        def go_on(_: Event) -> None:
+            (tmp_path / "swept").touch()
+            pool.server.preload("worker_tasks:wait_for_file", str(tmp_path / "looked-at"))
+
+        sweep(request(fake("right"), gpu=False), go_on, lambda _: None, pool=pool)
+        assert pool.server._socket.fileno() < 0
+        assert process.poll() is None
+        (tmp_path / "looked-at").touch()
     assert process.poll() is not None
     assert before == children()
 
@@ -196,10 +208,11 @@ def test_a_sweep_hangs_up_on_the_server_that_it_is_given_and_does_not_wait_for_i
 def test_the_measuring_process_that_was_started_before_is_replaced_from_the_server_where_it_ends() -> None:
     asked = request(fake("crashes"), fake("right"), fake("launch_error"), fake("right", 8), fake("right", 4))
     before = children()
-    with closing(start_server()) as server, closing(start_measurer(server)) as measurer:
-        run = Sweep(asked, lambda _: None, lambda _: None, None, "cpu", server, measurer).run()
+    with closing(own_pool(measurers=1)) as pool:
+        [measurer] = pool.measurers
+        run = Sweep(asked, lambda _: None, lambda _: None, None, "cpu", pool).run()
         assert not measurer._owns_server
-        assert server is measurer._server
+        assert pool.server is measurer._server
     assert {"right": "ok", "crashes": "launch-error", "launch_error": "launch-error"} == {
         row.config.variant: row.status for row in run.rows
     }
@@ -227,8 +240,8 @@ def test_other_processes_on_the_gpu_are_those_that_are_there_when_ours_has_ended
     monkeypatch: pytest.MonkeyPatch, listed: list[tuple[str, ...]], expected: tuple[str, ...]
 ) -> None:
     """Until it has, NVML may list it, and under a number of which nobody here knows."""
-    with closing(start_server()) as server:
-        process, answers, ended = server._process, iter(listed), []
+    with closing(own_pool(measurers=1, early=False)) as pool:
+        process, answers, ended = pool.server._process, iter(listed), []
 
         def answer(visible: str, ours: Collection[int] = (), *, unseen: bool) -> tuple[str, ...]:
             assert process is not None
@@ -236,8 +249,8 @@ def test_other_processes_on_the_gpu_are_those_that_are_there_when_ours_has_ended
             return next(answers)
 
         monkeypatch.setattr(sweep_module, "other_processes", answer)
-        asked = request(fake("right"), problem=FakeProblem(trouble="raise"))
-        run = Sweep(asked, lambda _: None, lambda _: None, None, "cuda-that-is-not-here", server).run()
+        asked = request(fake("right"), subject=FakeSubject(trouble="raise"))
+        run = Sweep(asked, lambda _: None, lambda _: None, None, "cuda-that-is-not-here", pool).run()
     assert expected == run.header.device.others
     assert [True] * (len(listed) - 1) == ended[1:]
 
@@ -248,7 +261,7 @@ def test_the_process_that_measures_is_no_other_process(monkeypatch: pytest.Monke
     )
     state = Sweep(request(fake("right")), lambda _: None, lambda _: None, None, "cpu")
     for pid in (5, 7):
-        state.set_prepared(Prepared(None, None, None, None, pid=pid))
+        state._set_prepared(Prepared(None, None, None, None, pid=pid))
     assert state.state.header == state._with_others(state.state.header, "0")
 
 
@@ -272,18 +285,18 @@ def test_without_a_gpu_everything_is_compiled_and_nothing_measured() -> None:
         ("not-run", "compiled only, no GPU"),
         ("out-of-resources", SHARED_TOO_LARGE),
         ("compile-error", "ValueError: no such layout"),
-        ("launch-error", "unknown variant 'nothing'"),
-    ] == [(row.status, row.status_reason) for row in run.rows]
+        ("launch-error", "unknown variant nothing: one of right"),
+    ] == [(row.status, row.status_reason.partition(", slow")[0]) for row in run.rows]
     assert (False, (), None) == (run.measured, run.ranked, run.header.device.name)
-    assert config_id(fake("right")) == run.header.baseline_id
+    assert fake_id("right") == run.header.baseline_id
     assert {"compiling"} == {event.phase for event in events}
     assert 4 == events[-1].done == events[-1].total
 
 
 def test_a_config_given_twice_or_in_two_ways_is_run_once() -> None:
-    whole = replace(fake("right"), block_dstate=None)
-    run = sweep(request(fake("right"), whole, fake("right"), gpu=False), lambda _: None, lambda _: None)
-    assert ["right:m16n16k16d16w4s2"] == [row.config_id for row in run.rows]
+    asked = request(fake("right"), fake("right", LANES=None), fake("right"), gpu=False)
+    run = sweep(asked, lambda _: None, lambda _: None)
+    assert ["rows=16,LANES=16,num_warps=4,num_stages=2"] == [row.config_id for row in run.rows]
 
 
 def test_a_baseline_outside_the_space_is_none() -> None:
@@ -291,9 +304,10 @@ def test_a_baseline_outside_the_space_is_none() -> None:
     assert sweep(asked, lambda _: None, lambda _: None).header.baseline_id is None
 
 
-def test_a_baseline_that_the_kernel_does_not_take_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="unknown variant 'nothing'"):
-        sweep(request(fake("right"), gpu=False, baseline=fake("nothing")), lambda _: None, lambda _: None)
+def test_a_baseline_that_the_kernel_does_not_take_is_none() -> None:
+    """Who asks is told before, by `sweep_request`."""
+    asked = request(fake("right"), fake("nothing"), gpu=False, baseline=fake("nothing"))
+    assert sweep(asked, lambda _: None, lambda _: None).header.baseline_id is None
 
 
 def test_no_configs_are_an_empty_run() -> None:
@@ -304,18 +318,33 @@ def test_no_configs_are_an_empty_run() -> None:
 
 def test_the_chunk_scan_is_compiled_for_an_architecture_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_INTERPRET", "1")  # compiling workers must not see it
-    small = ChunkScanProblem(seqlen=64, nheads=2, ngroups=1, headdim=16, dstate=32, chunk_size=16)
-    configs = (Config(16, 16, 16, None, 1, 1), Config(16, 16, 16, 8, 1, 1), Config(16, 16, 16, 16, 1, 1, num_ctas=2))
-    asked = request(*configs, gpu=False, spec=ChunkScan(), problem=small, arch="sm_80", seed=0)
-    run = sweep(asked, lambda _: None, lambda _: None)
-    compiled, tile, cluster = run.rows
+    small = ChunkScan(ChunkScanProblem(seqlen=64, nheads=2, ngroups=1, headdim=16, dstate=32, chunk_size=16))
+    whole, cluster = chunk_scan_config(16, 16, 16, None, 1, 1), chunk_scan_config(16, 16, 16, 32, 1, 1, num_ctas=2)
+    too_small = whole.with_values({"BLOCK_SIZE_DSTATE": 8})
+    asked = request(whole, too_small, cluster, gpu=False, subject=small, arch="sm_80", seed=0)
+    compiled, refused, failed = sweep(asked, lambda _: None, lambda _: None).rows
     assert compiled.compiled is not None
-    assert (32, 8) == (compiled.config.block_dstate, compiled.compiled.grid_blocks)
+    assert (32, 8) == (compiled.config["BLOCK_SIZE_DSTATE"], compiled.compiled.grid_blocks)
     assert 0 < compiled.compiled.registers_per_thread <= 255
-    assert ("compile-error", "compile-error") == (tile.status, cluster.status)
-    assert "CompileError: Input shapes should have M >= 1, N >= 1 and K >= 16" in tile.status_reason
-    assert "num_ctas > 1 requires NVIDIA SM90+" in cluster.status_reason
+    assert ("launch-error", "compile-error") == (refused.status, failed.status)
+    assert "block_dstate must be a power of two from 16 to 512, got 8: try 16" == refused.status_reason
+    assert "num_ctas > 1 requires NVIDIA SM90+" in failed.status_reason
 
 
-def test_sweeps_leave_this_process_as_it_was() -> None:
-    assert "CUDA_VISIBLE_DEVICES" not in os.environ or os.environ["CUDA_VISIBLE_DEVICES"] != H100_GPU.visible
+@pytest.mark.parametrize("name", ["TRITON_INTERPRET", "CUDA_VISIBLE_DEVICES"])
+def test_a_sweep_leaves_the_environment_of_this_process_as_it_was(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Its workers see neither the caller's interpreter nor more than the GPU that is measured on."""
+    monkeypatch.setenv(name, "1")
+    seen: list[str | None] = []
+
+    def ask(event: Event) -> None:
+        worker = state.measurer
+        if worker is not None and worker.task is None and not seen:
+            seen.extend(run_task(worker, "worker_tasks:environment", [name], timeout_s=TIMEOUT_S))
+
+    asked = request(fake("right"), subject=FakeSubject(trouble="raise"))
+    state = Sweep(asked, ask, lambda _: None, None, "cuda-that-is-not-here")
+    monkeypatch.setattr(sweep_module, "other_processes", lambda *_, **__: ())
+    state.run()
+    assert {"TRITON_INTERPRET": [None], "CUDA_VISIBLE_DEVICES": [H100_GPU.visible]}[name] == seen
+    assert "1" == os.environ[name]

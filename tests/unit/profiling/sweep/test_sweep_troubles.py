@@ -1,33 +1,41 @@
-"""One sweep on the CPU around a kernel whose variants are right, wrong or broken in every way."""
+"""One sweep on the CPU around a subject whose variants are correct, wrong or broken in every way."""
 
 from __future__ import annotations
 
 import math
 
-import fake_kernel
+import fake_launches
 import pytest
 from cpu_sweeps import REFINED, ROUNDS, SHARED_TOO_LARGE, Events, by_variant, request, swept, take_few_samples
-from fake_kernel import SHARED_MEM_BYTES, FakeProblem, fake
+from fake_kernel import PARAMS, FakeSubject, fake
+from fake_launches import SHARED_MEM_BYTES
 from fake_runs import H100_GPU
 
-from ssdprof.kernels.config import config_id
+from ssdprof.kernels.interface import Remark
+from ssdprof.profiling.measuring.amounts import SEEDS
 from ssdprof.profiling.runs.measured import Batch
 from ssdprof.profiling.runs.model import STATUSES, Row, Run, RunHeader
 from ssdprof.profiling.runs.state import Record, RunState
-from ssdprof.profiling.sweep.request import SEEDS
 
 TROUBLES = {
     "crashes_compiler": ("compile-error", "the worker was ended by SIGABRT: LLVM ERROR: cannot select"),
-    "wrong_scaled": ("wrong", "relative error 0.50, tolerance 0.01; all rows"),
-    "wrong_row": ("wrong", "relative error "),
-    "unwritten": ("wrong", "8 of 8 rows wrong, NaN, inf or never-written elements among them; NaN in 8 rows: column 0"),
+    "wrong_scaled": ("wrong", "scaled: relative error 0.50, tolerance 0.01; all rows"),
+    "wrong_row": ("wrong", "scaled: relative error "),
+    "wrong_tile": ("wrong", "scaled: relative error "),
+    "forgets_the_total": ("wrong", "total: relative error 0.62, tolerance 0.02; all rows"),
+    "unwritten": (
+        "wrong",
+        "scaled: 8 of 8 rows wrong, NaN, inf or never-written elements among them; NaN in 8 rows: lane 0",
+    ),
     "nan_rows": (
         "wrong",
-        "2 of 8 rows wrong, NaN, inf or never-written elements among them; NaN in 2 rows: rows 2 to 3",
+        "scaled: 2 of 8 rows wrong, NaN, inf or never-written elements among them; NaN in 2 rows: rows 2 to 3",
     ),
-    "last_chunk": ("wrong", "relative error "),
-    "half": ("wrong", "relative error 0.50, tolerance 0.01; only half of two"),
+    "last_chunk": ("wrong", "scaled: relative error "),
+    "half": ("wrong", "scaled: relative error 0.50, tolerance 0.01; only half of two"),
     "beyond": ("wrong", "wrote outside its output: 2 elements after its end"),
+    "between": ("wrong", "wrote outside its output: 4 bytes between its rows"),
+    "scribbles_on_weights": ("wrong", "wrote to memory that is not its output: weights"),
     "scribbles": ("wrong", "wrote to memory that is not its output: x"),
     "unstable": (
         "unstable",
@@ -53,7 +61,7 @@ TROUBLES = {
     "broken_cubin": ("compile-error", "CubinError: cannot read kernel 'chunk_scan_kernel' from its cubin: "),
     "launch_error": ("launch-error", "RuntimeError: invalid argument"),
     "crashes": ("launch-error", "the worker was ended by SIGABRT: an illegal memory access"),
-    "no_such_variant": ("launch-error", "unknown variant 'no_such_variant'"),
+    "no_such_variant": ("launch-error", "unknown variant no_such_variant: one of right, "),
 }
 TROUBLE_CONFIGS = [fake(variant) for variant in TROUBLES if variant != "crashes"]
 NEVER_COMPILED = {
@@ -66,29 +74,25 @@ NEVER_COMPILED = {
 }
 NEVER_LAUNCHED = NEVER_COMPILED | {"too_much_shared_mem", "too_many_warps"}
 FAILED_AT_LAUNCH = {"refused_by_driver", "too_much_memory", "launch_error", "crashes"}
-NOT_TIMED = {"unstable", "beyond", "scribbles"}
+NOT_TIMED = {"unstable", "beyond", "between", "scribbles", "scribbles_on_weights"}
+RIGHT, ALSO_RIGHT, SLOW = fake(), fake(rows=32), fake("slow", 64)
+"""They last 1, 2 and 4 ms on the made-up GPU."""
+FIRST, REST = TROUBLE_CONFIGS[:8], TROUBLE_CONFIGS[8:]
+ALL = (RIGHT, *FIRST, SLOW, *REST, ALSO_RIGHT, fake("crashes"))
 
 
 @pytest.fixture(scope="module")
 def gauntlet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Events, list[Record], list[str]]:
-    """One sweep of every kind of trouble, a fault last, with right configs before, between and after the others: its
-    run, what it told, its records, and the process of each preparation.
+    """One sweep of every kind of trouble, a fault last, with correct configs before, between and after the others: its
+    run, what it said, its records, and the process of each preparation.
     """
     log = tmp_path_factory.mktemp("gauntlet") / "prepared.log"
-    configs = [
-        fake("right"),
-        *TROUBLE_CONFIGS[:8],
-        fake("slow"),
-        *TROUBLE_CONFIGS[8:],
-        fake("right", 32),
-        fake("crashes"),
-    ]
     events: Events = []
     records: list[Record] = []
     with pytest.MonkeyPatch.context() as patch:
         take_few_samples(patch)
-        asked = request(*configs, jobs=1, problem=FakeProblem(log=str(log)), baseline=fake("slow"))
-        run = swept(asked, events.append, records.append)
+        asked = request(*ALL, jobs=1, subject=FakeSubject(log=str(log)), baseline=SLOW)
+        run = swept(asked, events.append, records.append, device="fake_timer:SteadyTimer")
     return run, events, records, log.read_text().split()
 
 
@@ -105,38 +109,32 @@ def test_every_trouble_is_a_row_with_its_status_and_a_reason_of_one_line(gauntle
     assert (None, None, None) == (row.rank, row.speedup_vs_baseline, row.tied_with_best)
 
 
-def test_the_rows_are_the_configs_in_their_order_and_right_ones_are_ok(gauntlet: Gauntlet) -> None:
+def test_the_rows_are_the_configs_in_their_order_and_correct_ones_are_ok(gauntlet: Gauntlet) -> None:
     run = gauntlet[0]
-    first, rest = TROUBLE_CONFIGS[:8], TROUBLE_CONFIGS[8:]
-    assert [fake("right"), *first, fake("slow"), *rest, fake("right", 32), fake("crashes")] == [
-        row.config for row in run.rows
-    ]
-    assert {"right", "slow"} == {row.config.variant for row in run.rows if row.status == "ok"}
+    assert [*ALL] == [row.config for row in run.rows]
+    assert {RIGHT, SLOW, ALSO_RIGHT} == {row.config for row in run.rows if row.status == "ok"}
     assert all((row.status_reason == "") == (row.status == "ok") for row in run.rows)
     assert set(STATUSES) >= {row.status for row in run.rows}
 
 
-def test_right_rows_alone_are_ranked_by_latency(gauntlet: Gauntlet) -> None:
+def test_correct_rows_alone_are_ranked_by_latency(gauntlet: Gauntlet) -> None:
     ranked = gauntlet[0].ranked
-    assert [1, 2, 3] == [row.rank for row in ranked]
-    assert "slow" == ranked[2].config.variant
-    latencies = [row.timing.latency_ms for row in ranked if row.timing]
-    assert sorted(latencies) == latencies
-    assert latencies[2] >= 50.0
-    assert (True, False) == (ranked[0].tied_with_best, ranked[2].tied_with_best)
+    assert [(1, RIGHT), (2, ALSO_RIGHT), (3, SLOW)] == [(row.rank, row.config) for row in ranked]
+    latencies_ms = [row.timing.latency_ms for row in ranked if row.timing]
+    assert pytest.approx([1.0, 2.0, 4.0], rel=2e-3) == latencies_ms
+    assert [True, False, False] == [row.tied_with_best for row in ranked]
 
 
 def test_speed_ups_are_over_the_baseline(gauntlet: Gauntlet) -> None:
     run = gauntlet[0]
-    assert config_id(fake("slow")) == run.header.baseline_id
+    assert PARAMS.id(SLOW) == run.header.baseline_id
     slow = by_variant(run)["slow"]
     assert 1.0 == slow.speedup_vs_baseline
     for row in run.ranked:
         assert row.timing is not None
         assert slow.timing is not None
         assert slow.timing.latency_ms / row.timing.latency_ms == row.speedup_vs_baseline
-    assert run.ranked[0].speedup_vs_baseline is not None
-    assert run.ranked[0].speedup_vs_baseline > 2.0
+    assert pytest.approx(4.0, rel=4e-3) == run.ranked[0].speedup_vs_baseline
 
 
 def test_finalists_baseline_and_the_fastest_wrong_one_are_timed_again_though_the_last_config_was_a_fault(
@@ -145,10 +143,10 @@ def test_finalists_baseline_and_the_fastest_wrong_one_are_timed_again_though_the
     run = gauntlet[0]
     assert "crashes" == run.rows[-1].config.variant
     samples = {row.config_id: row.timing.samples for row in run.rows if row.timing}
-    assert REFINED == samples[config_id(fake("slow"))]
+    assert REFINED == samples[PARAMS.id(SLOW)]
     assert REFINED == samples[run.ranked[0].config_id]
     wrong = sorted(row.timing.samples for row in run.rows if row.status == "wrong" and row.timing)
-    assert [1, 1, 1, 1, 1, REFINED] == wrong
+    assert [1, 1, 1, 1, 1, 1, 1, REFINED] == wrong
 
 
 def test_what_was_compiled_is_in_the_row_even_if_the_launch_failed(gauntlet: Gauntlet) -> None:
@@ -157,7 +155,7 @@ def test_what_was_compiled_is_in_the_row_even_if_the_launch_failed(gauntlet: Gau
         compiled, occupancy = rows[variant].compiled, rows[variant].occupancy
         assert compiled is not None
         assert occupancy is not None
-        assert (fake_kernel.CUBIN_REGISTERS, fake_kernel.CUBIN_STACK_BYTES, fake_kernel.CUBIN_BARRIERS) == (
+        assert (fake_launches.CUBIN_REGISTERS, fake_launches.CUBIN_STACK_BYTES, fake_launches.CUBIN_BARRIERS) == (
             compiled.registers_per_thread,
             compiled.spill_bytes,
             compiled.num_barriers,
@@ -197,10 +195,17 @@ def test_a_check_tells_how_far_off_the_output_is(gauntlet: Gauntlet) -> None:
         "right": (),
         "half": ("partial", "everywhere"),
         "nan_rows": ("nan",),
+        "wrong_tile": ("one-tile",),
         "last_chunk": ("tail",),
         "beyond": ("outside",),
+        "between": ("outside",),
         "scribbles": ("input-changed",),
-    } == {variant: codes[variant] for variant in ("right", "half", "nan_rows", "last_chunk", "beyond", "scribbles")}
+        "scribbles_on_weights": ("input-changed",),
+    }.items() <= codes.items()
+    assert {"scaled", "total"} == {check.output for check in checks.values()}
+    assert ["forgets_the_total"] == [
+        variant for variant, check in checks.items() if (check.output, check.bad_rows) == ("total", 8)
+    ]
     assert pytest.approx(0.5) == checks["wrong_scaled"].relative_error
     assert 8 == checks["wrong_scaled"].bad_rows
     assert 1 == checks["wrong_row"].bad_rows
@@ -220,9 +225,10 @@ def test_a_fault_costs_a_new_process_and_a_refused_launch_does_not(gauntlet: Gau
 def test_inputs_that_were_overwritten_are_made_again_for_the_configs_to_come(gauntlet: Gauntlet) -> None:
     run, _, _, processes = gauntlet
     assert SEEDS * (1 + 4) == len(processes)
-    variants = [row.config.variant for row in run.rows]
-    after = [row for row in run.rows[variants.index("scribbles") :] if row.config.variant == "right"]
-    assert ["ok"] == [row.status for row in after]
+    assert [row.config for row in run.rows].index(ALSO_RIGHT) > [row.config for row in run.rows].index(
+        fake("scribbles")
+    )
+    assert "ok" == next(row.status for row in run.rows if row.config == ALSO_RIGHT)
 
 
 def test_events_tell_every_phase_and_count_up_to_the_total(gauntlet: Gauntlet) -> None:
@@ -269,12 +275,15 @@ def test_the_header_says_what_the_run_is_of(gauntlet: Gauntlet) -> None:
     header = gauntlet[0].header
     assert ("fake", "fa4e" * 4, "fakes", 7, "ssdprof sweep", False) == (
         header.kernel,
-        header.kernel_hashes["right"],
+        header.kernel_hashes["half"],
         header.space,
         header.seed,
         header.command,
         header.interrupted,
     )
     assert {"rows": 8, "columns": 16, "log": header.problem["log"], "trouble": ""} == header.problem
+    assert (PARAMS.params, FakeSubject().tolerances(), ()) == (header.params, header.tolerances, header.left_out)
+    said = Remark("note", "sleepers", "On sm_90, 1 of these configs sleep before they end.", {"configs": 1})
+    assert (said,) == header.remarks
     assert (H100_GPU.name, H100_GPU.driver, "sm_90") == (header.device.name, header.device.driver, header.device.arch)
-    assert (8 * 128, 128) == (header.bytes_min, header.flops)
+    assert (4 * (4 * 128 + 8), 3 * 128) == (header.bytes_min, header.flops)
