@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
@@ -80,6 +80,18 @@ class SubjectOptions:
     def given(self) -> bool:
         """Whether the user named a kernel or any part of a problem."""
         return any(getattr(self, field.name) is not None for field in fields(self))
+
+    @property
+    def arguments(self) -> str:
+        """What the user gave, as on the command line."""
+        words: list[str] = []
+        for field in fields(self):
+            value, name = getattr(self, field.name), field.name.replace("_", "-")
+            if isinstance(value, bool):
+                words.append(f"--{name}" if value else f"--no-{name}")
+            elif value is not None:
+                words += [f"--{name}", str(value)]
+        return shlex.join(words)
 
     def build(self) -> Subject:
         """The kernel on the problem. Raises UsageError if either does not exist."""
@@ -156,6 +168,7 @@ def grouped(function: Function) -> Function:
     return command  # type: ignore[return-value]
 
 
+@cache
 def _options_of(group: type) -> list[inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
     return [

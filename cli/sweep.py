@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 DEFAULT_BUDGET_S = 10.0  # said in the help; ssdprof.profiling.api has it
 SPACE_HELP = "compare, mamba, tensorrt-llm-pr, vllm, wide, ssdprof, all; own (foreign kernels); or a JSON or YAML file."
+VARIANT_HELP = "tile, split, grouped, or both (tile and split)."
 VALUES_HELP = "NAME=VALUE,…: values of a parameter to cross with the space. Can be repeated."
 
 _configs = partial(option, "Configs")
@@ -41,7 +42,7 @@ class SpaceOptions:
 
     space: Annotated[str | None, _configs("--space", help=SPACE_HELP, default="compare, or own")] = None
     values: Annotated[list[str] | None, _configs("--values", help=VALUES_HELP)] = None
-    variant: Annotated[str | None, _configs("--variant", help="tile, split or both.", default="as in the space")] = None
+    variant: Annotated[str | None, _configs("--variant", help=VARIANT_HELP, default="as in the space")] = None
     baseline: Annotated[
         str | None,
         _configs("--baseline", help="Config that speed-ups are relative to.", default="the published kernel's best"),
@@ -145,8 +146,10 @@ def sweep(
             )
         show(run, results, json=json, quiet=quiet)
         for one in kept:
-            if one.is_warning or not quiet:
+            if one.is_warning:
                 note(one.line)
+            elif not quiet:
+                note(f"{one.line}, with {subject.arguments}" if subject.kernel else one.line)
     return exit_code(run)
 
 

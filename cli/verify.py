@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ssdprof.cli.options import Json, Quiet, SubjectOptions, TargetOptions, check_writable, grouped, option
-from ssdprof.cli.sweep import SPACE_HELP, VALUES_HELP
+from ssdprof.cli.sweep import SPACE_HELP, VALUES_HELP, VARIANT_HELP
 from ssdprof.kernels.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ class VerifiedOptions:
 
     space: Annotated[
         str | None,
-        _configs("--space", help=SPACE_HELP, default=DEFAULT_SPACE),
+        _configs("--space", help=SPACE_HELP, default=f"{DEFAULT_SPACE}, or own"),
     ] = None
-    variant: Annotated[str | None, _configs("--variant", help="tile, split or both.", default="as in the space")] = None
+    variant: Annotated[str | None, _configs("--variant", help=VARIANT_HELP, default="as in the space")] = None
     values: Annotated[list[str] | None, _configs("--values", help=VALUES_HELP)] = None
     limit: Annotated[
         int | None,
@@ -61,11 +61,11 @@ class NcuOptions:
     ] = None
 
     def check(self, *, given: bool) -> None:
-        """Raises UsageError for options that exclude each other; `given`: a problem or configs were named."""
+        """Raises UsageError for options that exclude each other; `given`: a kernel, problem or configs were named."""
         if self.ncu_report is not None and (self.ncu or self.ncu_path is not None):
             raise UsageError("--ncu-report reads a file, --ncu runs ncu: leave one of them out")
         if self.ncu_report is not None and given:
-            raise UsageError("--ncu-report has its own launches: leave the problem and the configs out")
+            raise UsageError("--ncu-report has its own launches: leave kernel, problem and configs out")
 
     def find(self) -> tuple[Path | None, tuple[str, ...]]:
         """(ncu, what to say if it is wanted but missing). Raises UsageError for a path that is not a program."""

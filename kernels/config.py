@@ -98,11 +98,11 @@ class Param:
         """Raises ConfigError for a value that it cannot take."""
         if value is None and not self.required and self.default is None:
             return
-        if self.low is None and value is not None:
+        if self.low is None:
+            if value is None:
+                raise ConfigError(f"{self.column} must have a value")
             return
-        if type(value) is int and (
-            value in self.powers if self.power_of_two else (self.low or 0) <= value <= self.high
-        ):
+        if type(value) is int and self.low <= value <= self.high and (not self.power_of_two or value.bit_count() == 1):
             return
         if self.power_of_two:
             powers = self.powers

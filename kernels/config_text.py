@@ -17,7 +17,7 @@ from ssdprof.kernels.config import TRITON_DEFAULTS, Config, Param, ParamTable, V
 from ssdprof.kernels.errors import ConfigError
 
 _PAIR = re.compile(r"\s*([A-Za-z_]\w*)\s*[:=]\s*([^\s,;:=]+)\s*", re.ASCII)
-_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
+_WHOLE, _FLOAT = r"-?[0-9]{1,18}", r"-?[0-9]{1,18}(\.[0-9]{1,25})?(e[+-]?[0-9]{1,3})?"
 # Options of some Triton version; accepted only if off, since no config sets them.
 _OTHER_OPTIONS = {
     "num_ctas",
@@ -107,8 +107,9 @@ def value_of(param: Param, value: object) -> Value:
     if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value):
         return int(value)
     if param.low is None and isinstance(value, str):
-        number = float(value) if _NUMBER.fullmatch(value) else value
-        return {"true": True, "false": False}.get(value.lower(), number)
+        if re.fullmatch(_FLOAT, value):
+            return int(value) if re.fullmatch(_WHOLE, value) else float(value)
+        return {"true": True, "false": False}.get(value.lower(), value)
     if param.low is None and isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, int) and not isinstance(value, bool):

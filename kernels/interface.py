@@ -93,43 +93,34 @@ class Subject(Protocol):
     @property
     def name(self) -> str:
         """The kernel's name in run files."""
-        ...
 
     @property
     def params(self) -> ParamTable:
         """The parameters that a config sets."""
-        ...
 
     def identity(self) -> dict[str, Any]:
         """The problem, JSON-ready: latencies of equal identities may be compared."""
-        ...
 
     def resolve(self, config: Config) -> Config:
         """`config` with what depends on the problem filled in. Raises ConfigError if the kernel cannot take it."""
-        ...
 
     def source_hashes(self) -> Mapping[str, str]:
         """By variant, a hash of the source behind its binary and its launch."""
-        ...
 
     def tensors(self) -> Mapping[str, TensorMeta]:
         """Every tensor that a launch reads or writes, by name."""
-        ...
 
     def inputs(self, device: str, seed: int) -> dict[str, torch.Tensor]:
         """Valid random inputs on `device`, by name: every tensor whose role is in or in-out."""
-        ...
 
     def launch(self, config: Config) -> LaunchPlan:
         """The launch of a resolved config."""
-        ...
 
     def memory_bytes(self) -> int:
         """Peak device memory for making one set of inputs and its reference (an upper estimate).
 
         Includes workspaces and the CUDA context, but not what the engine holds beside them.
         """
-        ...
 
 
 @runtime_checkable
@@ -139,19 +130,15 @@ class Spaced(Protocol):
     @property
     def default_space(self) -> str:
         """The space to sweep if the user names none."""
-        ...
 
     def space_names(self) -> Mapping[str, str]:
         """Each space by name, with a description."""
-        ...
 
     def space(self, name: str, variant: str | None = None) -> Space:
         """The space with that name; `variant` replaces the variant of its configs. Raises SpaceError."""
-        ...
 
     def under_variant(self, configs: Sequence[Config], variant: str) -> Sequence[Config]:
         """The configs under a variant, or under several if `variant` is a word for them. Raises SpaceError."""
-        ...
 
 
 @runtime_checkable
@@ -160,15 +147,12 @@ class Referenced(Protocol):
 
     def reference(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The correct outputs by name, each in the shape of its output, computed without the kernel."""
-        ...
 
     def tolerances(self) -> tuple[Tolerances, ...]:
         """How far each correct output may be from the reference, and why."""
-        ...
 
     def axes(self, output: str) -> Sequence[Axis]:
         """The dimensions of an output in order, to say where it is wrong; the last one runs within a row."""
-        ...
 
 
 @runtime_checkable
@@ -177,7 +161,6 @@ class Costed(Protocol):
 
     def work(self) -> Work:
         """The fewest bytes moved through DRAM, and the operations done."""
-        ...
 
 
 @runtime_checkable
@@ -186,7 +169,6 @@ class Baselined(Protocol):
 
     def baseline(self) -> Config:
         """The default baseline."""
-        ...
 
 
 @runtime_checkable
@@ -195,7 +177,6 @@ class Constrained(Protocol):
 
     def wrong_by_construction(self, config: Config) -> str | None:
         """Why a resolved config gives a wrong output on every GPU and for every input; None if that is not known."""
-        ...
 
 
 @runtime_checkable
@@ -204,11 +185,9 @@ class Diagnosing(Protocol):
 
     def question(self, config: Config) -> Question | None:
         """What users of this kernel ask first."""
-        ...
 
     def remarks(self, configs: Sequence[Config], arch: str) -> Sequence[Remark]:
         """What to say about these configs on an architecture."""
-        ...
 
     def cause(
         self,
@@ -218,4 +197,3 @@ class Diagnosing(Protocol):
         outputs: Mapping[str, torch.Tensor],
     ) -> str | None:
         """Why a wrong output is wrong; None if unknown. Decided by computing, not from the config alone."""
-        ...

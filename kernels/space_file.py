@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import ast
 import json
-import operator
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import pairwise, product
+from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -118,10 +117,23 @@ def _crossed(
         raise SpaceError(f"{path}, variant: must be text, got {shown(variant)}")
     configs = crossed(f"{path}, values", _values(path, document.get("values"), table), table)
     constraints = _constraints(path, document.get("constraints") or [], table, sizes)
-    kept = [config for config in configs if all(holds(_names(complete(config), table, sizes)) for holds in constraints)]
+    kept = [config for config in configs if _meets(constraints, complete, config, table, sizes)]
     if not kept:
         raise SpaceError(f"{path}: none of {len(configs)} configs meets the constraints")
     return name, kept, variant
+
+
+def _meets(
+    constraints: list[Callable[[Mapping[str, Value]], bool]],
+    complete: Callable[[Config], Config],
+    config: Config,
+    table: ParamTable,
+    sizes: Mapping[str, int],
+) -> bool:
+    if not constraints:
+        return True
+    names = _names(complete(config), table, sizes)
+    return all(holds(names) for holds in constraints)
 
 
 def _names(config: Config, table: ParamTable, sizes: Mapping[str, int]) -> dict[str, Value]:
@@ -175,65 +187,44 @@ def _constraints(
 
 
 def _check_node(where: str, node: ast.AST, known: list[str], spellings: set[str]) -> None:
-    """Raises SpaceError for anything that `_evaluated` does not know."""
+    """Raises SpaceError for anything that a constraint has no use for, so that evaluating the others is safe."""
     if isinstance(node, ast.Name):
         if node.id.lower() not in spellings:
             raise SpaceError(f"{where}: unknown name {shown(node.id)}: one of {', '.join(known)}")
     elif isinstance(node, ast.Constant):
         if type(node.value) is not int:
             raise SpaceError(f"{where}: only whole numbers are allowed, got {shown(repr(node.value))}")
-    elif not isinstance(node, (*_OPERATORS, *_STRUCTURE)):
+    elif not isinstance(node, _ALLOWED):
         name = type(node).__name__
         raise SpaceError(f"{where}: only + - * // %, comparisons, and, or, not and () are allowed, got {name}")
 
 
 def _holds(where: str, tree: ast.expr, names: Mapping[str, Value]) -> bool:
     try:
-        return bool(_evaluated(tree, names))
+        code = compile(ast.Expression(tree), where, "eval")
+        return bool(eval(code, {"__builtins__": {}}, _Numbers(names)))  # noqa: S307  # `_check_node` knows every node
     except ZeroDivisionError:
         raise SpaceError(f"{where}: divides by zero") from None
     except _UnsetError as error:
         raise SpaceError(f"{where}: {error} has no value, or one that is not a number") from None
 
 
-def _evaluated(node: ast.AST, names: Mapping[str, Value]) -> int:
-    match node:
-        case ast.Constant(value=int(value)):
-            return value
-        case ast.Name(id=name):
-            number = names[name.lower()]
-            if not isinstance(number, int):
-                raise _UnsetError(name)
-            return number
-        case ast.BinOp(left=left, op=op, right=right):
-            return _OPERATORS[type(op)](_evaluated(left, names), _evaluated(right, names))
-        case ast.UnaryOp(operand=operand):
-            return not _evaluated(operand, names)
-        case ast.BoolOp(op=op, values=values):
-            return (all if isinstance(op, ast.And) else any)(_evaluated(value, names) for value in values)
-        case ast.Compare(left=left, ops=ops, comparators=others):
-            numbers = [_evaluated(operand, names) for operand in (left, *others)]
-            pairs = zip(ops, pairwise(numbers), strict=True)
-            return all(_OPERATORS[type(op)](*pair) for op, pair in pairs)
-        case _:
-            raise AssertionError(f"unchecked {node!r}")
+class _Numbers(dict[str, Value]):
+    """The values that a constraint may name, in any case. Raises _UnsetError for one that is not a number."""
+
+    def __getitem__(self, name: str) -> int:
+        number = super().__getitem__(name.lower())
+        if not isinstance(number, int):
+            raise _UnsetError(name)
+        return number
 
 
 class _UnsetError(Exception):
     """A constraint needs a value that the config does not set."""
 
 
-_OPERATORS: Mapping[type[ast.AST], Callable[[int, int], int]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-}
-_STRUCTURE = (ast.BinOp, ast.UnaryOp, ast.Not, ast.BoolOp, ast.And, ast.Or, ast.Compare, ast.Load)
+_ALLOWED = (
+    *(ast.BinOp, ast.UnaryOp, ast.Not, ast.BoolOp, ast.And, ast.Or, ast.Compare, ast.Load),
+    *(ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod),
+    *(ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq),
+)

@@ -95,7 +95,9 @@ class Column:
 
 
 COLUMNS: tuple[Column, ...] = (
-    Column("rank", "", "#", _ROW, "place by latency among the ok rows, from 1; as recorded if nothing was measured"),
+    Column(
+        "rank", "", "#", _ROW, "place by latency among the ok rows, from 1; by recorded latency if nothing was measured"
+    ),
     Column("config_id", "", "config", _ROW, "id of the config, which every command takes"),
     Column("variant", "", "variant", _CONFIG, "variant of the kernel; empty if it has only one"),
     Column("status", "", "status", _ROW, f"{', '.join(list(STATUSES)[:-1])} or {list(STATUSES)[-1]}"),
@@ -108,7 +110,7 @@ COLUMNS: tuple[Column, ...] = (
         "ms",
         "95 % low\nms",
         _TIMING,
-        "95 % confidence interval of the median, lower end",
+        "lower end of the median's 95 % confidence interval",
         latency_text,
     ),
     Column(
@@ -116,10 +118,10 @@ COLUMNS: tuple[Column, ...] = (
         "ms",
         "95 % high\nms",
         _TIMING,
-        "95 % confidence interval of the median, upper end",
+        "upper end of the median's 95 % confidence interval",
         latency_text,
     ),
-    Column("samples", "launches", "samples", _TIMING, "launches timed that count"),
+    Column("samples", "launches", "samples", _TIMING, "timed launches that count"),
     Column(
         "speedup_vs_baseline",
         "×",
@@ -128,26 +130,26 @@ COLUMNS: tuple[Column, ...] = (
         "latency of the baseline config over this one's",
         ratio_text,
     ),
-    Column("tied_with_best", "", "tied", _ROW, "whether the difference to the best is within the noise"),
+    Column("tied_with_best", "", "tied", _ROW, "whether the difference from the best is within the noise"),
     Column(
         "recorded_latency_ms",
         "ms",
         "recorded\nlatency ms",
         _RECORDED,
-        "the latency that another run measured, if this one measured nothing",
+        "latency in a recorded run of the same kernel source, problem and architecture, if this run measured nothing",
         latency_text,
         field="latency_ms",
     ),
-    Column("recorded_status", "", "recorded\nstatus", _RECORDED, "the status in that run", field="status"),
+    Column("recorded_status", "", "recorded\nstatus", _RECORDED, "status in that run", field="status"),
     Column(
-        "recorded_source", "", "recorded\nwhere", _RECORDED, "GPU, driver, Triton, date of that run", field="source"
+        "recorded_source", "", "recorded\nwhere", _RECORDED, "GPU, driver, Triton and date of that run", field="source"
     ),
     Column(
         "recorded_same_binary",
         "",
         "same\nbinary",
         _RECORDED,
-        "whether registers, spills and shared memory are the same in that run",
+        "whether its registers, spills and shared memory are this row's",
         field="same_binary",
     ),
     Column(
@@ -155,7 +157,7 @@ COLUMNS: tuple[Column, ...] = (
         "",
         "error",
         _CHECK,
-        "norm of the output less the reference, over that of the reference",
+        "norm of (output − reference) over norm of the reference",
         error_text,
     ),
     Column("worst_row_error", "", "worst\nrow", _CHECK, "the largest such error of any single row", error_text),
@@ -168,7 +170,7 @@ COLUMNS: tuple[Column, ...] = (
         "bytes",
         "smem\nalloc.",
         _OCCUPANCY,
-        "shared memory that a block is given: its own and the reserved, rounded up",
+        "shared memory that a block gets: its own plus the reserved, rounded up",
     ),
     Column(
         "shared_mem_config_bytes",
@@ -200,7 +202,7 @@ COLUMNS: tuple[Column, ...] = (
         "",
         "limited by",
         _OCCUPANCY,
-        "every limit equal to the smallest, as ncu names them, with semicolons between them",
+        "every limit equal to the smallest, as ncu names them, separated by semicolons",
     ),
     Column(
         "waves_per_sm",
@@ -227,15 +229,15 @@ COLUMNS: tuple[Column, ...] = (
         "launches",
         "dropped",
         _TIMING,
-        "launches timed that do not count, because clocks were lowered for heat or power",
+        "timed launches that do not count, because the clocks were lowered for heat or power",
     ),
     Column(
         "throttled",
         "",
         "throttled",
         _TIMING,
-        "why clocks were lowered for some samples or, if none were dropped, for all, with semicolons between the "
-        "reasons; empty: not lowered, or NVML does not say",
+        "why the clocks were lowered for some samples or, if none were dropped, for all, separated by semicolons; "
+        "empty: not lowered, or NVML does not say",
     ),
     Column("checked_launches", "launches", "checked", _CHECK, "launches whose output was checked", field="launches"),
     Column("checked_seeds", "", "seeds", _CHECK, "seeds of the inputs it was checked on", field="seeds"),

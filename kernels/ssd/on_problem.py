@@ -90,7 +90,9 @@ class ChunkScanOnProblem:
 
     def reference(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The correct output, float32 (batch, seqlen, nheads, headdim), from the plain PyTorch stage."""
-        return {OUTPUT: reference_of(inputs)}
+        from ssdprof.kernels.ssd import reference
+
+        return {OUTPUT: reference.chunk_scan_of(inputs)}
 
     def tolerances(self) -> tuple[Tolerances, ...]:
         """A few roundings of the operands and the output to x's dtype.
@@ -175,23 +177,6 @@ def tensors(problem: ChunkScanProblem) -> dict[str, TensorMeta]:
     if p.seq_idx:
         metas["seq_idx"] = TensorMeta((p.batch, p.seqlen), "int32")
     return metas
-
-
-def reference_of(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """The output of the plain PyTorch stage for these inputs, float32."""
-    from ssdprof.kernels.ssd import reference
-
-    return reference.chunk_scan(
-        inputs["cb"],
-        inputs["x"],
-        inputs["dt"],
-        inputs["da_cumsum"],
-        inputs["c"],
-        inputs["states"],
-        D=inputs.get("d"),
-        z=inputs.get("z"),
-        seq_idx=inputs.get("seq_idx"),
-    )
 
 
 def _packed(problem: ChunkScanProblem, generator: torch.Generator, device: str) -> torch.Tensor:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ssdprof.kernels.ssd.on_problem import reference_of
 from ssdprof.kernels.ssd.params import SPLIT, whole_tile
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 
@@ -36,6 +35,8 @@ def partial_sum(
     """
     import torch
 
+    from ssdprof.kernels.ssd.reference import chunk_scan_of
+
     p = problem
     windows = [_window(p, inputs, chunks) for chunks in _sampled_chunks(p.nchunks)]
 
@@ -43,7 +44,7 @@ def partial_sum(
         return torch.cat([whole[:1, window.tokens] for window in windows], dim=1).float()
 
     def outputs(cut: Callable[[_Inputs], _Inputs]) -> torch.Tensor:
-        outs = [reference_of(cut(window.inputs))[:, window.dropped_tokens :] for window in windows]
+        outs = [chunk_scan_of(cut(window.inputs))[:, window.dropped_tokens :] for window in windows]
         return torch.cat(outs, dim=1)
 
     written, correct = sampled(out), sampled(reference)

@@ -10,7 +10,7 @@ along a row: tokens of one sequence are adjacent, and an index does not come bac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import product
 
@@ -231,6 +231,13 @@ def chunk_scan(
                 b_out *= silu(z[i_batch, tokens, groups, heads].to(dtype))
             out_grouped[i_batch, tokens, groups, heads] = b_out
     return out
+
+
+def chunk_scan_of(inputs: Mapping[str, Tensor]) -> Tensor:
+    """`chunk_scan` of the inputs by their names in a launch, float32."""
+    optional = {"D": inputs.get("d"), "z": inputs.get("z"), "seq_idx": inputs.get("seq_idx")}
+    needed = (inputs[name] for name in ("cb", "x", "dt", "da_cumsum", "c", "states"))
+    return chunk_scan(*needed, **optional)  # type: ignore[arg-type]
 
 
 def _compute_dtype(tensor: Tensor) -> torch.dtype:

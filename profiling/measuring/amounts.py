@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from ssdprof.kernels.launch import TensorMeta
+
 SEEDS = 2
 """Sets of random inputs, each with its reference, to check every config on."""
 GUARD_BYTES = 16 << 20
@@ -20,3 +24,11 @@ def turn_samples(latency_ms: float) -> int:
     """Launches in one turn: about TURN_MS of them."""
     low, high = TURN_SAMPLES
     return max(low, min(high, round(TURN_MS / max(latency_ms, 1e-3))))
+
+
+def written_storages(metas: Mapping[str, TensorMeta]) -> list[dict[str, TensorMeta]]:
+    """For each storage that is written to, its tensors by name; a tensor that names no storage has its own."""
+    groups: dict[str, dict[str, TensorMeta]] = {}
+    for name, meta in metas.items():
+        groups.setdefault(meta.storage or f"/{name}", {})[name] = meta
+    return [group for group in groups.values() if any(meta.is_written for meta in group.values())]

@@ -13,8 +13,8 @@ import torch
 from ssdprof.kernels.config import Config
 from ssdprof.kernels.errors import SsdprofError
 from ssdprof.kernels.interface import Axis, Diagnosing, Referenced, Subject, Tolerances
-from ssdprof.kernels.launch import LaunchPlan, TensorMeta
-from ssdprof.profiling.measuring.amounts import GUARD_BYTES, SEEDS, turn_samples
+from ssdprof.kernels.launch import LaunchPlan
+from ssdprof.profiling.measuring.amounts import GUARD_BYTES, SEEDS, turn_samples, written_storages
 from ssdprof.profiling.measuring.check import Errors, figure, merge, output_errors, row_norm_rms, same_bits, within
 from ssdprof.profiling.measuring.guard import Fingerprints, GuardedOutput
 from ssdprof.profiling.measuring.locate import MOST, locate, share
@@ -67,7 +67,9 @@ class Session:
         self.tolerances = {one.output: one for one in subject.tolerances()}
         self._axes = {name: subject.axes(name) for name in self.tolerances}
         self._make_inputs(subject)
-        self._guarded = [GuardedOutput(group, timer.device, GUARD_BYTES) for group in _storages(subject.tensors())]
+        self._guarded = [
+            GuardedOutput(group, timer.device, GUARD_BYTES) for group in written_storages(subject.tensors())
+        ]
         held = {name: tensor for guarded in self._guarded for name, tensor in guarded.tensors.items()}
         metas = subject.tensors()
         self.outputs = {name: tensor for name, tensor in held.items() if metas[name].is_written}
@@ -245,14 +247,6 @@ class Session:
         """Poisons the outputs, then takes a batch of latencies."""
         self.poison()
         return Batch(name, *self.timer.batch(bound.launch, samples, latency_ms, timed_by, bound.reset))
-
-
-def _storages(metas: Mapping[str, TensorMeta]) -> list[dict[str, TensorMeta]]:
-    """The tensors of each storage that is written in part, by name; a tensor that names no storage has its own."""
-    groups: dict[str, dict[str, TensorMeta]] = {}
-    for name, meta in metas.items():
-        groups.setdefault(meta.storage or f"/{name}", {})[name] = meta
-    return [group for group in groups.values() if any(meta.is_written for meta in group.values())]
 
 
 def _rows(tensor: torch.Tensor) -> torch.Tensor:

@@ -41,15 +41,12 @@ class Timer(Protocol):
 
     def synchronize(self) -> None:
         """Waits until all launches are done. Raises if one failed."""
-        ...
 
     def under_load(self, duration_ms: float) -> Any:
         """A context in which the device is busy with other work for about that long or longer."""
-        ...
 
     def once_ms(self, launch: Launch) -> float:
         """The rough latency of one launch that has run before."""
-        ...
 
     def batch(
         self,
@@ -63,7 +60,6 @@ class Timer(Protocol):
 
         `reset` runs before every launch and is not timed.
         """
-        ...
 
 
 Timed = tuple[tuple[float, ...], TimedBy, Conditions]

@@ -23,15 +23,15 @@ _tensors: dict[str, torch.Tensor] = {}
 def prepare(tensors: Mapping[str, TensorMeta], device: str) -> dict[str, int]:
     """Makes the tensors on `device`, filled with zeros; returns the driver's attributes of device 0 by name."""
     _tensors.clear()
-    storages: dict[str, torch.Tensor] = {}
-    extents: dict[str, int] = {}
+    sizes_bytes: dict[str, int] = {}
     for name, meta in tensors.items():
-        storage = meta.storage or f"/{name}"
-        extents[storage] = max(extents.get(storage, 0), meta.extent)
+        storage, size_bytes = meta.storage or f"/{name}", meta.extent * getattr(torch, meta.dtype).itemsize
+        sizes_bytes[storage] = max(sizes_bytes.get(storage, 0), size_bytes)
+    storages = {name: torch.zeros(size, dtype=torch.uint8, device=device) for name, size in sizes_bytes.items()}
     for name, meta in tensors.items():
-        storage, dtype = meta.storage or f"/{name}", getattr(torch, meta.dtype)
-        whole = storages.setdefault(storage, torch.zeros(extents[storage], dtype=dtype, device=device))
-        _tensors[name] = whole.view(dtype).as_strided(meta.shape, meta.stride, meta.offset)
+        dtype = getattr(torch, meta.dtype)
+        part = storages[meta.storage or f"/{name}"][: meta.extent * dtype.itemsize].view(dtype)
+        _tensors[name] = part.as_strided(meta.shape, meta.stride, meta.offset)
     return driver_attributes(cuda_driver()) if device.startswith("cuda") else {}
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ssdprof.kernels.interface import Costed, Referenced, Subject
-from ssdprof.kernels.launch import DTYPE_BYTES
+from ssdprof.kernels.launch import DTYPE_BYTES, TensorMeta
 from ssdprof.profiling.gpu.devices import DeviceError, GpuInfo
-from ssdprof.profiling.measuring.amounts import COPY_BYTES, GUARD_BYTES, LOAD_BYTES, SEEDS
+from ssdprof.profiling.measuring.amounts import COPY_BYTES, GUARD_BYTES, LOAD_BYTES, SEEDS, written_storages
 from ssdprof.profiling.runs.recorded import recorded_runs
 from ssdprof.profiling.runs.state import RunState
 from ssdprof.profiling.sweep.header import resolved_id
@@ -110,8 +111,15 @@ def needed_memory_bytes(subject: Subject) -> int:
     read_bytes = sum(meta.size_bytes for meta in metas if meta.role != "out")
     references_bytes = sum(meta.numel * DTYPE_BYTES["float32"] for meta in outs)
     sets = subject.memory_bytes() + (SEEDS - 1) * (read_bytes + references_bytes)
-    outs_bytes = sum(2 * meta.size_bytes + 2 * GUARD_BYTES for meta in outs)
+    outs_bytes = sum(meta.size_bytes for meta in outs) + sum(map(_guarded_bytes, written_storages(subject.tensors())))
     return FLUSH_BYTES + 2 * LOAD_BYTES + max(sets + outs_bytes, 2 * COPY_BYTES + CONTEXT_BYTES)
+
+
+def _guarded_bytes(storage: Mapping[str, TensorMeta]) -> int:
+    """What a storage takes between its guards; if it has gaps, flags of its bytes and two comparisons of them too."""
+    size_bytes = max(meta.extent * DTYPE_BYTES[meta.dtype] for meta in storage.values())
+    has_gaps = sum(meta.size_bytes for meta in storage.values()) < size_bytes
+    return 2 * GUARD_BYTES + size_bytes * (4 if has_gaps else 1)
 
 
 def check_measurable(subject: Subject, gpu: GpuInfo) -> None:

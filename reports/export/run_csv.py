@@ -14,7 +14,7 @@ SIDECAR_SUFFIX = ".meta.json"
 
 
 def run_csv(run: Run) -> str:
-    """The rows as CSV with a header line: ranked ones first, then the others in the space's order.
+    """The rows as CSV with a header line, in the order of `ordered_rows`.
 
     Empty for no value, `true` or `false`, `nan` if an output was not a number; limiters and reasons of throttling have
     semicolons between them.

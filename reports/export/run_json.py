@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ssdprof.profiling.diagnosis.correlation import among_neighbours
-from ssdprof.profiling.diagnosis.rows import of_another_binary
+from ssdprof.profiling.diagnosis.rows import listed_rows, of_another_binary
 from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.profiling.diagnosis.why import answer
 from ssdprof.profiling.hardware.rule import rule_sentence
@@ -37,8 +37,11 @@ def run_json(run: Run, found: Sequence[Statement]) -> str:
 
 
 def ordered_rows(run: Run) -> list[Row]:
-    """The rows with a rank, best first, then the others in the space's order."""
-    return [*run.ranked, *(row for row in run.rows if row.rank is None)]
+    """The rows to choose from, best first, then the others in the space's order, wrong ones last."""
+    listed = listed_rows(run)
+    chosen = {row.config_id for row in listed}
+    rest = [row for row in run.rows if row.config_id not in chosen]
+    return [*listed, *sorted(rest, key=lambda row: row.known_status in ("wrong", "unstable"))]
 
 
 def explanation_json(explanation: Explanation) -> str:

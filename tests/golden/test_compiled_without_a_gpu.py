@@ -5,32 +5,30 @@ from importlib.metadata import version
 
 import pytest
 
-from ssdprof.kernels.config import config_id
-from ssdprof.kernels.ssd.problem import ChunkScanProblem
-from ssdprof.kernels.ssd.spaces import space
-from ssdprof.kernels.ssd.subject import ChunkScan
-from ssdprof.profiling.runs.store import recorded_runs
+from ssdprof.kernels.registry import subject_of_run
+from ssdprof.kernels.space import space_of
+from ssdprof.kernels.ssd.params import PARAMS
+from ssdprof.profiling.runs.recorded import recorded_run
 from ssdprof.profiling.sweep.request import SweepRequest
 from ssdprof.profiling.sweep.sweep import sweep
 
-RECORDED = next(run for run in recorded_runs() if run.header.problem["seqlen"] == 50_000)
+RECORDED = recorded_run(None)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     version("triton") != RECORDED.header.triton, reason=f"the run was recorded with Triton {RECORDED.header.triton}"
 )
 @pytest.mark.parametrize("name", ["tensorrt-llm-pr", "vllm"])
 def test_registers_spills_and_shared_memory_equal_those_on_the_gpu(name: str) -> None:
-    problem = ChunkScanProblem(**RECORDED.header.problem)
-    configs = space(name, dstate=problem.dstate).configs
+    subject = subject_of_run(RECORDED.header.kernel, RECORDED.header.problem)
+    configs = space_of(subject, name).configs
     there = {row.config_id: row.compiled for row in RECORDED.rows}
-    request = SweepRequest(
-        ChunkScan(), problem, name, configs, "sm_90", None, 0, None, os.cpu_count() or 1, 300.0, "test"
-    )
+    request = SweepRequest(subject, name, configs, "sm_90", None, 0, None, os.cpu_count() or 1, 300.0, "test")
 
     run = sweep(request, lambda _: None, lambda _: None)
 
-    assert [config_id(config) for config in configs] == [row.config_id for row in run.rows]
+    assert [PARAMS.id(config) for config in configs] == [row.config_id for row in run.rows]
     for row in run.rows:
         ours, theirs = row.compiled, there[row.config_id]
         assert ours is not None

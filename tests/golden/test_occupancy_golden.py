@@ -9,7 +9,7 @@ import pytest
 from ssdprof.cli.main import run as run_command
 from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.occupancy import Launch, Occupancy, occupancy
-from ssdprof.reports.text.occupancy import rule_sentence
+from ssdprof.profiling.hardware.rule import rule_sentence
 
 HERE = Path(__file__).parent
 H100 = limits_for("sm_90")

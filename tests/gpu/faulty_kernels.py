@@ -7,7 +7,7 @@ module that compiles and launches as a Triton kernel does: the real one, with so
 import math
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,9 @@ import torch
 import triton
 import triton.language as tl
 
-from ssdprof.kernels.interface import Config, LaunchPlan
+from ssdprof.kernels.config import Config, ParamTable
+from ssdprof.kernels.launch import LaunchPlan
+from ssdprof.kernels.ssd.params import PARAMS, SPLIT, TILE, VARIANTS, chunk_scan_config
 from ssdprof.kernels.ssd.per_head import chunk_scan_kernel
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
@@ -25,8 +27,8 @@ MORE_THAN_ANY_GPU_BYTES = 1 << 50
 TIMEOUT_S = 20.0
 PROBLEM = ChunkScanProblem(seqlen=2000, nheads=16, ngroups=2)
 """15 whole chunks and one of 80 tokens."""
-RIGHT = Config(64, 64, 32, 128, num_warps=4, num_stages=2)
-"""A config that is right, and that all but the two are but for their fault."""
+RIGHT = chunk_scan_config(64, 64, 32, 128, num_warps=4, num_stages=2)
+"""A config that is correct, and that all but the two are but for their fault."""
 
 Arguments = Mapping[str, Any]
 Deed = Callable[[Arguments], object]
@@ -150,7 +152,7 @@ def _planted(variant: str) -> Config:
 
 
 FAULTS: Mapping[str, Fault] = {
-    "part of the state left out": Fault(replace(RIGHT, block_dstate=32), "wrong", "32 of 128"),
+    "part of the state left out": Fault(RIGHT.with_values({"BLOCK_SIZE_DSTATE": 32}), "wrong", "32 of 128"),
     "NaN rows": Fault(_planted("leaves_nan"), "wrong", "NaN"),
     "one wrong tile in one head": Fault(_planted("spoils_a_tile"), "wrong", "one tile"),
     "last chunk wrong": Fault(_planted("spoils_the_last_chunk"), "wrong", "last chunk"),
@@ -160,7 +162,7 @@ FAULTS: Mapping[str, Fault] = {
     "endless loop": Fault(_planted("never_ends"), "timeout", f"{TIMEOUT_S:.0f} s"),
     "illegal address": Fault(_planted("writes_where_nothing_is"), "launch-error", "illegal memory access"),
     "device assertion": Fault(_planted("asserts_on_device"), "launch-error", "device-side assert"),
-    "too much shared memory": Fault(Config(128, 256, 64, 128, 8, 4), "out-of-resources", "shared memory"),
+    "too much shared memory": Fault(chunk_scan_config(128, 256, 64, 128, 8, 4), "out-of-resources", "shared memory"),
     "compile error": Fault(_planted("does_not_compile"), "compile-error", "this kernel never compiles"),
     "compiler killed": Fault(_planted("kills_its_compiler"), "compile-error", "SIGKILL"),
     "worker killed": Fault(_planted("kills_its_worker"), "launch-error", "SIGKILL"),
@@ -168,14 +170,22 @@ FAULTS: Mapping[str, Fault] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+FAULTY_VARIANTS = tuple(sorted({fault.config.variant for fault in FAULTS.values()} - {TILE}))
+FAULTY_PARAMS = replace(PARAMS, variants=(*VARIANTS, *FAULTY_VARIANTS))
+
+
+@dataclass(frozen=True)
 class FaultyChunkScan(ChunkScan):
-    """The chunk scan; a variant that is neither tile nor split is the object of that name in this module."""
+    """The chunk scan; a variant that is none of its own is the object of that name in this module."""
 
-    variants: Sequence[str] = ("tile", "split", *sorted({fault.config.variant for fault in FAULTS.values()} - {"tile"}))
+    params: ParamTable = FAULTY_PARAMS
 
-    def launch(self, problem: ChunkScanProblem, config: Config) -> LaunchPlan:
-        plan = ChunkScan.launch(self, problem, config)
-        if config.variant in ("tile", "split"):
+    def source_hashes(self) -> Mapping[str, str]:
+        own = ChunkScan.source_hashes(self)
+        return {**own, **dict.fromkeys(FAULTY_VARIANTS, own[TILE])}
+
+    def launch(self, config: Config) -> LaunchPlan:
+        plan = ChunkScan.launch(self, config)
+        if config.variant in (TILE, SPLIT):
             return plan
         return replace(plan, module=__name__, function=config.variant)

@@ -1,4 +1,4 @@
-"""`chunk_scan`, the function, on a real GPU: right with every option, and with the configs that it chooses itself."""
+"""`chunk_scan`, the function, on a real GPU: correct with every option, and with the configs that it chooses itself."""
 
 from dataclasses import replace
 
@@ -6,15 +6,14 @@ import pytest
 import torch
 
 from ssdprof.kernels import chunk_scan
-from ssdprof.kernels.config import config_id
 from ssdprof.kernels.ssd.function import candidates
+from ssdprof.kernels.ssd.params import PARAMS
 from ssdprof.kernels.ssd.presets import problem_from
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
 
 pytestmark = pytest.mark.gpu
 
-SPEC = ChunkScan()
 REAL = ChunkScanProblem(seqlen=4000, nheads=32, ngroups=4)
 OPTIONS = {
     "as the preset has it": {},
@@ -45,33 +44,39 @@ def relative_error(out: torch.Tensor, reference: torch.Tensor) -> float:
 
 
 def error(problem: ChunkScanProblem, config: str | None = None) -> float:
-    inputs = SPEC.make_inputs(problem, "cuda:0", 0)
+    subject = ChunkScan(problem)
+    inputs = subject.inputs("cuda:0", 0)
     names = ("cb", "x", "dt", "da_cumsum", "c", "states")
     options = {"D": inputs.get("d"), "z": inputs.get("z"), "seq_idx": inputs.get("seq_idx")}
     out = chunk_scan(*(inputs[name] for name in names), **options, config=config)
-    return relative_error(out, SPEC.reference(problem, inputs))
+    return relative_error(out, subject.reference(inputs)["out"])
+
+
+def limit(problem: ChunkScanProblem) -> float:
+    [tolerances] = ChunkScan(problem).tolerances()
+    return tolerances.relative_error
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_the_function_is_right_with_every_option(option: str) -> None:
+def test_the_function_is_correct_with_every_option(option: str) -> None:
     problem = replace(REAL, **OPTIONS[option])
 
-    assert error(problem) <= SPEC.tolerances(problem).relative_error
+    assert error(problem) <= limit(problem)
 
 
-def test_every_config_that_it_would_choose_is_right() -> None:
-    limit = SPEC.tolerances(REAL).relative_error
-    errors = {config_id(config): error(REAL, config_id(config)) for config in candidates(REAL)}
+def test_every_config_that_it_would_choose_is_correct() -> None:
+    errors = {PARAMS.id(config): error(REAL, PARAMS.id(config)) for config in candidates(REAL)}
 
-    assert all(found <= limit for found in errors.values()), errors
+    assert all(found <= limit(REAL) for found in errors.values()), errors
 
 
 @pytest.mark.parametrize("sizes", OF_MANY_LAUNCHES)
 def test_thousands_of_launches_alone_and_beside_other_work_give_the_same_bits(sizes: str) -> None:
     problem = replace(problem_from("nemotron-3-super", seqlen=50_000), **OF_MANY_LAUNCHES[sizes])
-    inputs = SPEC.make_inputs(problem, "cuda:0", 0)
+    subject = ChunkScan(problem)
+    inputs = subject.inputs("cuda:0", 0)
     out = inputs["out"] = torch.empty_like(inputs["x"])
-    launch = SPEC.launch(problem, SPEC.resolve(candidates(problem)[0], problem)).bind(inputs)
+    launch = subject.launch(subject.resolve(candidates(problem)[0])).bind(inputs)
     factors = torch.randn(4096, 4096, dtype=torch.bfloat16, device="cuda:0")
     copied = torch.randn(2**26, device="cuda:0")
     copy = torch.empty_like(copied)
@@ -97,4 +102,4 @@ def test_thousands_of_launches_alone_and_beside_other_work_give_the_same_bits(si
         torch.cuda.synchronize()
 
     assert int(differing) == 0
-    assert relative_error(first, SPEC.reference(problem, inputs)) <= SPEC.tolerances(problem).relative_error
+    assert relative_error(first, subject.reference(inputs)["out"]) <= limit(problem)

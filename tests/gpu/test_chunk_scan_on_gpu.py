@@ -8,22 +8,22 @@ from pathlib import Path
 import pytest
 
 from ssdprof.cli.main import run as run_command
-from ssdprof.kernels.config import config_id
-from ssdprof.kernels.interface import Config
+from ssdprof.kernels.config import Config
+from ssdprof.kernels.ssd.params import PARAMS, chunk_scan_config
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
-from ssdprof.profiling.gpu.devices import check_memory, gpus
+from ssdprof.profiling.gpu.devices import gpus
 from ssdprof.profiling.measuring.check import judge
-from ssdprof.profiling.runs.measured import Measurement
+from ssdprof.profiling.runs.measured import Check, Measurement
 from ssdprof.profiling.runs.store import load_run
+from ssdprof.profiling.sweep.preflight import check_measurable
 from ssdprof.profiling.workers.worker import Failure, Worker, wait_any
 
 pytestmark = pytest.mark.gpu
 
-SPEC = ChunkScan()
 REAL = ChunkScanProblem(seqlen=4000, nheads=32, ngroups=4)
-TWO_WARPS = Config(64, 64, 32, None, num_warps=2, num_stages=4)
-FOUR_WARPS = Config(128, 64, 32, None, num_warps=4, num_stages=3)
+TWO_WARPS = chunk_scan_config(64, 64, 32, None, num_warps=2, num_stages=4)
+FOUR_WARPS = chunk_scan_config(128, 64, 32, None, num_warps=4, num_stages=3)
 OPTIONS = {
     "as the preset has it": {},
     "batch of three": {"batch": 3, "seqlen": 1337},
@@ -74,38 +74,49 @@ def call(worker: Worker, function: str, *args: object) -> object:
 
 
 def measure(worker: Worker, problem: ChunkScanProblem, config: Config) -> Measurement:
-    config = SPEC.resolve(config, problem)
-    measurement = call(worker, "measure", SPEC.launch(problem, config), config, config_id(config))
+    subject = ChunkScan(problem)
+    config = subject.resolve(config)
+    measurement = call(worker, "measure", subject.launch(config), config, PARAMS.id(config))
     assert isinstance(measurement, Measurement)
     return measurement
 
 
+def verdict(problem: ChunkScanProblem, check: Check) -> tuple[str, str]:
+    [tolerances] = ChunkScan(problem).tolerances()
+    return judge(check, {tolerances.output: tolerances})
+
+
 @pytest.mark.parametrize("option", OPTIONS)
-def test_both_variants_are_right_with_every_option(gpu: Worker, option: str) -> None:
+def test_both_variants_are_correct_with_every_option(gpu: Worker, option: str) -> None:
     problem = replace(REAL, **OPTIONS[option])
-    call(gpu, "prepare", SPEC, problem, "cuda:0", 0)
+    call(gpu, "prepare", ChunkScan(problem), "cuda:0", 0)
     configs = [TWO_WARPS, FOUR_WARPS]
-    configs += [replace(config, variant="split", block_dstate=tile) for config in configs for tile in (32, 64)]
+    configs += [
+        replace(config.with_values({"BLOCK_SIZE_DSTATE": tile}), variant="split")
+        for config in configs
+        for tile in (32, 64)
+    ]
 
     checks = {config: measure(gpu, problem, config).check for config in configs}
 
-    verdicts = {config: judge(check, SPEC.tolerances(problem)) for config, check in checks.items()}
+    verdicts = {config: verdict(problem, check) for config, check in checks.items()}
     assert dict.fromkeys(configs, ("ok", "")) == verdicts, checks
 
 
-def test_a_problem_of_more_than_two_to_the_31_elements_is_right(gpu: Worker) -> None:
+def test_a_problem_of_more_than_two_to_the_31_elements_is_correct(gpu: Worker) -> None:
     problem = ChunkScanProblem(seqlen=270_000)
-    assert SPEC.tensors(problem)["x"].numel > 2**31
-    assert SPEC.tensors(problem)["states"].numel > 2**31
-    check_memory(SPEC, problem, gpus()[0])
-    call(gpu, "prepare", SPEC, problem, "cuda:0", 0)
+    subject = ChunkScan(problem)
+    assert subject.tensors()["x"].numel > 2**31
+    assert subject.tensors()["states"].numel > 2**31
+    check_measurable(subject, gpus()[0])
+    call(gpu, "prepare", ChunkScan(problem), "cuda:0", 0)
 
     checks = [measure(gpu, problem, config).check for config in (TWO_WARPS, replace(FOUR_WARPS, variant="split"))]
 
-    assert [("ok", "")] * 2 == [judge(check, SPEC.tolerances(problem)) for check in checks], checks
+    assert [("ok", "")] * 2 == [verdict(problem, check) for check in checks], checks
 
 
-def test_a_sweep_ranks_right_configs_alone_and_agrees_with_the_driver(tmp_path: Path) -> None:
+def test_a_sweep_ranks_correct_configs_alone_and_agrees_with_the_driver(tmp_path: Path) -> None:
     path, csv = tmp_path / "run.json", tmp_path / "run.csv"
 
     code = run_command(
@@ -113,10 +124,11 @@ def test_a_sweep_ranks_right_configs_alone_and_agrees_with_the_driver(tmp_path: 
     )
 
     run = load_run(path)
-    wrong = [row for row in run.rows if row.config.block_dstate in (32, 64)]
+    wrong = [row for row in run.rows if row.config["BLOCK_SIZE_DSTATE"] in (32, 64)]
     assert (0, 33, 22) == (code, len(run.rows), len(wrong))
     assert {"wrong"} == {row.status for row in wrong}
     assert all(row.rank is None and row.check and 0.5 < row.check.relative_error < 0.8 for row in wrong)
+    assert all(row.by_construction for row in wrong)
     assert 10 == len(run.ranked)
     assert [row.occupancy.blocks_per_sm for row in run.rows if row.occupancy and row.timing] == [
         row.driver_blocks_per_sm for row in run.rows if row.timing
@@ -128,10 +140,10 @@ def test_a_sweep_ranks_right_configs_alone_and_agrees_with_the_driver(tmp_path: 
 def test_memory_is_estimated_from_above(gpu: Worker) -> None:
     import torch
 
-    problem = ChunkScanProblem(seqlen=50_000)
+    subject = ChunkScan(ChunkScanProblem(seqlen=50_000))
     torch.cuda.reset_peak_memory_stats()
-    inputs = SPEC.make_inputs(problem, "cuda:0", 0)
-    reference = SPEC.reference(problem, inputs)
+    inputs = subject.inputs("cuda:0", 0)
+    reference = subject.reference(inputs)["out"]
 
     assert reference.numel() == inputs["x"].numel()
-    assert torch.cuda.max_memory_allocated() < SPEC.memory_bytes(problem)
+    assert torch.cuda.max_memory_allocated() < subject.memory_bytes()

@@ -1,12 +1,11 @@
 """Fifteen planted faults on a real GPU: each costs its own row, which says what is wrong, and nothing else."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from ssdprof.kernels.config import config_id
+from ssdprof.kernels.ssd.params import chunk_scan_config
 from ssdprof.profiling.gpu.devices import gpus
 from ssdprof.profiling.sweep.request import SweepRequest
 from ssdprof.profiling.sweep.sweep import sweep
@@ -20,15 +19,14 @@ def test_each_fault_gets_its_status_and_reason_and_the_sound_configs_among_them_
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     import faulty_kernels as planted
 
-    sound = [replace(planted.RIGHT, num_stages=stages, num_warps=warps) for warps in (4, 2) for stages in (1, 2, 3, 4)]
+    sound = [chunk_scan_config(64, 64, 32, 128, warps, stages) for warps in (4, 2) for stages in (1, 2, 3, 4)]
     faults = [fault.config for fault in planted.FAULTS.values()]
     configs = [sound[0]]
     for i_sound, config in enumerate(sound[1:]):  # one or more faults before each of them, and a sound one at the end
         configs += [*faults[i_sound :: len(sound) - 1], config]
-    gpu = gpus()[0]
+    gpu, subject = gpus()[0], planted.FaultyChunkScan(planted.PROBLEM)
     request = SweepRequest(
-        spec=planted.FaultyChunkScan(),
-        problem=planted.PROBLEM,
+        subject=subject,
         space="faults",
         configs=tuple(configs),
         arch=gpu.arch,
@@ -45,7 +43,7 @@ def test_each_fault_gets_its_status_and_reason_and_the_sound_configs_among_them_
 
     rows = {row.config_id: row for row in run.rows}
     assert len(configs) == len(rows)
-    told = {name: rows[config_id(fault.config)] for name, fault in planted.FAULTS.items()}
+    told = {name: rows[subject.params.id(fault.config)] for name, fault in planted.FAULTS.items()}
     missed = {
         name: (told[name].status, told[name].status_reason)
         for name, fault in planted.FAULTS.items()
@@ -57,8 +55,8 @@ def test_each_fault_gets_its_status_and_reason_and_the_sound_configs_among_them_
     assert {} == missed
     assert 15 == len(told)
     assert all("\n" not in row.status_reason for row in told.values())
-    unsound = {name: (rows[name].status, rows[name].status_reason) for name in map(config_id, sound)}
-    assert dict.fromkeys(map(config_id, sound), ("ok", "")) == unsound
-    assert {config_id(config) for config in sound} == {row.config_id for row in run.ranked}
+    unsound = {name: (rows[name].status, rows[name].status_reason) for name in map(subject.params.id, sound)}
+    assert dict.fromkeys(map(subject.params.id, sound), ("ok", "")) == unsound
+    assert {subject.params.id(config) for config in sound} == {row.config_id for row in run.ranked}
     assert all(row.timing is not None for row in run.ranked)
     assert "faulty_kernels" in sys.modules  # so the workers found it as this process does

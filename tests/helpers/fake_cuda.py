@@ -207,6 +207,11 @@ class FakeEvent:
         if self.time_ms is not None:
             self._gpu.wait_until(self.time_ms)
 
+    def query(self) -> bool:
+        """Whether it has happened."""
+        self._gpu.fail_if_broken()
+        return self.time_ms is None or self.time_ms <= self._gpu.host_ms
+
     def elapsed_time(self, end: FakeEvent) -> float:
         self._gpu.fail_if_broken()
         both = (self, end)

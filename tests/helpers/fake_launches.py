@@ -25,7 +25,7 @@ CUBIN_REGISTERS, CUBIN_STACK_BYTES, CUBIN_BARRIERS = 255, 24, 1
 SHARED_MEM_BYTES = 41_728
 FOREVER_S = 600.0
 TURNS = 2
-"""How often a program goes on by its lanes: `TURNS` · LANES lanes are covered."""
+"""Turns that a program takes: it covers TURNS · LANES lanes."""
 CHECKED = 1 + 2 * (1 + 5)
 """Launches before the first look: one to load, and for each of two sets of inputs one to time and five to check."""
 

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssdprof.kernels.interface import LaunchPlan
+from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.occupancy import Launch, occupancy
+from ssdprof.profiling.hardware.rule import rule_sentence
 from ssdprof.profiling.ncu.launch_file import read_launches
 from ssdprof.profiling.ncu.program import Finished, NcuRow
 from ssdprof.profiling.ncu.verify import FIGURES, Ours
-from ssdprof.reports.text.occupancy import rule_sentence
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ncu_h100_chunk_scan.csv"
 SM_90 = limits_for("sm_90")
@@ -42,16 +42,18 @@ class FakeNcu:
     def __init__(self, changed: Mapping[str, str] | None = None, lost: int = 0, rows_lost: int = 0) -> None:
         self.changed, self.lost, self.rows_lost = changed or {}, lost, rows_lost
         self.env: Mapping[str, str] = {}
+        self.commands: list[Sequence[str]] = []
         self.rows: list[NcuRow] = []
 
     def __call__(self, command: Sequence[str], env: Mapping[str, str], timeout_s: float) -> Finished:
         self.env = env
+        self.commands.append(command)
         if "--version" in command:
             return Finished(0, "Version 2025.3.1.0\n")
         if "--import" in command:
             return Finished(0, self.raw() if "raw" in command else self.details())
         todo, done, _device = command[-3:]
-        _, plans = read_launches(Path(todo).read_text())
+        _, plans = read_launches(Path(todo))
         names = list(plans)[self.lost :]
         self.rows = [ncu_row(self.see(name, plans[name]), **self.changed) for name in names]
         Path(done).write_text("".join(f"{name}\n" for name in names))

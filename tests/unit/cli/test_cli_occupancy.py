@@ -5,13 +5,11 @@ import io
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from ssdprof.cli.main import run
-from ssdprof.profiling.hardware.launch_table import answered
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 ONE = ["occupancy", "--arch", "sm_90", "--threads", "64", "--regs", "255", "--smem", "41728"]
@@ -156,64 +154,6 @@ def test_without_a_file_to_write_the_table_goes_to_stdout(capsys, table):
     assert ["registers", "shared memory"] == json.loads(capsys.readouterr().out)["rows"][0]["limiters"]
 
 
-def test_an_input_column_with_an_answers_name_is_kept_under_another(table):
-    content = f"{HEADER},shared_mem_config_bytes,limiters\n9.0,64,255,41728,200704,mine\n9.0,64,255,41728,,\n".encode()
-    first, second = rows(answered(content, "it").as_csv())
-
-    assert ("mine", "registers;shared memory") == (first["input_limiters"], first["limiters"])
-    assert ("200704", "200704", "given") == (
-        first["input_shared_mem_config_bytes"],
-        first["shared_mem_config_bytes"],
-        first["shared_mem_config_source"],
-    )
-    assert ("", "200704", "assumed") == (
-        second["input_shared_mem_config_bytes"],
-        second["shared_mem_config_bytes"],
-        second["shared_mem_config_source"],
-    )
-
-
-def test_answers_can_be_asked_about_again():
-    content = f"{HEADER},shared_mem_config_bytes\n9.0,64,255,41728,200704\n".encode()
-    again = answered(answered(content, "it").as_csv().encode(), "it")
-
-    assert len(set(again.header)) == len(again.header)
-
-
-def test_every_optional_column_counts():
-    optional = "static_shared_mem_bytes,barriers,prefer_shared,grid_blocks"
-    content = f"{HEADER},{optional}\n9.0,64,32,1000,1048,16,true,264\n9.0,64.0,32,1000,,,,\n".encode()
-    first, second = rows(answered(content, "it", num_sms=132).as_csv())
-
-    assert ("3072", "233472", "prefers-shared", "4", "0.5") == (
-        first["shared_mem_allocated_bytes"],
-        first["shared_mem_config_bytes"],
-        first["shared_mem_config_source"],
-        first["limit_barriers_blocks"],
-        first["waves_per_sm"],
-    )
-    assert ("2048", "assumed", "32", "") == (
-        second["shared_mem_allocated_bytes"],
-        second["shared_mem_config_source"],
-        second["limit_barriers_blocks"],
-        second["waves_per_sm"],
-    )
-
-
-@pytest.mark.parametrize("written", ["9.0", "9", "90", "sm_90", "sm_90a"])
-def test_a_compute_capability_may_be_written_as_tools_leave_it(written):
-    assert (
-        "assumed"
-        == rows(answered(f"{HEADER}\n{written},64,255,41728\n".encode(), "it").as_csv())[0]["shared_mem_config_source"]
-    )
-
-
-def test_a_byte_order_mark_blank_lines_and_spaces_do_not_matter():
-    content = ("\ufeff" + HEADER.replace(",", " , ") + "\r\n\r\n 9.0 , 64 , 255 , 41728 \r\n,,,\r\n").encode()
-
-    assert 1 == len(answered(content, "it").rows)
-
-
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
@@ -259,27 +199,6 @@ def test_a_bad_table_leaves_what_the_output_file_held(capsys, table, tmp_path):
     refusal(capsys, "--from-csv", table(HEADER, "9.0,0,0,0"), "--csv", str(target))
 
     assert "kept" == target.read_text()
-
-
-def test_the_recorded_launches_are_answered_as_ncu_did():
-    content = (GOLDEN / "ncu_h100_launches.csv").read_bytes()
-    table = rows(answered(content, "it", arch="sm_90", num_sms=132).as_csv())
-    names = [name.removeprefix("input_") for name in table[0] if name.startswith("input_")]
-
-    assert 11 == len(names)
-    for row in table:
-        assert [f"{float(row[f'input_{name}']):.2f}" for name in names] == [f"{float(row[name]):.2f}" for name in names]
-
-
-def test_ten_thousand_launches_take_well_below_two_seconds():
-    header, *lines = (GOLDEN / "ncu_h100_launches.csv").read_text().splitlines()
-    content = "\n".join([header, *(lines * 6)[:10_000]]).encode()
-    started = time.process_time()
-    table = answered(content, "it", arch="sm_90")
-    table.as_csv()
-
-    assert 10_000 == len(table.rows)
-    assert 2.0 > time.process_time() - started
 
 
 def test_the_calculator_imports_neither_torch_nor_triton_nor_pandas():

@@ -18,9 +18,8 @@ from ssdprof.cli.main import run as ssdprof
 from ssdprof.cli.verify import steps
 from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.gpu import devices as device
-from ssdprof.profiling.hardware import launch_table
+from ssdprof.profiling.ncu import export, verify_run
 from ssdprof.profiling.ncu import program as ncu
-from ssdprof.profiling.ncu import verify_run
 from ssdprof.profiling.ncu.verify import Comparison, Verification
 from ssdprof.profiling.ncu.verify_run import VerifyRequest
 
@@ -198,8 +197,8 @@ def test_without_a_gpu_one_line_names_the_way_out_and_the_code_is_1(say: Say) ->
         (("--ncu-path", "nothere"), "--ncu-path nothere is not a program that can be run"),
         (("--ncu-report", "nothere"), "--ncu-report nothere cannot be read: No such file or directory"),
         (("--ncu-report", "a.csv", "--ncu"), "--ncu-report reads a file, --ncu runs ncu: leave one of them"),
-        (("--ncu-report", "a.csv", "--dstate", "64"), "--ncu-report has its own launches: leave the problem and the"),
-        (("--ncu-report", "a.csv", "--space", "wide"), "--ncu-report has its own launches: leave the problem and the"),
+        (("--ncu-report", "a.csv", "--dstate", "64"), "--ncu-report has its own launches: leave kernel, problem and"),
+        (("--ncu-report", "a.csv", "--space", "wide"), "--ncu-report has its own launches: leave kernel, problem and"),
         (("--ncu-report", str(GOLDEN)), f"{GOLDEN} lacks device__attribute_compute_capability_major"),
         (("--ncu-report", str(GOLDEN), "--arch", "sm_12"), "unknown architecture 'sm_12'"),
         (("--csv", "no/folder.csv"), "--csv no/folder.csv: there is no folder no"),
@@ -215,7 +214,7 @@ def test_reports_that_are_no_text_or_too_large_are_refused(
     report = tmp_path / "report.ncu-rep"
     report.write_bytes(b"NVR\x00\xff\xfe")
     assert "report.ncu-rep is not text: export the report with ncu --import REPORT" in say("--ncu-report", str(report))
-    monkeypatch.setattr(launch_table, "MAX_FILE_BYTES", 3)
+    monkeypatch.setattr(export, "MAX_FILE_BYTES", 3)
     assert "is larger than 0 MiB: export fewer launches" in say("--ncu-report", str(report))
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import importlib.util
+import pkgutil
 import shutil
 import subprocess
 import sys
@@ -57,13 +59,42 @@ def test_the_top_package_is_the_one_inside_cli() -> None:
     assert {"ssdprof": "ssdprof.__main__:main"} == PYPROJECT["project"]["scripts"]
 
 
-def test_every_data_file_beside_a_module_is_declared() -> None:
+def data_files(folder: Path) -> set[Path]:
+    """The files of a package that are no modules, those in folders below it that are no packages too."""
+    found = set()
+    for path in folder.iterdir():
+        if path.is_dir() and not (path / "__init__.py").exists() and path.name != "__pycache__":
+            found |= data_files(path)
+        elif path.is_file() and path.suffix not in (".py", ".pyc"):
+            found.add(path)
+    return found
+
+
+def test_every_data_file_of_a_package_is_declared() -> None:
+    found = {}
     for folder in folders_with_init():
-        declared = {
-            path for pattern in SETUPTOOLS["package-data"].get(package_of(folder), []) for path in folder.glob(pattern)
-        }
-        data = {path for path in folder.iterdir() if path.is_file() and path.suffix not in (".py", ".pyc")}
-        assert data == declared, folder
+        patterns = SETUPTOOLS["package-data"].get(package_of(folder), [])
+        declared = {path for pattern in patterns for path in folder.glob(pattern)}
+        found[package_of(folder)] = data_files(folder)
+        assert data_files(folder) == declared, folder
+    assert {"limits.json"} == {path.name for path in found["ssdprof.profiling.hardware"]}
+    assert {"h100_2048.jsonl", "h100_50000.jsonl"} == {path.name for path in found["ssdprof.kernels.ssd"]}
+    assert all(found[name] for name in SETUPTOOLS["package-data"])
+
+
+def test_no_package_has_a_module_or_sub_package_of_the_name_of_a_function_that_it_gives() -> None:
+    given = {name: set(getattr(importlib.import_module(name), "__all__", ())) for name in SETUPTOOLS["packages"]}
+    children = {
+        name: {found.name for found in pkgutil.iter_modules([str(ROOT / FOLDERS[name])])}
+        | {other.rpartition(".")[2] for other in given if other.rpartition(".")[0] == name}
+        for name in given
+    }
+
+    assert {"cli", "kernels", "profiling", "reports"} <= children["ssdprof"]
+    assert {"foreign", "ssd", "registry"} <= children["ssdprof.kernels"]
+    assert {"sweep", "explain", "occupancy", "subject"} <= given["ssdprof"]
+    assert {"chunk_scan"} == given["ssdprof.kernels"]
+    assert {} == {name: clash for name in given if (clash := children[name] & given[name])}
 
 
 @pytest.mark.skipif(not can_build(), reason="needs build and setuptools 77")
@@ -83,11 +114,17 @@ def test_a_wheel_holds_every_module_and_data_file(tmp_path: Path) -> None:
     (wheel,) = dist.glob("*.whl")
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     wanted = {
-        "/".join([*package_of(folder).split("."), path.name])
+        "/".join([*package_of(folder).split("."), *path.relative_to(folder).parts])
         for folder in folders_with_init()
-        for path in folder.iterdir()
-        if path.is_file() and path.suffix != ".pyc"
+        for path in (*folder.glob("*.py"), *data_files(folder))
     }
     assert wanted == held
-    assert {"ssdprof/py.typed", "ssdprof/__main__.py", "ssdprof/profiling/limits.json"} <= held
+    assert {
+        "ssdprof/py.typed",
+        "ssdprof/__main__.py",
+        "ssdprof/profiling/hardware/limits.json",
+        "ssdprof/profiling/diagnosis/statement.py",
+        "ssdprof/kernels/foreign/subject.py",
+        "ssdprof/kernels/ssd/recorded/h100_50000.jsonl",
+    } <= held
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in zipfile.ZipFile(wheel).namelist())

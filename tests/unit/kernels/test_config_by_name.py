@@ -17,7 +17,8 @@ ROWS = Param("ROWS", column="rows", low=1, high=4096, power_of_two=True, require
 LAYOUT = Param("LAYOUT", default="blocked")
 EVEN = Param("EVEN", default=False)
 SCALE = Param("SCALE", default=1.0)
-TABLE = ParamTable((ROWS, LAYOUT, EVEN, SCALE, NUM_WARPS, NUM_STAGES, MAXNREG, NUM_CTAS))
+COUNT = Param("COUNT")
+TABLE = ParamTable((ROWS, LAYOUT, EVEN, SCALE, COUNT, NUM_WARPS, NUM_STAGES, MAXNREG, NUM_CTAS))
 VARIED = ParamTable((ROWS, NUM_WARPS), ("plain", "fused"))
 MIXED = ParamTable((NUM_WARPS, NUM_STAGES, MAXNREG, LAYOUT, NUM_CTAS))
 """Only launch options have letters: what the kernel has besides stands behind them."""
@@ -38,6 +39,7 @@ values = st.fixed_dictionaries(
         "LAYOUT": words,
         "EVEN": st.booleans(),
         "SCALE": st.floats(allow_nan=False, allow_infinity=False),
+        "COUNT": st.none() | st.integers(-(10**18) + 1, 10**18 - 1),
         **options,
     }
 )
@@ -199,5 +201,5 @@ def test_headings_and_columns_are_the_name_unless_given() -> None:
     assert ("LAYOUT", "LAYOUT", ("layout",)) == (LAYOUT.column, LAYOUT.heading, LAYOUT.spellings)
     assert ("rows", "rows", ("rows",)) == (ROWS.column, ROWS.heading, ROWS.spellings)
     assert ("num_warps", "warps", ("num_warps", "warps")) == (NUM_WARPS.column, NUM_WARPS.heading, NUM_WARPS.spellings)
-    assert [ROWS, LAYOUT, EVEN, SCALE] == list(TABLE.shape_params)
+    assert [ROWS, LAYOUT, EVEN, SCALE, COUNT] == list(TABLE.shape_params)
     assert (False, True) == (TABLE.has_letters, MIXED.has_letters)

@@ -30,6 +30,14 @@ def test_what_is_required_cannot_be_unset(param: Param) -> None:
         PARAMS.validated(EXAMPLE.with_values({param.name: None}))
 
 
+def test_a_parameter_of_any_value_that_has_a_default_or_is_required_must_have_one() -> None:
+    for param in (Param("MODE", default="fast"), Param("MODE", required=True)):
+        param.check("slow")
+        with pytest.raises(ConfigError, match=r"^MODE must have a value$"):
+            param.check(None)
+    Param("MODE").check(None)
+
+
 def test_validation_returns_the_config_itself() -> None:
     assert PARAMS.validated(EXAMPLE) is EXAMPLE
 

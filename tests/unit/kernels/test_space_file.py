@@ -291,7 +291,8 @@ def test_a_file_without_permission_says_so(tmp_path: Path) -> None:
         space(str(path))
 
 
-def test_the_largest_crossing_is_read_in_seconds(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_largest_crossing_is_read(tmp_path: Path) -> None:
     values = {**VALUES, "num_stages": [*range(1, 33)], "maxnreg": [*range(16, 172)]}
     document = {"values": values, "constraints": ["block_m * block_n <= 8192", "num_stages > 0"]}
 

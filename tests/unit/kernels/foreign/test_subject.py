@@ -98,7 +98,7 @@ def test_what_its_file_leaves_out_on_this_gpu_while_it_is_loaded_is_left_out_wit
     asks += "if current_platform.is_device_capability(90):\n    configs = configs[:1]\n"
     space = subject_of(tmp_path, text(around=asks + TUNED)).space("own")
     assert (1, 2) == (len(space.configs), len(space.left_out))
-    reason = "left out by scan's own file for compute capability 9.0, while it is loaded"
+    reason = "left out by vllm's own file for compute capability 9.0, while it is loaded"
     assert {reason} == {one.reason for one in space.left_out}
 
 

@@ -256,6 +256,7 @@ IMPORT_ALL = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", ["", "import ssdprof.kernels.ssd.function;", IMPORT_ALL], ids=["", "one", "all"])
 def test_the_function_is_given_before_and_after_its_modules_are_imported(before: str) -> None:
     program = (

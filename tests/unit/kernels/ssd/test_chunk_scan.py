@@ -113,6 +113,7 @@ def test_grouped_is_correct_for_every_tile_and_number_of_heads(
     assert ("ok", "") == verdict(check, problem), check
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunks", [32, 33, 40])  # of two groups each: as many as end longest tiles first, and more
 def test_grouped_writes_every_tile_in_both_orders_of_its_grid(interpreter: Worker, chunks: int) -> None:
     problem = ChunkScanProblem(

@@ -294,6 +294,7 @@ def peak_allocated_bytes(call: Callable[[], object]) -> int:
     return max(held)
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_by_the_results_and_a_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     """One (chunks, heads, chunk, chunk) tensor would be 64 MiB here, the inputs in float32 some 12 MiB."""
     piece_bytes = 2 * MIB

@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fake_kernel import FakeProblem, FakeSpec
+from fake_kernel import FakeSubject
 from fake_nvml import FakeGpu, fake_pynvml
 from fake_runs import H100_GPU
 
-from ssdprof.profiling.gpu.devices import GIB, DeviceError, GpuInfo, check_memory, gpus, select_gpu
+from ssdprof.profiling.gpu.devices import DeviceError, GpuInfo, gpus, select_gpu
 from ssdprof.profiling.runs.measured import Conditions
-from ssdprof.profiling.sweep.preflight import needed_memory_bytes
+from ssdprof.profiling.sweep.preflight import GIB, check_measurable, needed_memory_bytes
 
 FIRST = FakeGpu("GPU-11111111-aaaa", mig={"MIG-77777777-cccc": 10 * GIB})
 SECOND = FakeGpu("GPU-22222222-bbbb", name="NVIDIA RTX 5090", capability=(12, 0))
@@ -203,12 +203,12 @@ def test_a_gpu_is_looked_for_where_none_are_given(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_problem_may_need_all_the_memory_that_is_free_and_no_more() -> None:
-    spec, problem = FakeSpec(), FakeProblem()
-    needed_bytes = needed_memory_bytes(spec, problem)
+    subject = FakeSubject()
+    needed_bytes = needed_memory_bytes(subject)
     enough = replace(H100_GPU, memory_bytes=80 * GIB, memory_free_bytes=needed_bytes)
-    check_memory(spec, problem, enough)
+    check_measurable(subject, enough)
     with pytest.raises(DeviceError) as raised:
-        check_memory(spec, problem, replace(enough, memory_free_bytes=needed_bytes - 1))
+        check_measurable(subject, replace(enough, memory_free_bytes=needed_bytes - 1))
     assert (
         "the problem needs about 5.4 GiB (2 sets of inputs with their float32 references, 2 outputs, buffers, "
         "workspace and the CUDA context), NVIDIA H100 80GB HBM3 has 5.4 of 80.0 GiB free: "
@@ -221,7 +221,7 @@ def test_a_gpu_too_full_for_a_problem_says_who_fills_it() -> None:
     with pytest.raises(
         DeviceError, match=r"79\.6 GiB free \(used by pid 7 \(python3\), 77\.0 GiB, pid 8, 0\.5 GiB\): "
     ):
-        check_memory(FakeSpec(), FakeProblem(), full)
+        check_measurable(FakeSubject(), full)
 
 
 def test_a_gpu_that_shares_the_hosts_memory_has_the_hosts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ SMALL = ChunkScan(ChunkScanProblem(seqlen=16, nheads=1, ngroups=1, headdim=16, d
 PREPARE = "ssdprof.profiling.measuring.beginning:prepare"
 
 
+@pytest.mark.slow
 def test_it_loads_what_measuring_needs_and_ends_with_the_sweep() -> None:
     with closing(Pool(measurers=1)) as pool:
         [worker] = pool.measurers

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import cuda_scripts
 import pytest
 import torch
 from fake_cuda import (
@@ -120,3 +121,16 @@ def test_a_fault_on_the_made_up_gpu_stays(gpu: FakeCuda) -> None:
     for call in (torch.cuda.synchronize, lambda: torch.cuda._sleep(1), FakeLaunch(gpu, 1.0)):
         with pytest.raises(RuntimeError, match=FAULT):
             call()
+
+
+@pytest.mark.parametrize("script", cuda_scripts.EXPECTED)
+def test_the_made_up_gpu_shows_what_a_real_one_does(gpu: FakeCuda, script: str) -> None:
+    """`tests/gpu` holds a real one to the same."""
+    broken = (FakeLaunch(gpu, LONG_MS, faults=1),) if script == "fault" else ()
+
+    assert cuda_scripts.EXPECTED[script] == getattr(cuda_scripts, script)("cpu", *broken)
+
+
+@pytest.mark.parametrize("timed_by", WAYS)
+def test_the_made_up_gpu_is_timed_as_a_real_one_is(gpu: FakeCuda, timed_by: TimedBy) -> None:
+    assert cuda_scripts.TIMED | {"way": timed_by} == cuda_scripts.timing("cpu", timed_by)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import stat
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -115,13 +115,17 @@ def test_a_program_comes_back_with_its_code_and_both_its_streams() -> None:
 
 
 def test_a_late_program_is_ended_with_what_it_started(tmp_path: Path) -> None:
-    sign = tmp_path / "sign"
-    script = executable(tmp_path / "slow", f"#!/bin/sh\n(sleep 2; touch {sign}) &\nsleep 60\n")
-    start_s = time.monotonic()
-    assert Finished(None, "") == run_program([str(script)], dict(os.environ), 0.3)
-    assert 10 > time.monotonic() - start_s
-    time.sleep(2.2)
-    assert not sign.exists()
+    held = tmp_path / "held"
+    os.mkfifo(held)
+    reader = os.open(held, os.O_RDONLY | os.O_NONBLOCK)
+    script = executable(tmp_path / "slow", f"#!/bin/sh\nexec 3>{held}\nprintf begun >&3\nsleep 600 &\nsleep 600\n")
+    try:
+        assert Finished(None, "") == run_program([str(script)], dict(os.environ), 1.0)
+        assert b"begun" == os.read(reader, 100)
+        assert [reader] == select.select([reader], [], [], 60)[0]
+        assert b"" == os.read(reader, 100)  # nobody holds its other end
+    finally:
+        os.close(reader)
 
 
 def test_a_program_that_cannot_be_run_is_an_ncu_error(tmp_path: Path) -> None:

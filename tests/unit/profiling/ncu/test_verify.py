@@ -11,7 +11,6 @@ from ssdprof.profiling.ncu.export import against_export
 from ssdprof.profiling.ncu.program import METRICS, NcuCsvError, NcuRow, read_raw
 from ssdprof.profiling.ncu.verify import FIGURES, against_driver, against_ncu, against_refusal
 from ssdprof.profiling.runs.measured import Loaded
-from ssdprof.reports.text.occupancy import rule_sentence
 
 
 def golden_rows() -> tuple[NcuRow, ...]:
@@ -27,7 +26,7 @@ def test_all_metrics_that_are_asked_for_are_compared() -> None:
 
 
 def test_the_recorded_chunk_scan_launches_are_equal_sentences_too() -> None:
-    found = against_export(golden_rows(), "golden", "sm_90", rule_sentence)
+    found = against_export(golden_rows(), "golden", "sm_90")
     assert ("equal", 33, 284, ()) == (found.status, found.launches, len(found.comparisons), found.unchecked)
     counts = {one.figure: (one.equal, one.compared) for one in found.agreements}
     assert (33, 33) == counts["shared_mem_config_bytes"] == counts["limit_shared_mem_blocks"]
@@ -92,24 +91,24 @@ HEADER = "ID,Kernel Name,Block Size,Grid Size,CC,launch__registers_per_thread,la
 def test_an_export_needs_no_arch_where_it_has_the_compute_capability() -> None:
     header = f"{HEADER},launch__occupancy_limit_registers,launch__waves_per_multiprocessor,launch__sm_count"
     rows = page(header, '0,k,"(64, 1, 1)","(2640, 1, 1)",9.0,255,41728,4,5,132')
-    found = against_export(rows, "file", None, rule_sentence)
+    found = against_export(rows, "file", None)
     assert ("equal", "sm_90", 2) == (found.status, found.arch, len(found.comparisons))
     assert {"#0 k"} == {one.launch for one in found.comparisons}
     assert "launch__occupancy_limit_warps" in found.notes[0]
     major, minor = (f"device__attribute_compute_capability_{part}" for part in ("major", "minor"))
     rows = page(header.replace("CC", f"{major},{minor}"), '0,k,"(64, 1, 1)","(2640, 1, 1)",8,0,255,41728,4,5,132')
-    assert "sm_80" == against_export(rows, "file", None, rule_sentence).arch
+    assert "sm_80" == against_export(rows, "file", None).arch
 
 
 def test_an_arch_that_is_not_the_exports_is_refused() -> None:
     rows = page(f"{HEADER},launch__occupancy_limit_registers", '0,k,"(64, 1, 1)","(9, 1, 1)",9.0,255,41728,4')
     with pytest.raises(NcuCsvError, match=r"^--arch sm_80 does not match line 2 \(sm_90\)"):
-        against_export(rows, "file", "sm_80", rule_sentence)
+        against_export(rows, "file", "sm_80")
 
 
 def test_columns_that_are_missing_are_named_in_one_line() -> None:
     with pytest.raises(NcuCsvError) as error:
-        against_export(page("ID,launch__registers_per_thread", "0,255"), "file", None, rule_sentence)
+        against_export(page("ID,launch__registers_per_thread", "0,255"), "file", None)
     assert str(error.value) == (
         "file lacks launch__shared_mem_per_block_dynamic, launch__block_size, "
         "device__attribute_compute_capability_major and …_minor (or give --arch): "
@@ -124,7 +123,7 @@ def test_rows_that_cannot_be_or_have_nothing_to_compare_are_not_checked() -> Non
         '1,k,"(2048, 1, 1)","(9, 1, 1)",9.0,255,41728,4',
         '2,k,"(64, 1, 1)","(9, 1, 1)",9.0,255,41728,',
     )
-    found = against_export(rows, "file", None, rule_sentence)
+    found = against_export(rows, "file", None)
     assert "nothing" == found.status
     reasons = [one.reason for one in found.unchecked]
     assert reasons[0].startswith("unknown architecture '3.5'")
@@ -138,7 +137,7 @@ def test_bytes_that_ncu_rounded_are_restored_and_it_is_said() -> None:
         ",,,,,register/thread,Kbyte/block,Kbyte,block\n"
         '0,k,"(128, 1, 1)","(9, 1, 1)",9.0,180,86.78,233.47,2\n'
     )
-    found = against_export(read_raw(text, "f"), "f", None, rule_sentence)
+    found = against_export(read_raw(text, "f"), "f", None)
     assert ("equal", 2) == (found.status, len(found.comparisons))
     assert found.notes[-1].startswith("1 of 1 launches give their shared memory in rounded units")
     assert "233472" == found.comparisons[0].ours
@@ -149,5 +148,5 @@ def test_bytes_that_ncu_rounded_are_restored_and_it_is_said() -> None:
 def test_the_cache_preference_is_read_where_it_is_exported(cache: str, limit: int) -> None:
     text = f"{HEADER},launch__func_cache_config,launch__shared_mem_config_size"
     rows = page(text, f'0,k,"(96, 1, 1)","(9, 1, 1)",9.0,255,24576,{cache},233472')
-    found = against_export(rows, "f", None, rule_sentence)
+    found = against_export(rows, "f", None)
     assert ("equal" if limit == 9 else "differs") == found.status

@@ -15,36 +15,62 @@ import pytest
 from fake_ncu import FakeNcu
 from fake_runs import H100_ATTRIBUTES, H100_GPU
 
+from ssdprof.kernels.config import NUM_STAGES, NUM_WARPS, Config, ParamTable
 from ssdprof.kernels.errors import ConfigError
-from ssdprof.kernels.interface import Config, DescriptorRef, LaunchPlan, TensorMeta, TensorRef
+from ssdprof.kernels.launch import DescriptorRef, LaunchPlan, TensorMeta, TensorRef
 from ssdprof.profiling.gpu import driver
 from ssdprof.profiling.hardware.limits import DRIVER_ATTRIBUTES
 from ssdprof.profiling.ncu import verify_run
-from ssdprof.profiling.ncu.launch_file import launches_text, read_launches
+from ssdprof.profiling.ncu.launch_file import read_launches, write_launches
 from ssdprof.profiling.ncu.verify import FIGURES, Comparison
 from ssdprof.profiling.ncu.verify_run import VerifyRequest, spread, verify
 from ssdprof.profiling.runs.measured import Loaded
-from ssdprof.profiling.workers import pool as servers
-from ssdprof.reports.text.occupancy import rule_sentence
+from ssdprof.profiling.workers import pool
 
 ATTRIBUTES_AND_SMS = {**H100_ATTRIBUTES, "CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT": 132}
 
 
+TABLE = ParamTable((NUM_WARPS, NUM_STAGES))
+
+
+def config(stages: int) -> Config:
+    return TABLE.config({"num_warps": 2, "num_stages": stages})
+
+
 def test_configs_are_spread_over_the_whole_list() -> None:
-    configs = [Config(16, 16, 16, 16, 1, stage) for stage in range(1, 11)]
-    assert [1, 4, 7] == [config.num_stages for config in spread(configs, 3)]
+    configs = [config(stages) for stages in range(1, 11)]
+    assert [1, 4, 7] == [one.number("num_stages") for one in spread(configs, 3)]
     assert 10 == len(spread(configs, 10)) == len(spread(configs, 99))
 
 
 # what runs on a GPU
 
 
-def test_launches_come_back_from_a_file_as_they_were() -> None:
-    tensors = {"x": TensorMeta((2, 3), "bfloat16")}
+def test_launches_come_back_from_a_file_as_they_were(tmp_path: Path) -> None:
+    tensors = {
+        "x": TensorMeta((2, 3), "bfloat16"),
+        "y": TensorMeta((2, 3), "float32", "in-out", strides=(1, 2), storage="pair", offset=6),
+    }
     tile = DescriptorRef("x", "bfloat16", (2, 3), (3, 1), (1, 16))
-    arguments = {"x_ptr": TensorRef("x", "bfloat16"), "x": tile, "n": 3, "eps": 1.0, "flag": True, "none": None}
-    plans = {"a": LaunchPlan("module", "function", (2, 1), arguments, {"num_warps": 2})}
-    assert (tensors, plans) == read_launches(launches_text(tensors, plans))
+    arguments = {
+        "x_ptr": TensorRef("x", "bfloat16"),
+        "y_ptr": TensorRef("y", "float32", offset=3),
+        "x": tile,
+        "sizes": (2, 3),
+        "n": 3,
+        "eps": 1.0,
+        "flag": True,
+        "none": None,
+    }
+    plans = {
+        "b": LaunchPlan("module", "function", (2, 1), arguments, {"num_warps": 2}),
+        "a": LaunchPlan("package.module", "other", (7,), {}, {}, file="/somewhere/module.py"),
+    }
+
+    write_launches(tmp_path / "todo", tensors, plans)
+
+    assert (tensors, plans) == read_launches(tmp_path / "todo")
+    assert ["b", "a"] == list(read_launches(tmp_path / "todo")[1])
 
 
 class FakeKernel:
@@ -67,18 +93,17 @@ class FakeKernel:
 def test_the_target_launches_each_once_on_zeros_and_keeps_the_ids_of_those_that_ran(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from ssdprof.profiling.measuring import measure
     from ssdprof.profiling.ncu import target as ncu_target
 
     kernel = FakeKernel()
     monkeypatch.setitem(sys.modules, "fake_kernels", SimpleNamespace(kernel=kernel))  # type: ignore[arg-type]
-    monkeypatch.setattr(measure, "cuda_driver", lambda: None)
-    monkeypatch.setattr(measure, "driver_blocks_per_sm", lambda *_: 4)
+    monkeypatch.setattr(driver, "cuda_driver", lambda: None)
+    monkeypatch.setattr(driver, "driver_blocks_per_sm", lambda *_: 4)
     tensors = {"x": TensorMeta((2, 3), "bfloat16")}
     plan = LaunchPlan("fake_kernels", "kernel", (5,), {"x_ptr": TensorRef("x", "bfloat16"), "n": 3}, {"num_warps": 2})
     bad = replace(plan, args={**plan.args, "n": 0})
     todo, done = tmp_path / "todo", tmp_path / "done"
-    todo.write_text(launches_text(tensors, {"a": plan, "b": bad, "c": plan}))
+    write_launches(todo, tensors, {"a": plan, "b": bad, "c": plan})
     ncu_target.main(str(todo), str(done), "cpu")
     assert "a\nc\n" == done.read_text()
     assert "b: ValueError: n is 0\n" == capsys.readouterr().err
@@ -89,6 +114,31 @@ def test_the_target_launches_each_once_on_zeros_and_keeps_the_ids_of_those_that_
         float(kernel.called[0]["x_ptr"].sum()),
     )
     assert Loaded(255, 8, 4) == ncu_target.launch_once(plan)
+
+
+def test_tensors_have_their_strides_and_share_the_storage_that_they_name() -> None:
+    from ssdprof.profiling.ncu import target as ncu_target
+
+    pair = {
+        "left": TensorMeta((2, 3), "float32", strides=(6, 1), storage="pair"),
+        "right": TensorMeta((2, 3), "float32", "out", strides=(6, 1), storage="pair", offset=3),
+        "alone": TensorMeta((3,), "int32"),
+        "bytes": TensorMeta((9,), "int8", storage="mixed"),
+        "words": TensorMeta((2,), "int32", storage="mixed"),
+        "none": TensorMeta((0, 4), "float32"),
+    }
+    assert {} == ncu_target.prepare(pair, "cpu")
+    left, right, alone, in_bytes, words, none = (ncu_target._tensors[name] for name in pair)
+
+    right.fill_(7.0)
+    assert ((6, 1), (2, 3), 3) == (right.stride(), tuple(right.shape), right.storage_offset())
+    assert 0.0 == float(left.abs().sum())
+    assert left.data_ptr() + 12 == right.data_ptr()
+    assert left.untyped_storage().nbytes() == 4 * 12
+    words.fill_(0x01010101)
+    assert [1] * 8 + [0] == in_bytes.tolist()
+    assert (0, 4) == tuple(none.shape)
+    assert alone.untyped_storage().data_ptr() != left.untyped_storage().data_ptr()
 
 
 def test_driver_attributes_are_asked_by_the_numbers_of_cuda_h() -> None:
@@ -169,39 +219,40 @@ def launch_once(plan):
 """
 
 
-class FakeSpec:
+class FakeSubject:
     """Configs whose launches say what the fakes shall do with them: its n-th config is the n-th of `launches`."""
+
+    name = "fake"
+    params = TABLE
 
     def __init__(self, launches: Sequence[Mapping[str, Any]]) -> None:
         self.launches = launches
 
-    def resolve(self, config: Config, problem: Any) -> Config:
-        if config.num_stages > 30:
+    def resolve(self, config: Config) -> Config:
+        if config.number("num_stages") > 30:
             raise ConfigError("too many stages")
         return config
 
-    def tensors(self, problem: Any) -> Mapping[str, TensorMeta]:
+    def tensors(self) -> Mapping[str, TensorMeta]:
         return {"x": TensorMeta((2,), "float32")}
 
-    def launch(self, problem: Any, config: Config) -> LaunchPlan:
-        return LaunchPlan("m", "chunk_scan_kernel", (50048,), dict(self.launches[config.num_stages - 1]), {})
+    def launch(self, config: Config) -> LaunchPlan:
+        arguments = dict(self.launches[config.number("num_stages") - 1])
+        return LaunchPlan("m", arguments.pop("function", "scan_kernel"), (50048,), arguments, {})
 
 
 GOOD = {"regs": 255, "smem": 41728, "warps": 2, "blocks": 4, "fate": ""}
 
 
 def request(*launches: Mapping[str, Any], ncu: bool = False, notes: tuple[str, ...] = ()) -> VerifyRequest:
-    configs = tuple(Config(64, 64, 32, 128, 2, stage) for stage in range(1, len(launches) + 1))
     return VerifyRequest(
-        spec=FakeSpec([{**GOOD, **one} for one in launches]),  # type: ignore[arg-type]
-        problem=None,
+        subject=FakeSubject([{**GOOD, **one} for one in launches]),  # type: ignore[arg-type]
         of="mamba",
-        configs=configs,
+        configs=tuple(config(stages) for stages in range(1, len(launches) + 1)),
         gpu=H100_GPU,
         jobs=2,
         timeout_s=60,
         ncu=Path("/opt/ncu") if ncu else None,
-        sentence=rule_sentence,
         notes=notes,
     )
 
@@ -210,7 +261,7 @@ def request(*launches: Mapping[str, Any], ncu: bool = False, notes: tuple[str, .
 def fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "fake_gpu.py").write_text(FAKES.format(attributes=ATTRIBUTES_AND_SMS))
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(servers, "COMPILE", "fake_gpu:compile_launch")
+    monkeypatch.setattr(pool, "COMPILE", "fake_gpu:compile_launch")
     for name, function in (("_PREPARE", "prepare"), ("_LAUNCH", "launch_once")):
         monkeypatch.setattr(verify_run, name, f"fake_gpu:{function}")
 
@@ -249,16 +300,16 @@ def test_launches_that_fail_are_not_checked_or_hold_against_our_saying_so() -> N
         {},
     )
     one = request(*launches)
-    one = replace(one, configs=(*one.configs, Config(64, 64, 32, 128, 2, 31)))
+    one = replace(one, configs=(*one.configs, config(31)))
     found = verify(one, nobody)
     assert 6 == found.launches
     assert [
-        ("m64n64k32d128w2s31", "too many stages"),
-        ("m64n64k32d128w2s1", "ValueError: does not compile"),
-        ("m64n64k32d128w2s2", "RuntimeError: illegal memory access"),
+        ("w2s31", "too many stages"),
+        ("w2s1", "ValueError: does not compile"),
+        ("w2s2", "RuntimeError: illegal memory access"),
     ] == [(missing.launch, missing.reason) for missing in found.unchecked]
     outcomes = {compared.launch: compared.outcome for compared in found.comparisons if compared.figure == "can_launch"}
-    assert {"m64n64k32d128w2s3": "differs", "m64n64k32d128w2s4": "equal", "m64n64k32d128w2s5": "equal"} == outcomes
+    assert {"w2s3": "differs", "w2s4": "equal", "w2s5": "equal"} == outcomes
 
 
 def test_a_gpu_that_cannot_be_prepared_leaves_nothing_verified() -> None:
@@ -276,17 +327,28 @@ def test_ncu_agrees_on_every_figure_and_sentence() -> None:
     assert "GPU-0" == ncu.env["CUDA_VISIBLE_DEVICES"]
 
 
+def test_ncu_profiles_the_functions_that_are_launched_whatever_they_are_called() -> None:
+    ncu = FakeNcu()
+    verify(request({"function": "one"}, {"function": "two"}, {"function": "one"}, ncu=True), nobody, runner=ncu)
+    command = next(one for one in ncu.commands if "--kernel-name" in one)
+    assert "regex:^(one|two)$" == command[command.index("--kernel-name") + 1]
+
+
+def test_a_config_that_is_named_twice_is_launched_once() -> None:
+    one = request({}, {})
+    found = verify(replace(one, configs=(*one.configs, *one.configs)), nobody)
+    assert (2, 2) == (found.launches, len({compared.launch for compared in found.comparisons}))
+
+
 def test_ncu_that_disagrees_names_config_field_and_both_values() -> None:
     found = verify(request({}, ncu=True), nobody, runner=FakeNcu({"launch__occupancy_limit_registers": "5"}))
-    assert [Comparison("m64n64k32d128w2s1", "ncu", "limit_registers_blocks", "4", "5", "differs")] == list(
-        found.differences
-    )
+    assert [Comparison("w2s1", "ncu", "limit_registers_blocks", "4", "5", "differs")] == list(found.differences)
 
 
 def test_launches_lost_under_ncu_are_told() -> None:
     found = verify(request({}, {}, ncu=True), nobody, runner=FakeNcu(lost=1))
-    assert ("Failed only under ncu: m64n64k32d128w2s1",) == found.notes
-    assert {"m64n64k32d128w2s2"} == {one.launch for one in found.comparisons if one.source == "ncu"}
+    assert ("Failed only under ncu: w2s1",) == found.notes
+    assert {"w2s2"} == {one.launch for one in found.comparisons if one.source == "ncu"}
 
 
 def test_rows_that_cannot_be_assigned_leave_the_driver_alone() -> None:

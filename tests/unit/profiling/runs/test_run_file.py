@@ -139,6 +139,7 @@ def test_any_records_come_back_as_far_as_their_lines_are_whole_wherever_the_file
     assert same(content(state_of(*records)), content(parse_state(text)))
 
 
+@pytest.mark.slow
 def test_a_file_cut_at_any_byte_gives_the_records_whose_lines_are_whole() -> None:
     text = dump_records(RECORDS)
     ends = [index + 1 for index, character in enumerate(text) if character == "\n"]

@@ -2,43 +2,61 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from fake_kernel import CUBIN_REGISTERS, FakeProblem, FakeSpec, fake
+from fake_kernel import LANES, PARAMS, FakeSubject, fake, fake_id
+from fake_launches import CUBIN_REGISTERS, CUBIN_STACK_BYTES, SHARED_MEM_BYTES
 from fake_runs import H100, H100_GPU, HEADER, timing
+from fake_timer import imports_paid_once
 
-from ssdprof.kernels.config import config_id
+from ssdprof.kernels.config import NUM_STAGES, NUM_WARPS, Config, Param
 from ssdprof.kernels.errors import ConfigError
-from ssdprof.kernels.interface import Config
-from ssdprof.profiling.runs.measured import Check
+from ssdprof.profiling.runs import recorded
+from ssdprof.profiling.runs.measured import Check, Compiled
 from ssdprof.profiling.runs.model import Device, Explanation, Row, Run
 from ssdprof.profiling.runs.rank import rank
 from ssdprof.profiling.sweep.explain import ExplainRequest, explain
 from ssdprof.profiling.sweep.request import Event, SweepRequest
 
-explain_module = sys.modules["ssdprof.profiling.sweep.explain"]
-CONFIG = fake("right", block_dstate=16, num_warps=4, num_stages=2)
-WIDE = replace(CONFIG, block_dstate=64)
+SUBJECT = FakeSubject()
+CONFIG, WIDE = fake(), fake(LANES=64)
 FAKE_HEADER = replace(
-    HEADER, kernel="fake", kernel_hashes=dict(FakeSpec().source_hashes()), problem=FakeProblem().as_dict(), device=H100
+    HEADER, kernel="fake", kernel_hashes=dict(SUBJECT.source_hashes()), problem=SUBJECT.identity(), device=H100
 )
+SOURCE = "on NVIDIA H100 80GB HBM3, driver 580.159.04, Triton 3.6.0, 2026-11-23"
+SAME = Compiled(CUBIN_REGISTERS, CUBIN_STACK_BYTES, SHARED_MEM_BYTES, 0, 4, 1, 1, 32, compile_s=1.0)
+"""What the recorded cubin has, as it compiles here."""
+
+
+def ship(monkeypatch: pytest.MonkeyPatch, *runs: Run) -> None:
+    def recorded_runs() -> Iterator[Run]:
+        return iter(runs)
+
+    monkeypatch.setattr(recorded, "recorded_runs", recorded_runs)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_import() -> Iterator[None]:
+    with imports_paid_once():
+        yield
 
 
 @pytest.fixture(autouse=True)
 def nothing_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explain_module, "recorded_for", lambda run: None)
+    ship(monkeypatch)
 
 
 def explained(
-    config: Config = CONFIG, run: Run | None = None, on_event: Callable[[Event], None] = lambda _: None
+    config: Config = CONFIG,
+    run: Run | None = None,
+    on_event: Callable[[Event], None] = lambda _: None,
+    **fields: Any,
 ) -> Explanation:
     asked = SweepRequest(
-        spec=FakeSpec(),
-        problem=FakeProblem(),
+        subject=SUBJECT,
         space="ignored",
         configs=(fake("compile_error"),),
         arch="sm_90",
@@ -49,33 +67,54 @@ def explained(
         timeout_s=60.0,
         command="ssdprof explain",
     )
-    return explain(ExplainRequest(config, asked, run), on_event)
+    return explain(ExplainRequest(config, replace(asked, **fields), run), on_event)
 
 
 def measured(header: Any = FAKE_HEADER) -> Run:
-    """Two of the neighbours: the config itself right in 2 ms, its wider tile wrong in 1 ms."""
-    right = Row(CONFIG, config_id(CONFIG), "ok", check=Check(0.001, 0.002, 0, 8, True, 4), timing=timing(2.0))
-    wrong = Row(
-        WIDE, config_id(WIDE), "wrong", "relative error 0.60", check=Check(0.6, 0.7, 8, 8, True, 4), timing=timing(1.0)
+    """Two of the neighbours: the config itself correct in 2 ms, by another binary; its wider tile wrong in 1 ms."""
+    other = replace(SAME, registers_per_thread=96)
+    right = Row(
+        CONFIG, PARAMS.id(CONFIG), "ok", compiled=other, check=Check(0.001, 0.002, 0, 8, True, 4), timing=timing(2.0)
     )
-    return Run(header, rank([right, wrong], config_id(CONFIG)))
+    wrong = Row(
+        WIDE,
+        PARAMS.id(WIDE),
+        "wrong",
+        "relative error 0.60",
+        compiled=SAME,
+        check=Check(0.6, 0.7, 8, 8, True, 4),
+        timing=timing(1.0),
+    )
+    return Run(header, rank([right, wrong], PARAMS.id(CONFIG)))
 
 
-def neighbours(explanation: Explanation, parameter: str) -> list[int]:
-    group = next(group for group in explanation.neighbours if group.parameter == parameter)
-    return [getattr(row.config, parameter) for row in group.rows]
+def neighbours(explanation: Explanation, param: Param) -> list[int]:
+    group = next(group for group in explanation.neighbours if group.param == param)
+    return [row.config.number(param.name) for row in group.rows]
 
 
 def test_each_parameter_is_changed_alone_and_the_config_itself_is_among_them() -> None:
     explanation = explained()
-    assert ["block_dstate", "num_warps", "num_stages"] == [group.parameter for group in explanation.neighbours]
-    assert [16, 32, 64, 128] == neighbours(explanation, "block_dstate")
-    assert [1, 2, 4, 8] == neighbours(explanation, "num_warps")
-    assert [1, 2, 3, 4, 5] == neighbours(explanation, "num_stages")
+    assert [LANES, NUM_WARPS, NUM_STAGES] == [group.param for group in explanation.neighbours]
+    assert [16, 32, 64, 128] == neighbours(explanation, LANES)
+    assert [1, 2, 4, 8] == neighbours(explanation, NUM_WARPS)
+    assert [1, 2, 3, 4, 5] == neighbours(explanation, NUM_STAGES)
     for group in explanation.neighbours:
         assert explanation.row in group.rows
         for row in group.rows:
-            assert CONFIG == replace(row.config, **{group.parameter: getattr(CONFIG, group.parameter)})
+            assert CONFIG == row.config.with_values({group.param.name: CONFIG[group.param.name]})
+
+
+def test_a_value_between_those_to_try_has_its_place_among_them_and_what_the_kernel_refuses_has_none() -> None:
+    class Narrow(FakeSubject):
+        def resolve(self, config: Config) -> Config:
+            if config.number("LANES") > 64:
+                raise ConfigError("too many lanes")
+            return super().resolve(config)
+
+    explanation = explained(fake(num_warps=16), subject=Narrow())
+    assert [16, 32, 64] == neighbours(explanation, LANES)
+    assert [1, 2, 4, 8, 16] == neighbours(explanation, NUM_WARPS)
 
 
 def test_everything_is_compiled_and_nothing_measured() -> None:
@@ -83,17 +122,40 @@ def test_everything_is_compiled_and_nothing_measured() -> None:
     rows = [row for group in explanation.neighbours for row in group.rows]
     assert {"not-run"} == {row.status for row in rows}
     assert {CUBIN_REGISTERS} == {row.compiled.registers_per_thread for row in rows if row.compiled}
-    assert all(row.compiled and row.occupancy and row.timing is None for row in rows)
+    assert all(row.compiled and row.occupancy and row.timing is None and row.recorded is None for row in rows)
     assert (None, None) == (explanation.latency_source, explanation.header.device.name)
-    assert config_id(CONFIG) == explanation.row.config_id
+    assert fake_id() == explanation.row.config_id
+
+
+def test_what_users_ask_of_the_kernel_is_the_subjects_own_question() -> None:
+    question = explained().question
+    assert question is not None
+    assert ("LANES", "Why LANES matters here, or does not", 16, "") == (
+        question.parameter,
+        question.title,
+        question.extent,
+        question.absent,
+    )
+    of_half = explained(fake("half")).question
+    assert of_half is not None
+    assert of_half.absent.startswith("The variant half has one tile")
+
+
+def test_a_config_that_is_wrong_by_construction_says_so_and_its_neighbours_are_compared() -> None:
+    explanation = explained(fake("narrow", LANES=4))
+    reason = "by construction: covers only 8 of 16 lanes"
+    assert ("wrong", reason) == (explanation.row.status, explanation.row.status_reason)
+    assert [4, 32, 64, 128] == neighbours(explanation, LANES)
+    assert ["wrong", "not-run", "not-run", "not-run"] == [row.status for row in explanation.neighbours[0].rows]
+    assert all(row.compiled for row in explanation.neighbours[0].rows)
 
 
 def test_a_config_in_short_is_resolved_first() -> None:
-    assert config_id(CONFIG) == explained(replace(CONFIG, block_dstate=None)).row.config_id
+    assert fake_id() == explained(fake(LANES=None)).row.config_id
 
 
 def test_a_config_that_the_kernel_does_not_take_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="unknown variant 'nothing'"):
+    with pytest.raises(ConfigError, match="unknown variant nothing: one of right"):
         explained(fake("nothing"))
 
 
@@ -106,22 +168,28 @@ def test_events_count_the_configs_to_compile() -> None:
 def test_latencies_statuses_and_errors_come_from_the_run() -> None:
     explanation = explained(run=measured())
     row = explanation.row
-    assert ("ok", 1, 1.0, timing(2.0)) == (row.status, row.rank, row.speedup_vs_baseline, row.timing)
-    assert row.check is not None
-    assert row.compiled is not None
-    wider = next(row for row in explanation.neighbours[0].rows if row.config.block_dstate == 64)
+    assert ("ok", "", 1, timing(2.0)) == (row.known_status, row.known_reason, row.rank, row.known_timing)
+    assert row.known_check == Check(0.001, 0.002, 0, 8, True, 4)
+    wider = next(row for row in explanation.neighbours[0].rows if row.config == WIDE)
     assert ("wrong", "relative error 0.60", None, timing(1.0)) == (
-        wider.status,
-        wider.status_reason,
+        wider.known_status,
+        wider.known_reason,
         wider.rank,
-        wider.timing,
+        wider.known_timing,
     )
     assert CUBIN_REGISTERS == (wider.compiled.registers_per_thread if wider.compiled else None)
     others = [row for row in explanation.neighbours[1].rows if row.config != CONFIG]
-    assert {"not-run"} == {row.status for row in others}
-    assert (
-        "measured on NVIDIA H100 80GB HBM3, driver 580.159.04, Triton 3.6.0, 2026-11-23" == explanation.latency_source
-    )
+    assert {"not-run"} == {row.known_status for row in others}
+    assert f"measured {SOURCE}" == explanation.latency_source
+
+
+def test_a_latency_of_another_binary_is_marked_so() -> None:
+    explanation = explained(run=measured())
+    wider = next(row for row in explanation.neighbours[0].rows if row.config == WIDE)
+    assert explanation.row.recorded is not None
+    assert wider.recorded is not None
+    assert (False, True) == (explanation.row.recorded.same_binary, wider.recorded.same_binary)
+    assert {f"measured {SOURCE}"} == {explanation.row.recorded.source, wider.recorded.source}
 
 
 OTHERS = {
@@ -137,38 +205,31 @@ def test_a_run_of_another_kernel_problem_or_architecture_is_not_used(what: str) 
     explanation = explained(run=measured(OTHERS[what]))
     assert (None, "not-run", None) == (
         explanation.latency_source,
-        explanation.row.status,
-        explanation.row.timing,
+        explanation.row.known_status,
+        explanation.row.known_timing,
     )
 
 
-def test_the_recorded_run_stands_in_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Run] = []
-
-    def recorded_for(run: Run) -> Run:
-        asked.append(run)
-        return measured()
-
-    monkeypatch.setattr(explain_module, "recorded_for", recorded_for)
-    explanation = explained(run=measured(OTHERS["problem"]))
-    assert 11 == len(asked[0].rows)
-    assert timing(2.0) == explanation.row.timing
-    assert (
-        "recorded on NVIDIA H100 80GB HBM3, driver 580.159.04, Triton 3.6.0, 2026-11-23" == explanation.latency_source
-    )
+@pytest.mark.parametrize("given", [None, "problem", "measurement"])
+def test_the_recorded_run_stands_in_and_says_so(monkeypatch: pytest.MonkeyPatch, given: str | None) -> None:
+    ship(monkeypatch, measured(OTHERS["architecture"]), measured())
+    explanation = explained(run=measured(OTHERS[given]) if given else None)
+    assert timing(2.0) == explanation.row.known_timing
+    assert f"recorded {SOURCE}" == explanation.latency_source
 
 
 def test_the_run_that_was_given_goes_before_the_recorded_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explain_module, "recorded_for", lambda run: pytest.fail("not to be asked"))
-    assert str(explained(run=measured()).latency_source).startswith("measured on")
+    monkeypatch.setattr(recorded, "recorded_runs", lambda: pytest.fail("not to be asked"))
+    assert f"measured {SOURCE}" == explained(run=measured()).latency_source
 
 
 def test_what_does_not_compile_here_stays_so_whatever_was_measured() -> None:
-    broken = replace(CONFIG, variant="compile_error")
-    known = Row(broken, config_id(broken), "ok", timing=timing(2.0))
+    broken = fake("compile_error")
+    known = Row(broken, PARAMS.id(broken), "ok", compiled=SAME, timing=timing(2.0))
     explanation = explained(broken, run=Run(FAKE_HEADER, rank([known], None)))
-    assert ("compile-error", "ValueError: no such layout", None) == (
-        explanation.row.status,
-        explanation.row.status_reason,
-        explanation.row.timing,
+    assert ("compile-error", "ValueError: no such layout", None, None) == (
+        explanation.row.known_status,
+        explanation.row.known_reason,
+        explanation.row.known_timing,
+        explanation.row.rank,
     )

@@ -145,6 +145,7 @@ def test_progress_counts_the_turns_and_says_how_long_they_will_take(steady: Swep
     assert fake("right", SHORT[0]) == (told[-1].best.config if told[-1].best else None)
 
 
+@pytest.mark.slow
 def test_drift_favours_none_where_timing_each_config_in_one_go_would_have() -> None:
     """The best is looked at last, when the GPU is 0.8 % slower than for the runner-up, which is 0.5 % behind.
 
@@ -271,6 +272,7 @@ def test_a_config_that_was_held_up_while_it_was_first_timed_is_the_best_all_the_
     assert 1.0 == pytest.approx(found.timing(right[0]).latency_ms, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pauses_alone_take_time")
 def test_second_looks_take_a_part_of_the_budget_and_rounds_the_rest() -> None:
     """Each ends with a pause here, for all is throttled."""

@@ -1,4 +1,4 @@
-"""Which run a sweep goes on with: the one of the same that was cut off, and no other."""
+"""Which run a sweep resumes: the one of the same that was cut off, and no other."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_there_is_nothing_to_go_on_with_where_the_file_holds_no_run(tmp_path: Pa
 def test_a_file_of_something_else_is_not_gone_on_with(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_text("notes of mine")
-    with pytest.raises(RunError, match="is not a run file: it does not begin with a header of format 2"):
+    with pytest.raises(RunError, match="is not a run file: it does not begin with a header of format 3"):
         resumable(HEADER, path)
     with pytest.raises(RunError, match="cannot be read: Is a directory"):
         resumable(HEADER, tmp_path)

@@ -113,6 +113,7 @@ def whole() -> tuple[Run, list[Record]]:
     return steadily(few())
 
 
+@pytest.mark.slow
 def test_a_sweep_cut_off_after_one_record_or_another_ends_as_one_that_was_not(whole: tuple[Run, list[Record]]) -> None:
     run, records = whole
     assert ["wrong", "ok", "launch-error", "ok"] == [row.status for row in run.rows]
@@ -210,6 +211,7 @@ def test_a_sweep_that_was_interrupted_twice_goes_on_each_time(whole: tuple[Run, 
     assert_nothing_twice([*records, *later])
 
 
+@pytest.mark.slow
 def test_what_timed_out_or_failed_is_not_tried_again() -> None:
     asked = request(fake("hangs_compiler"), fake("hangs"), fake("crashes"), fake("right"), jobs=1, timeout_s=1.5)
     run, records = steadily(asked)
@@ -245,6 +247,7 @@ def results_in(path: Path) -> list[tuple[str, int | str]]:
     return [(line["config_id"], "check") for line in lines if line["kind"] == "row" and line["check"]] + batches
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_at_ten_random_moments_ends_as_one_that_was_not_killed(tmp_path: Path) -> None:
     asked = request(*MANY, jobs=1, baseline=MANY[-2])
     path = tmp_path / "run.jsonl"

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from fake_kernel import fake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssdprof.kernels.interface import Config
+from ssdprof.profiling.measuring.amounts import TURN_SAMPLES, turn_samples
 from ssdprof.profiling.runs.measured import Timing
 from ssdprof.profiling.runs.model import Row, Status
 from ssdprof.profiling.runs.rank import timing
@@ -23,12 +24,10 @@ from ssdprof.profiling.sweep.rounds import (
     MIN_ROUNDS,
     SLOWER_ROUNDS,
     TARGET_INTERVAL_SHARE,
-    TURN_SAMPLES,
     doubted,
     finalists,
     next_round,
     planned_turns,
-    turn_samples,
     unsettled,
 )
 
@@ -47,7 +46,7 @@ def timed(latency_ms: float, share: float = 0.0, *, only_throttled: bool = False
 
 def row(name: str, latency_ms: float | None, status: Status = "ok") -> Row:
     found = None if latency_ms is None else timed(latency_ms)
-    return Row(Config(16, 16, 16, 16, 4, 2), name, status, timing=found)
+    return Row(fake(), name, status, timing=found)
 
 
 def rows(latencies_ms: Sequence[float]) -> list[Row]:

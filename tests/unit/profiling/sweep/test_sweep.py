@@ -1,4 +1,4 @@
-"""The sweep from end to end on the CPU: hangs and faults on the way, Ctrl-C, and what is done without a GPU."""
+"""The sweep from end to end on the CPU: hangs and faults on the way, Ctrl-C, and the processes that do the work."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from cpu_sweeps import REFINED, SHARED_TOO_LARGE, TIMEOUT_S, Events, by_variant, request, swept, take_few_samples
+from cpu_sweeps import REFINED, TIMEOUT_S, Events, by_variant, request, swept, take_few_samples
 from fake_kernel import FakeSubject, fake, fake_id
 from fake_launches import SHARED_MEM_BYTES
 from fake_runs import H100_GPU
 from fake_timer import imports_paid_once
 
-from ssdprof.kernels.ssd.params import chunk_scan_config
-from ssdprof.kernels.ssd.problem import ChunkScanProblem
-from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.runs.measured import Batch, Check, Compiled, Loaded, Measurement, Prepared
 from ssdprof.profiling.runs.model import Run, RunHeader
 from ssdprof.profiling.runs.state import Record, RunState
@@ -66,6 +63,7 @@ def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     take_few_samples(monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_compiler_and_a_launch_that_hang_are_timeouts_and_the_rest_goes_on() -> None:
     before = children()
     run = swept(request(fake("hangs_compiler"), fake("hangs"), fake("right"), timeout_s=HANG_TIMEOUT_S))
@@ -165,20 +163,6 @@ def test_ctrl_c_while_refining_keeps_the_ranks() -> None:
     assert [("ok", 1), ("wrong", None)] == [(row.status, row.rank) for row in run.rows]
 
 
-def test_ctrl_c_while_compiling_without_a_gpu_calls_compiled_what_was() -> None:
-    def interrupt(event: Event) -> None:
-        if event.compiled >= 1:
-            raise KeyboardInterrupt
-
-    run = swept(request(fake("right"), fake("hangs_compiler"), fake("right", 32), gpu=False, jobs=1), interrupt)
-    assert run.header.interrupted
-    assert [
-        "compiled only, no GPU",
-        "interrupted before it was compiled",
-        "interrupted before it was compiled",
-    ] == [row.status_reason for row in run.rows]
-
-
 def own_pool(measurers: int = 0, *, early: bool = True) -> Pool:
     """A pool with a server of its own, which `imports_paid_once` would replace."""
     with pytest.MonkeyPatch.context() as patch:
@@ -205,6 +189,7 @@ def test_a_sweep_hangs_up_on_the_pool_that_it_is_given_and_does_not_wait_for_its
     assert before == children()
 
 
+@pytest.mark.slow
 def test_the_measuring_process_that_was_started_before_is_replaced_from_the_server_where_it_ends() -> None:
     asked = request(fake("crashes"), fake("right"), fake("launch_error"), fake("right", 8), fake("right", 4))
     before = children()
@@ -220,6 +205,7 @@ def test_the_measuring_process_that_was_started_before_is_replaced_from_the_serv
     assert before == children()
 
 
+@pytest.mark.slow
 def test_answers_of_workers_do_not_make_this_process_import_torch() -> None:
     asked = request(fake("right"), fake("wrong_row"), fake("unstable"), fake("crashes"))
     found = subprocess.run(
@@ -274,61 +260,6 @@ def test_an_error_of_the_caller_ends_the_workers_and_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         swept(request(fake("hangs_compiler")), broken)
     assert before == children()
-
-
-def test_without_a_gpu_everything_is_compiled_and_nothing_measured() -> None:
-    events: Events = []
-    configs = (fake("right"), fake("wrong_scaled"), fake("too_much_shared_mem"), fake("compile_error"), fake("nothing"))
-    run = sweep(request(*configs, gpu=False, baseline=fake("right")), events.append, lambda _: None)
-    assert [
-        ("not-run", "compiled only, no GPU"),
-        ("not-run", "compiled only, no GPU"),
-        ("out-of-resources", SHARED_TOO_LARGE),
-        ("compile-error", "ValueError: no such layout"),
-        ("launch-error", "unknown variant nothing: one of right"),
-    ] == [(row.status, row.status_reason.partition(", slow")[0]) for row in run.rows]
-    assert (False, (), None) == (run.measured, run.ranked, run.header.device.name)
-    assert fake_id("right") == run.header.baseline_id
-    assert {"compiling"} == {event.phase for event in events}
-    assert 4 == events[-1].done == events[-1].total
-
-
-def test_a_config_given_twice_or_in_two_ways_is_run_once() -> None:
-    asked = request(fake("right"), fake("right", LANES=None), fake("right"), gpu=False)
-    run = sweep(asked, lambda _: None, lambda _: None)
-    assert ["rows=16,LANES=16,num_warps=4,num_stages=2"] == [row.config_id for row in run.rows]
-
-
-def test_a_baseline_outside_the_space_is_none() -> None:
-    asked = request(fake("right"), gpu=False, baseline=fake("right", 32))
-    assert sweep(asked, lambda _: None, lambda _: None).header.baseline_id is None
-
-
-def test_a_baseline_that_the_kernel_does_not_take_is_none() -> None:
-    """Who asks is told before, by `sweep_request`."""
-    asked = request(fake("right"), fake("nothing"), gpu=False, baseline=fake("nothing"))
-    assert sweep(asked, lambda _: None, lambda _: None).header.baseline_id is None
-
-
-def test_no_configs_are_an_empty_run() -> None:
-    records: list[Record] = []
-    assert () == sweep(request(gpu=False), lambda _: None, records.append).rows
-    assert [True, False] == [record.interrupted for record in records if isinstance(record, RunHeader)]
-
-
-def test_the_chunk_scan_is_compiled_for_an_architecture_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRITON_INTERPRET", "1")  # compiling workers must not see it
-    small = ChunkScan(ChunkScanProblem(seqlen=64, nheads=2, ngroups=1, headdim=16, dstate=32, chunk_size=16))
-    whole, cluster = chunk_scan_config(16, 16, 16, None, 1, 1), chunk_scan_config(16, 16, 16, 32, 1, 1, num_ctas=2)
-    too_small = whole.with_values({"BLOCK_SIZE_DSTATE": 8})
-    asked = request(whole, too_small, cluster, gpu=False, subject=small, arch="sm_80", seed=0)
-    compiled, refused, failed = sweep(asked, lambda _: None, lambda _: None).rows
-    assert compiled.compiled is not None
-    assert (32, 8) == (compiled.config["BLOCK_SIZE_DSTATE"], compiled.compiled.grid_blocks)
-    assert 0 < compiled.compiled.registers_per_thread <= 255
-    assert ("launch-error", "compile-error") == (refused.status, failed.status)
-    assert "block_dstate must be a power of two from 16 to 512, got 8: try 16" == refused.status_reason
-    assert "num_ctas > 1 requires NVIDIA SM90+" in failed.status_reason
 
 
 @pytest.mark.parametrize("name", ["TRITON_INTERPRET", "CUDA_VISIBLE_DEVICES"])
