@@ -111,13 +111,20 @@ class ProgressBar:
     def _tell(self, event: Event) -> None:
         now_s = self._clock()
         if event.phase != self._phase:
-            what = f"{DOING[event.phase]} ({event.total} configs)" if event.phase == "compiling" else DOING[event.phase]
+            what = (
+                f"{DOING[event.phase]} ({configs(event.total)})" if event.phase == "compiling" else DOING[event.phase]
+            )
             note(f"{what} …")
         elif now_s - self._noted_s >= LINES_APART_S:
             note(f"{DOING[event.phase]}: {progress_text(event)}")
         else:
             return
         self._noted_s = now_s
+
+
+def configs(number: int) -> str:
+    """So many configs."""
+    return f"{number} config" + "s" * (number != 1)
 
 
 def bar_text(event: Event, width: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -149,7 +150,7 @@ def sweep(
             if one.is_warning:
                 note(one.line)
             elif not quiet:
-                note(f"{one.line}, with {subject.arguments}" if subject.kernel else one.line)
+                note(one.line + for_explain(subject, results.run_file))
     return exit_code(run)
 
 
@@ -178,6 +179,13 @@ def show(run: Run, results: ResultOptions, *, json: bool, quiet: bool) -> None:
         else:
             if not quiet:
                 note(f"wrote {results.csv} and {run_csv.sidecar_path(results.csv)}")
+
+
+def for_explain(subject: SubjectOptions, run_file: Path | None) -> str:
+    """The options without which `explain` would not find this kernel or this run."""
+    options = [subject.arguments] if subject.kernel else []
+    options += [f"--run {shlex.quote(str(run_file))}"] if run_file else []
+    return f", with {' '.join(options)}" if options else ""
 
 
 def exit_code(run: Run) -> int:

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssdprof.cli.options import Json, Quiet, SubjectOptions, TargetOptions, check_writable, grouped, option
+from ssdprof.cli.options import (
+    DEFAULT_KERNEL,
+    Json,
+    Quiet,
+    SubjectOptions,
+    TargetOptions,
+    check_writable,
+    grouped,
+    option,
+)
 from ssdprof.cli.sweep import SPACE_HELP, VALUES_HELP, VARIANT_HELP
 from ssdprof.kernels.errors import UsageError
 
@@ -102,7 +111,7 @@ def verify(
         found = api.verify_report(ncu.ncu_report, target.arch)
     else:
         path, notes = ncu.find()
-        space = configs.space or (None if subject.kernel else DEFAULT_SPACE)
+        space = configs.space or (DEFAULT_SPACE if subject.kernel in (None, DEFAULT_KERNEL) else None)
         with steps(quiet=quiet) as on_step:
             found = api.verify(
                 subject.build(),
@@ -126,14 +135,14 @@ def verify(
 @contextmanager
 def steps(*, quiet: bool) -> Iterator[OnStep]:
     """Shows each step: in place on a terminal, elsewhere a line per step."""
-    from ssdprof.cli.console import note, stderr
+    from ssdprof.cli.console import configs, note, stderr
 
     console = stderr()
     said: set[str] = set()
 
     def say(step: str, _done: int, total: int) -> None:
         if not quiet and step not in said:
-            note(f"{step} ({total} configs) …")
+            note(f"{step} ({configs(total)}) …")
         said.add(step)
 
     if quiet or not console.is_terminal:

@@ -124,6 +124,15 @@ class Subject(Protocol):
 
 
 @runtime_checkable
+class Located(Protocol):
+    """A subject whose kernel is loaded from a source file, by which a run finds it again."""
+
+    @property
+    def file(self) -> str:
+        """The file's path."""
+
+
+@runtime_checkable
 class Spaced(Protocol):
     """A subject with spaces of its own."""
 

@@ -5,9 +5,9 @@ Nothing here imports torch or triton before a launch is bound, so help and compi
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 from ssdprof.kernels.loading import load_module
@@ -42,18 +42,12 @@ class TensorMeta:
         """Strides in elements."""
         if self.strides is not None:
             return self.strides
-        strides = [1]
-        for size in reversed(self.shape[1:]):
-            strides.append(strides[-1] * max(size, 1))
-        return tuple(reversed(strides)) if self.shape else ()
+        return tuple(prod(max(size, 1) for size in self.shape[i:]) for i in range(1, len(self.shape) + 1))
 
     @property
     def numel(self) -> int:
         """Number of elements."""
-        count = 1
-        for size in self.shape:
-            count *= size
-        return count
+        return prod(self.shape)
 
     @property
     def size_bytes(self) -> int:
@@ -63,10 +57,8 @@ class TensorMeta:
     @property
     def extent(self) -> int:
         """Elements of the storage up to the tensor's last one."""
-        if self.numel == 0:
-            return self.offset
-        spans = ((size - 1) * stride for size, stride in zip(self.shape, self.stride, strict=True))
-        return self.offset + 1 + sum(spans)
+        last = sum((size - 1) * stride for size, stride in zip(self.shape, self.stride, strict=True))
+        return self.offset + (1 + last if self.numel else 0)
 
     @property
     def is_written(self) -> bool:
@@ -123,19 +115,14 @@ def has_tma(arch: str) -> bool:
 
 def capability(arch: str) -> int:
     """The number of an architecture, as Triton takes it: sm_90 is 90."""
-    match = re.fullmatch(r"sm_(\d+)a?", arch)
-    assert match is not None, arch
-    return int(match.group(1))
+    return int(arch.removeprefix("sm_").removesuffix("a"))
 
 
 def arch_of(device: torch.device) -> str | None:
     """The architecture of a GPU, such as sm_90; None for the CPU."""
     import torch
 
-    if device.type != "cuda":
-        return None
-    major, minor = torch.cuda.get_device_capability(device)
-    return f"sm_{major}{minor}"
+    return "sm_{}{}".format(*torch.cuda.get_device_capability(device)) if device.type == "cuda" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,38 +144,46 @@ class LaunchPlan:
     @property
     def grid_blocks(self) -> int:
         """Number of programs of the launch."""
-        blocks = 1
-        for size in self.grid:
-            blocks *= size
-        return blocks
+        return prod(self.grid)
 
     def callee(self) -> Any:
         """The kernel itself, without any autotuner or heuristics around it."""
-        kernel = getattr(load_module(self.module, self.file), self.function)
-        while type(kernel).__name__ in ("Autotuner", "Heuristics"):
-            kernel = kernel.fn
-        return kernel
+        return [*layers(getattr(load_module(self.module, self.file), self.function))][-1]
 
     def bind(self, tensors: Mapping[str, torch.Tensor]) -> Callable[[], Any]:
         """The launch on these tensors, as a call without arguments that returns the compiled kernel."""
+
+        def part(ref: TensorRef | DescriptorRef) -> torch.Tensor:
+            tensor = tensors[ref.name]
+            if isinstance(ref, DescriptorRef) or not ref.offset:
+                return tensor
+            return tensor.as_strided((1,), (1,), tensor.storage_offset() + ref.offset)
+
         function = self.callee()[self.grid]
         arch = arch_of(next(iter(tensors.values())).device)
         tma = arch is None or has_tma(arch)  # on the CPU, Triton's interpreter takes descriptors
-        arguments = self.arguments(lambda ref: _part(tensors[ref.name], ref), tma=tma)
+        arguments = self.arguments(part, tma=tma)
         return lambda: function(**arguments, **self.options)
 
     def arguments(self, tensor_of: Callable[[TensorRef | DescriptorRef], Any], *, tma: bool) -> dict[str, Any]:
         """The kernel's arguments, with tensors replaced by what `tensor_of` gives; no descriptors without `tma`."""
-        return {name: _argument(value, tensor_of, tma) for name, value in self.args.items()}
+        arguments = dict(self.args)
+        for name, value in arguments.items():
+            if isinstance(value, DescriptorRef):
+                arguments[name] = value.of(tensor_of(value)) if tma else None
+            elif isinstance(value, TensorRef):
+                arguments[name] = tensor_of(value)
+        return arguments
 
 
-def _part(tensor: torch.Tensor, ref: TensorRef | DescriptorRef) -> torch.Tensor:
-    if isinstance(ref, DescriptorRef) or not ref.offset:
-        return tensor
-    return tensor.as_strided((1,), (1,), tensor.storage_offset() + ref.offset)
+def layers(kernel: Any) -> Iterator[Any]:
+    """A kernel as its module has it, with the autotuner and heuristics that are around it, outermost first."""
+    while type(kernel).__name__ in ("Autotuner", "Heuristics"):
+        yield kernel
+        kernel = kernel.fn
+    yield kernel
 
 
-def _argument(value: Any, tensor_of: Callable[[TensorRef | DescriptorRef], Any], tma: bool) -> Any:
-    if isinstance(value, DescriptorRef):
-        return value.of(tensor_of(value)) if tma else None
-    return tensor_of(value) if isinstance(value, TensorRef) else value
+def dtype_name(tensor: torch.Tensor) -> str:
+    """Torch's name of a tensor's dtype without the prefix, such as `bfloat16`."""
+    return str(tensor.dtype).removeprefix("torch.")

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-from ssdprof.kernels.stand_ins import Loading, pretending, stand_in, told_capability
+from ssdprof.kernels.stand_ins import Loading, gpu_capability, stand_in
 
 
 def load_module(name: str, file: str = "", capability: int | None = None) -> ModuleType:
@@ -35,49 +35,59 @@ def load_module(name: str, file: str = "", capability: int | None = None) -> Mod
 
 
 @contextmanager
-def cuda_untouched() -> Iterator[None]:
-    """Meanwhile `torch.cuda` answers what files ask of it with or without a GPU, and makes no context."""
+def cuda_untouched(capability: int | None = None) -> Iterator[None]:
+    """Meanwhile `torch.cuda` answers what files ask of it with or without a GPU, and makes no context.
+
+    `capability`: of which GPU, such as 80; None: the one here.
+    """
     import torch
 
     answers: dict[str, Any] = {
         "device": lambda *_: nullcontext(),
         "current_device": lambda: 0,
-        "get_device_capability": lambda *_: divmod(told_capability(), 10),
+        "get_device_capability": lambda *_: divmod(capability or gpu_capability(), 10),
         "is_available": lambda: True,
     }
     held = {name: getattr(torch.cuda, name) for name in answers}
+    vars(torch.cuda).update(answers)
     try:
-        for name, answer in answers.items():
-            setattr(torch.cuda, name, answer)
         yield
     finally:
-        for name, function in held.items():
-            setattr(torch.cuda, name, function)
+        vars(torch.cuda).update(held)
+
+
+def package_folders(name: str) -> list[Path]:
+    """The folders that a package is installed in, which is not imported; none if it is not installed."""
+    try:
+        spec = find_spec(name)
+    except ValueError:  # a module in sys.modules that does not say where it is from
+        return []
+    return [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
 
 
 @lru_cache(maxsize=32)
 def _load_alone(name: str, file: str, _mtime_ns: int, capability: int | None) -> ModuleType:
-    load = _Load(name, Path(file))
+    load = _Load(name, Path(file), capability)
     loader = _Source(name, file, load)
     spec = spec_from_file_location(name, file, loader=loader)
     assert spec is not None
     module = module_from_spec(spec)
-    with load.running(), cuda_untouched(), pretending(capability):
+    with load.running(), cuda_untouched(capability):
         sys.modules[name] = module
         loader.exec_module(module)
     return module
 
 
-class _Load(Loader):
+class _Load(Loading, Loader):
     """One loading of a file: what it and its neighbours import, where that lies, and what stands for the rest."""
 
-    def __init__(self, name: str, file: Path) -> None:
-        self.name, self.file = name, file
-        self.top, *_ = self.package = name.split(".")[:-1]
-        self.loading = Loading(file, ".".join(self.package))
-        inside = (*self.package, f"{name.rpartition('.')[2]}.py")
+    def __init__(self, name: str, file: Path, capability: int | None) -> None:
+        super().__init__(file, name.rpartition(".")[0], capability)
+        self.name, self.top = name, name.partition(".")[0]
+        inside = Path(*name.split(".")).with_suffix(".py").parts
         self.is_in_checkout = file.parts[-len(inside) :] == inside
-        self.root = file.parents[len(inside) - 1] if self.is_in_checkout else _installed(self.top)
+        installed = [folder.parent for folder in package_folders(self.top)]
+        self.roots = [file.parents[len(inside) - 1]] if self.is_in_checkout else installed[:1]
         self.wanted: set[str] = set()  # what it and its neighbours cannot do without
         self.imported: set[str] = set()  # by the file itself
         self.made: set[str] = set()
@@ -91,7 +101,7 @@ class _Load(Loader):
         try:
             yield
         finally:
-            self.loading.is_running = False
+            self.is_running = False
             for finder in (first, last):
                 sys.meta_path.remove(finder)
             for name in self.made | {self.name}:
@@ -110,22 +120,21 @@ class _Load(Loader):
     def spec(self, name: str) -> ModuleSpec | None:
         """Of a plain module, or of a stand-in; None if the file can do without."""
         file = self.file_of(name)
-        is_wanted = any(one == name or one.startswith(f"{name}.") for one in self.wanted)
-        if file is None and not is_wanted:
+        if file is None and not any(f"{one}.".startswith(f"{name}.") for one in self.wanted):
             return None
         self.made.add(name)
-        if file is not None:
-            return spec_from_file_location(name, file, loader=_Source(name, str(file), self))
-        return ModuleSpec(name, self, is_package=True)
+        if file is None:
+            return ModuleSpec(name, self, is_package=True)
+        return spec_from_file_location(name, file, loader=_Source(name, str(file), self))
 
     def file_of(self, name: str) -> Path | None:
         """The plain module of that name, beside the file or imported by it from elsewhere in its package."""
-        *package, last = name.split(".")
+        package, _, last = name.rpartition(".")
         files = []
         if package == self.package or (not self.is_in_checkout and name in self.wanted):
             files.append(self.file.with_name(f"{last}.py"))
-        if self.root and package and name in self.imported:
-            files.append(self.root.joinpath(*package, f"{last}.py"))
+        if package and name in self.imported:
+            files += [root.joinpath(*package.split("."), f"{last}.py") for root in self.roots]
         return next((file for file in files if file != self.file and file.is_file()), None)
 
     def exec_module(self, module: ModuleType) -> None:
@@ -135,7 +144,7 @@ class _Load(Loader):
             full = f"{module.__name__}.{name}"
             if name.startswith("__") or self.file_of(full):  # so that import looks for a module of that name
                 raise AttributeError(name)
-            return stand_in(full, self.loading)
+            return stand_in(full, self)
 
         module.__dict__["__getattr__"] = named
 
@@ -167,8 +176,7 @@ class _Source(SourceFileLoader):
         """Of the source as it is, of which nothing is kept."""
         text = self.get_data(self.path)
         self._load.note(ast.parse(text), fullname)
-        code: CodeType = self.source_to_code(text, self.path)
-        return code
+        return self.source_to_code(text, self.path)
 
     def exec_module(self, module: ModuleType) -> None:
         """Runs the source."""
@@ -178,17 +186,6 @@ class _Source(SourceFileLoader):
             if module.__name__ == self._load.name:
                 raise
             self._load.exec_module(module)
-
-
-def _installed(top: str) -> Path | None:
-    """The folder that a package is installed in, which is not imported."""
-    try:
-        spec = find_spec(top)
-    except ValueError:  # a module in sys.modules that does not say where it is from
-        return None
-    return (
-        Path(next(iter(spec.submodule_search_locations))).parent if spec and spec.submodule_search_locations else None
-    )
 
 
 def _imports(node: ast.AST, package: str) -> Iterator[str]:

@@ -44,11 +44,12 @@ def on_problem(kernel: str, problem: ChunkScanProblem) -> Subject:
     return foreign_chunk_scan(kernel, problem)
 
 
-def subject_of_run(kernel: str, identity: Mapping[str, Any]) -> Subject:
-    """The subject that a run's header names. Raises UsageError if it is unknown here."""
+def subject_of_run(kernel: str, identity: Mapping[str, Any], file: str = "") -> Subject:
+    """The subject that a run's header names, from its source `file` if that is here. Raises UsageError if unknown."""
+    name = file if file and Path(file).is_file() else kernel.partition(":")[0]
     try:
-        return on_problem(kernel.partition(":")[0], ChunkScanProblem(**identity))
-    except TypeError:  # not the fields of a chunk scan's problem
+        return on_problem(name, ChunkScanProblem(**identity))
+    except (TypeError, UsageError):  # not a chunk scan's problem, or an engine or file that is not here
         raise UsageError(f"the run is of kernel {kernel}, which is unknown here: name its file with --kernel") from None
 
 

@@ -40,8 +40,8 @@ def space_of(
         if not known:
             raise SpaceError(f"{subject.name} has no spaces of its own: give {files}")
         near = get_close_matches(name, known, n=1)
-        guess = f", did you mean {near[0]}?" if near else ":"
-        raise SpaceError(f"unknown space {shown(name)}{guess} One of {', '.join(known)}, or {files}")
+        guess = f", did you mean {near[0]}? One" if near else ": one"
+        raise SpaceError(f"unknown space {shown(name)}{guess} of {', '.join(known)}, or {files}")
     if values:
         found = _crossed_with(subject, found, values)
     return replace(found, configs=tuple(dict.fromkeys(found.configs)))

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -42,30 +40,13 @@ def gpu_capability() -> int:
     return 10 * int(major) + int(minor)
 
 
-_pretended: ContextVar[int | None] = ContextVar("pretended", default=None)
-
-
-def told_capability() -> int:
-    """The compute capability that a file is told while it is loaded: another's if that is pretended, else the GPU's."""
-    return _pretended.get() or gpu_capability()
-
-
-@contextmanager
-def pretending(capability: int | None) -> Iterator[None]:
-    """Meanwhile files are told another compute capability, such as 80; None: the GPU's."""
-    token = _pretended.set(capability)
-    try:
-        yield
-    finally:
-        _pretended.reset(token)
-
-
-@dataclass
+@dataclass(eq=False)
 class Loading:
-    """The loading of a file that is part of a package: whether it is still going on."""
+    """The loading of a file that is part of a package: which compute capability it is told, and whether it goes on."""
 
     file: Path
     package: str
+    capability: int | None = None
     is_running: bool = True
 
 
@@ -133,13 +114,12 @@ def stand_in(name: str, loading: Loading) -> Any:
     """What stands for a dotted name: the thing itself if it is known what is meant by it, else a `StandIn`."""
     import triton
 
-    last = name.rpartition(".")[2]
-    if last == "current_platform":
-        return _Platform(name, loading)
+    module, _, last = name.rpartition(".")
+    if module == "packaging.version" and last in ("parse", "Version"):
+        return _version
     known = {"triton": triton, "tl": triton.language, "HAS_TRITON": True}
-    version: dict[str, Any] = {"packaging.version": SimpleNamespace(parse=_version, Version=_version)}
-    version |= {"packaging.version.parse": _version, "packaging.version.Version": _version}
-    return version.get(name) or known.get(last) or StandIn(name, loading)
+    known["version"] = SimpleNamespace(parse=_version, Version=_version) if module == "packaging" else None
+    return known.get(last) or (_Platform if last == "current_platform" else StandIn)(name, loading)
 
 
 class _Capability(NamedTuple):
@@ -153,27 +133,23 @@ class _Capability(NamedTuple):
 class _Platform(StandIn):
     """vLLM's `current_platform`: an NVIDIA GPU."""
 
-    @staticmethod
-    def is_cuda() -> bool:
+    def is_cuda(self) -> bool:
         return True
 
     is_cuda_alike = is_cuda
 
-    @staticmethod
-    def get_device_capability(*_: object) -> _Capability:
-        return _Capability(*divmod(told_capability(), 10))
+    def get_device_capability(self, *_: object) -> _Capability:
+        return _Capability(*divmod(self._loading.capability or gpu_capability(), 10))
 
-    @staticmethod
-    def is_device_capability(asked: int | tuple[int, int], *_: object) -> bool:
-        return told_capability() == _number(asked)
+    def is_device_capability(self, asked: int | tuple[int, int], *_: object) -> bool:
+        return self.get_device_capability() == _capability(asked)
 
-    @staticmethod
-    def has_device_capability(asked: int | tuple[int, int], *_: object) -> bool:
-        return told_capability() >= _number(asked)
+    def has_device_capability(self, asked: int | tuple[int, int], *_: object) -> bool:
+        return self.get_device_capability() >= _capability(asked)
 
 
-def _number(asked: int | tuple[int, int]) -> int:
-    return asked if isinstance(asked, int) else _Capability(*asked).to_int()
+def _capability(asked: int | tuple[int, int]) -> tuple[int, ...]:
+    return divmod(asked, 10) if isinstance(asked, int) else asked
 
 
 def _version(text: str) -> tuple[int, ...]:

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from ssdprof.profiling.sweep.request import Event
     from ssdprof.profiling.workers.pool import Pool
 
-NEIGHBOURS = "neighbours"
-
 
 def sweep(
     subject: Subject,
@@ -133,6 +131,7 @@ def explain(
     the run's. Measures nothing: latencies are the run's, or recorded ones. Raises UsageError if it cannot be done.
     """
     from ssdprof.kernels.config_text import is_run_reference
+    from ssdprof.profiling.runs.store import RECORDED
     from ssdprof.profiling.sweep.asking import checked_jobs, config_of, subject_and_run, target
     from ssdprof.profiling.sweep.explain import ExplainRequest
     from ssdprof.profiling.sweep.explain import explain as explain_request
@@ -146,7 +145,7 @@ def explain(
         target_arch = known.header.device.arch
     request = SweepRequest(
         subject=subject,
-        space=NEIGHBOURS,
+        space="neighbours",
         configs=(),
         arch=target_arch,
         gpu=None,
@@ -156,7 +155,8 @@ def explain(
         timeout_s=timeout_s,
         command=command,
     )
-    return explain_request(ExplainRequest(config=chosen, sweep=request, run=known), on_event)
+    how = "recorded" if run == RECORDED else "measured"
+    return explain_request(ExplainRequest(config=chosen, sweep=request, run=known, how=how), on_event)
 
 
 def occupancy(

@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib.util import find_spec
+from itertools import chain, islice, takewhile
 from pathlib import Path
 
 from ssdprof.kernels.config import shown
 from ssdprof.kernels.errors import UsageError
+from ssdprof.kernels.loading import package_folders
 
 ENTRY, KERNEL = "_chunk_scan_fwd", "_chunk_scan_fwd_kernel"
 """The Python function that launches a chunk scan, and the kernel; every engine has kept mamba-ssm's names."""
@@ -46,8 +47,7 @@ def find(kernel: str) -> Found:
     """
     engine, path = kernel.replace("-", "_").lower(), Path(os.path.abspath(Path(kernel).expanduser()))
     if engine in PLACES:
-        folders = _installed(engine)
-        if folders:
+        if folders := package_folders(engine):
             return _found(_in_folders(folders, engine, f"{engine} as installed in {folders[0].parent}"), engine)
         if not path.exists():
             raise UsageError(
@@ -58,9 +58,9 @@ def find(kernel: str) -> Found:
         return _found(_in_folders([path], None, str(path)))
     if not path.is_file():
         near = get_close_matches(engine, PLACES, n=1)
-        guess = f", did you mean {near[0]}?" if near else ":"
+        guess = f", did you mean {near[0]}? One" if near else ": one"
         raise UsageError(
-            f"unknown kernel {shown(kernel)}{guess} One of chunk-scan, {', '.join(PLACES)}, or the path of a file that "
+            f"unknown kernel {shown(kernel)}{guess} of chunk-scan, {', '.join(PLACES)}, or the path of a file that "
             "holds a chunk scan or of a checkout's root, and there is no such path"
         )
     if not holds_chunk_scan(path, strict=True):
@@ -71,37 +71,22 @@ def find(kernel: str) -> Found:
 def holds_chunk_scan(file: Path, *, strict: bool = False) -> bool:
     """Whether a file defines entry and kernel of a chunk scan. Raises UsageError if `strict` and it is not Python."""
     try:
-        text = file.read_text(encoding="utf-8")
-        if KERNEL not in text:
-            return False
-        return {ENTRY, KERNEL} <= {name for node in _statements(ast.parse(text)) for name in _defined(node)}
+        is_named = KERNEL in file.read_text(encoding="utf-8")
+        return is_named and {ENTRY, KERNEL} <= {name for node in _statements(file) for name in _defined(node)}
     except (OSError, ValueError, SyntaxError) as error:  # ValueError: not UTF-8, or null bytes
         if not strict:
             return False
         raise UsageError(f"{file} cannot be read as Python source ({type(error).__name__}): name a .py file") from None
 
 
-def _installed(engine: str) -> list[Path]:
-    """The folders of an engine's package; none if it is not installed."""
-    try:
-        spec = find_spec(engine)
-    except ValueError:
-        return []
-    return [Path(folder) for folder in spec.submodule_search_locations or ()] if spec else []
-
-
 def _in_folders(folders: list[Path], engine: str | None, where: str) -> Path:
     """The file at a known place, else the only one that holds a chunk scan. Raises UsageError."""
-    engines = [engine] if engine else list(PLACES)
     bases = [(base, folder) for folder in folders for base in (folder, folder / "python", folder.parent)]
-    known = [
-        [base / place for place in PLACES[one] for base, folder in bases if folder in (base / place).parents]
-        for one in engines
-    ]
-    newest = [next((file for file in files if file.is_file() and holds_chunk_scan(file)), None) for files in known]
-    files = [file for file in newest if file is not None]
-    if not files:
-        files = [file for folder in folders for file in _python_files(folder) if holds_chunk_scan(file)]
+    files: list[Path] = []
+    for one in [engine] if engine else PLACES:
+        known = (base / place for place in PLACES[one] for base, folder in bases if folder in (base / place).parents)
+        files += islice(filter(holds_chunk_scan, known), 1)
+    files = files or [file for folder in folders for file in _python_files(folder) if holds_chunk_scan(file)]
     if not files:
         raise UsageError(f"{where} holds no chunk scan: a file must define {ENTRY} and {KERNEL}")
     if len(files) > 1:
@@ -119,45 +104,39 @@ def _python_files(folder: Path) -> Iterator[Path]:
 def _found(file: Path, engine: str | None = None) -> Found:
     engine = engine or _engine(file)
     owner = engine or re.sub(r"[^\w.-]", "_", file.stem)
-    for place in (place for places in PLACES.values() for place in places):
+    for place in chain(*PLACES.values()):
         if file.as_posix().endswith(f"/{place}"):
             return Found(str(file), place.removesuffix(".py").replace("/", "."), owner)
-    package: list[str] = []
-    folder = file.parent
-    while (folder / "__init__.py").is_file():
-        package.insert(0, folder.name)
-        folder = folder.parent
+    package = [folder.name for folder in takewhile(lambda folder: (folder / "__init__.py").is_file(), file.parents)]
     # A lone file of an engine goes by the engine's package, so that what it imports of it is looked for beside it.
     lone = PLACES[engine][0].rpartition("/")[0].replace("/", ".") if engine else _LONE
     stem = re.sub(r"\W", "_", file.stem)
-    return Found(str(file), f"{'.'.join(package) or lone}.{stem}", owner)
+    return Found(str(file), f"{'.'.join(reversed(package)) or lone}.{stem}", owner)
 
 
 def _engine(file: Path) -> str | None:
     """The engine that the file belongs to, by its folders or by what it imports."""
-    named = [part for part in reversed(file.parts[:-1]) if part in PLACES]
-    if named:
-        return named[0]
-    imported = [
-        (node.module or "") if isinstance(node, ast.ImportFrom) else node.names[0].name
-        for node in _statements(ast.parse(file.read_text(encoding="utf-8")))
+    for part in reversed(file.parts[:-1]):
+        if part in PLACES:
+            return part
+    imported = {
+        (getattr(node, "module", None) or node.names[0].name).partition(".")[0]
+        for node in _statements(file)
         if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and not node.level)
-    ]
-    tops = [name.partition(".")[0] for name in imported]
-    return next((engine for engine in PLACES if engine in tops), None)
+    }
+    return next((engine for engine in PLACES if engine in imported), None)
 
 
-def _statements(node: ast.AST) -> Iterator[ast.stmt]:
+def _statements(file: Path) -> Iterator[ast.AST]:
     """A module's statements, those under `if` and `try` too."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.stmt):
-            yield child
-            if isinstance(child, (ast.If, ast.Try)):
-                yield from _statements(child)
+    nodes: list[ast.AST] = [ast.parse(file.read_text(encoding="utf-8"))]
+    for node in nodes:
+        yield node
+        if isinstance(node, (ast.Module, ast.If, ast.Try)):
+            nodes += ast.iter_child_nodes(node)
 
 
-def _defined(node: ast.stmt) -> list[str]:
+def _defined(node: ast.AST) -> list[str]:
     if isinstance(node, ast.FunctionDef):
         return [node.name]
-    targets = node.targets if isinstance(node, ast.Assign) else []
-    return [target.id for target in targets if isinstance(target, ast.Name)]
+    return [one.id for one in node.targets if isinstance(one, ast.Name)] if isinstance(node, ast.Assign) else []

@@ -18,6 +18,8 @@ BY_CHUNK = "cu_chunk_seqlens"
 """The parameter that only vLLM's newer layout has: no batch, each chunk part of one sequence, whose index it carries,
 and the state that each chunk leaves instead of the one that it finds."""
 CHUNK_SEQ_IDX = "chunk_seq_idx"
+_TENSORS = ("cb", "x", "dt", "dA_cumsum", "C", "states", "D", "z", "seq_idx", "out")
+"""Parameters that are our tensors, whose names are in lower case."""
 _ABSENT = ("D", "z", "seq_idx", "initial_states", "chunk_indices", "chunk_offsets")
 """Parameters that take None for "there is none"."""
 
@@ -50,10 +52,7 @@ class Layout:
         for name, parameter in parameters.items():
             if name in self.values or name in _ABSENT:
                 arguments[name] = self.values.get(name)
-            elif parameter.default is parameter.empty and parameter.kind not in (
-                parameter.VAR_POSITIONAL,
-                parameter.VAR_KEYWORD,
-            ):
+            elif parameter.default is parameter.empty and not str(parameter).startswith("*"):
                 raise UsageError(f"{where} asks for {name}, which ssdprof cannot give: take a version it knows")
         return arguments
 
@@ -67,19 +66,7 @@ def batched(problem: ChunkScanProblem) -> Layout:
     """mamba-ssm's names and shapes, which TensorRT-LLM and SGLang share; the shapes are ours too."""
     layout = Layout()
     ours = {name: layout.add(name, meta) for name, meta in tensors(problem).items()}
-    layout.values = {
-        "cb": ours["cb"],
-        "x": ours["x"],
-        "dt": ours["dt"],
-        "dA_cumsum": ours["da_cumsum"],
-        "C": ours["c"],
-        "states": ours["states"],
-        "D": ours.get("d"),
-        "z": ours.get("z"),
-        "seq_idx": ours.get("seq_idx"),
-        "chunk_size": problem.chunk_size,
-        "out": ours["out"],
-    }
+    layout.values = {"chunk_size": problem.chunk_size, **{name: ours.get(name.lower()) for name in _TENSORS}}
     return layout
 
 
@@ -116,6 +103,4 @@ def added_inputs(problem: ChunkScanProblem, device: str) -> dict[str, torch.Tens
 
 def layouts(parameters: Mapping[str, inspect.Parameter], problem: ChunkScanProblem, where: str) -> list[Layout]:
     """The layouts that an entry with these parameters may have, likeliest first. Raises UsageError."""
-    if BY_CHUNK in parameters:
-        return [by_chunk(problem, where)]
-    return [batched(problem), unbatched(problem)]
+    return [by_chunk(problem, where)] if BY_CHUNK in parameters else [batched(problem), unbatched(problem)]

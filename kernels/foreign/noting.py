@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -15,7 +14,7 @@ import torch
 from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.foreign.files import ENTRY, KERNEL
 from ssdprof.kernels.foreign.layouts import Layout, layouts, storage_id
-from ssdprof.kernels.launch import TensorMeta, TensorRef
+from ssdprof.kernels.launch import TensorMeta, TensorRef, dtype_name, layers
 from ssdprof.kernels.loading import cuda_untouched, load_module
 from ssdprof.kernels.ssd.on_problem import OUTPUT
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
@@ -56,9 +55,9 @@ class Noted:
         default = self.parameters[name].default if name in self.parameters else None
         return self.bound.get(name, None if default is inspect.Parameter.empty else default)
 
-    def values(self, meta: Mapping[str, Any]) -> dict[str, Any]:
-        """Every argument by parameter under a config's meta-parameters, heuristics evaluated, tensors on meta."""
-        values = {name: self.given(name) for name in self.parameters} | dict(meta)
+    def values(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Every argument by parameter under a config's values, heuristics evaluated, tensors on meta."""
+        values = {name: given.get(name, self.given(name)) for name in self.parameters}
         for layer in self.heuristics:
             for name, value_of in layer.values.items():
                 values[name] = value_of(dict(values))
@@ -70,8 +69,7 @@ class Noted:
         return tuple(int(size) for size in (grid if isinstance(grid, (tuple, list)) else (grid,)))
 
 
-@lru_cache(maxsize=16)
-def noted(file: str, module_name: str, problem: ChunkScanProblem, _mtime_ns: int) -> Noted:
+def noted(file: str, module_name: str, problem: ChunkScanProblem) -> Noted:
     """The one launch that the file's entry makes of a problem.
 
     Raises UsageError if the file cannot be loaded, and if its entry asks for something unknown, cannot be given what
@@ -99,7 +97,7 @@ def noted(file: str, module_name: str, problem: ChunkScanProblem, _mtime_ns: int
             raise UsageError(f"{where} launches {KERNEL} {len(launches)} times instead of once")
         if problem.batch > 1 and layout.values["x"].dim() == 3:
             raise UsageError(f"{where} takes no batch: the problem's must be 1, got {problem.batch}")
-        outputs = [tensor for tensor in _flat(returned) if isinstance(tensor, torch.Tensor)]
+        outputs = _tensors(returned)
         if "out" not in parameters:
             _take_output(layout, outputs, problem)
         return _bound(module, launches[0], layout, outputs, where)
@@ -149,18 +147,18 @@ def _take_output(layout: Layout, outputs: list[torch.Tensor], problem: ChunkScan
         return
     out = outputs[0]
     strides = None if out.is_contiguous() else (out.stride()[0] * out.shape[0], *out.stride())[-4:]
-    layout.metas[OUTPUT] = replace(meta, dtype=_dtype(out), strides=strides)
+    layout.metas[OUTPUT] = replace(meta, dtype=dtype_name(out), strides=strides)
     layout.names[storage_id(out)] = OUTPUT
 
 
 def _bound(module: ModuleType, launch: _Launch, layout: Layout, outputs: list[torch.Tensor], where: str) -> Noted:
     """The launch by the kernel's parameters, its tensors by our names. Raises UsageError if it cannot be made."""
     grid, args, kwargs = launch
-    layers = tuple(_layers(getattr(module, KERNEL)))
-    function = getattr(layers[-1], "fn", None)
+    stack = tuple(layers(getattr(module, KERNEL)))
+    function = getattr(stack[-1], "fn", None)
     if not inspect.isfunction(function):
         raise UsageError(f"{KERNEL} of {module.__file__} is not a Triton kernel, a function under @triton.jit")
-    _check_names(layers[-1], set(), f"the kernel of {module.__file__}")
+    _check_names(stack[-1], f"the kernel of {module.__file__}")
     parameters = inspect.signature(function).parameters
     if len(args) > len(parameters):
         raise UsageError(f"{where} passes {len(args)} arguments, and its kernel takes {len(parameters)}")
@@ -171,41 +169,32 @@ def _bound(module: ModuleType, launch: _Launch, layout: Layout, outputs: list[to
         if not isinstance(value, torch.Tensor):
             _check_plain(name, value, where)
             continue
-        storage = storage_id(value)
+        storage, dtype = storage_id(value), dtype_name(value)
         if storage not in layout.names:
-            if not any(storage == storage_id(tensor) for tensor in outputs):
-                raise UsageError(
-                    f"{where} passes its kernel a tensor that it makes itself, {name}, and does not return"
-                )
+            if storage not in map(storage_id, outputs):
+                itself = f"a tensor that it makes itself, {name}, and does not return"
+                raise UsageError(f"{where} passes its kernel {itself}")
             layout.names[storage] = made = name.removesuffix("_ptr")
-            layout.metas[made] = TensorMeta(tuple(value.shape), _dtype(value), "out", tuple(value.stride()))
-        refs[name] = TensorRef(layout.names[storage], _dtype(value), int(value.storage_offset()))
+            layout.metas[made] = TensorMeta(tuple(value.shape), dtype, "out", tuple(value.stride()))
+        refs[name] = TensorRef(layout.names[storage], dtype, int(value.storage_offset()))
     used = {ref.name for ref in refs.values()}
     if OUTPUT not in used:
         raise UsageError(f"{where} neither takes an output nor returns one of the problem's shape")
     options = {name: value for name, value in kwargs.items() if name not in parameters}
     metas = {name: meta for name, meta in layout.metas.items() if name in used}
-    return Noted(module, layers, parameters, grid, bound, len(args), options, refs, metas)
+    return Noted(module, stack, parameters, grid, bound, len(args), options, refs, metas)
 
 
-def _layers(kernel: Any) -> Iterator[Any]:
-    while type(kernel).__name__ in ("Autotuner", "Heuristics"):
-        yield kernel
-        kernel = kernel.fn
-    yield kernel
-
-
-def _check_names(kernel: Any, seen: set[int], what: str) -> None:
+def _check_names(kernel: Any, what: str) -> None:
     """Raises UsageError if a kernel, or a function that it calls, uses what is only stood in for."""
-    function = getattr(kernel, "fn", None)
-    if id(kernel) in seen or not inspect.isfunction(function):
-        return
-    seen.add(id(kernel))
-    for name in function.__code__.co_names:
-        value = function.__globals__.get(name)
-        if isinstance(value, StandIn):
-            raise UsageError(f"{what} uses {value!r}, {NOT_THERE}")
-        _check_names(value, seen, what)
+    kernels = [kernel]
+    for one in kernels:
+        for name in one.fn.__code__.co_names:
+            value = one.fn.__globals__.get(name)
+            if isinstance(value, StandIn):
+                raise UsageError(f"{what} uses {value!r}, {NOT_THERE}")
+            if inspect.isfunction(getattr(value, "fn", None)) and not any(value is known for known in kernels):
+                kernels.append(value)
 
 
 def _check_plain(name: str, value: Any, where: str) -> None:
@@ -218,19 +207,12 @@ def _check_plain(name: str, value: Any, where: str) -> None:
         ) from None
 
 
-def _flat(returned: Any) -> Iterator[Any]:
+def _tensors(returned: Any) -> list[torch.Tensor]:
     if isinstance(returned, (tuple, list)):
-        for one in returned:
-            yield from _flat(one)
-    else:
-        yield returned
-
-
-def _dtype(tensor: torch.Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
+        return [tensor for one in returned for tensor in _tensors(one)]
+    return [returned] if isinstance(returned, torch.Tensor) else []
 
 
 def _said(error: Exception) -> str:
     """An error in one line."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ssdprof.kernels.config import Config, ParamTable
 from ssdprof.kernels.errors import SpaceError
 from ssdprof.kernels.foreign.coverage import STATE, sums_one_tile
 from ssdprof.kernels.foreign.files import ENTRY, KERNEL, find
-from ssdprof.kernels.interface import LeftOut, Question, Remark, Space
+from ssdprof.kernels.interface import Question, Remark, Space
 from ssdprof.kernels.launch import LaunchPlan, TensorMeta
 from ssdprof.kernels.sources import source_hash
 from ssdprof.kernels.ssd import spaces
@@ -26,7 +25,7 @@ from ssdprof.kernels.ssd.subject import NAME, QUESTION_TITLE
 if TYPE_CHECKING:
     import torch
 
-    from ssdprof.kernels.foreign.noting import Noted
+    from ssdprof.kernels.foreign.listed import Listed
 
 OWN = "own"
 """The space that is the kernel's own autotune list."""
@@ -59,7 +58,7 @@ class ForeignChunkScan(ChunkScanOnProblem):
     @property
     def params(self) -> ParamTable:
         """What its autotune list and its entry set, and launch options."""
-        return _table(*self._key)
+        return self._listed.table
 
     @property
     def owner(self) -> str:
@@ -67,24 +66,20 @@ class ForeignChunkScan(ChunkScanOnProblem):
         return self.name.partition(":")[0]
 
     @property
-    def _key(self) -> tuple[str, str, ChunkScanProblem, int]:
-        return self.file, self.module, self.problem, os.stat(self.file).st_mtime_ns
+    def _listed(self) -> Listed:
+        from ssdprof.kernels.foreign.listed import listed_in
 
-    @property
-    def _noted(self) -> Noted:
-        from ssdprof.kernels.foreign.noting import noted
-
-        return noted(*self._key)
+        return listed_in(self.file, self.module, self.problem, os.stat(self.file).st_mtime_ns)
 
     @property
     def _takes_our_tiles(self) -> bool:
         """Whether a config is complete with tiles of M, N and K and the launch options."""
         names = {param.name for param in self.params.shape_params}
-        return names >= _TILES and all(self._noted.given(name) is not None for name in names - _TILES)
+        return names >= _TILES and all(self._listed.noted.given(name) is not None for name in names - _TILES)
 
     def tensors(self) -> Mapping[str, TensorMeta]:
         """Every tensor of its launch."""
-        return self._noted.tensors
+        return self._listed.noted.tensors
 
     def inputs(self, device: str, seed: int) -> dict[str, torch.Tensor]:
         """Ours, and those that its layout adds."""
@@ -101,23 +96,17 @@ class ForeignChunkScan(ChunkScanOnProblem):
 
     def resolve(self, config: Config) -> Config:
         """Fills in what is not set as its entry sets it, such as a whole DSTATE tile. Raises ConfigError."""
-        from ssdprof.kernels.foreign.listed import filled
-
-        return filled(self.params.validated(config), self.params, self._noted)
+        return self._listed.filled(self.params.validated(config), self.params)
 
     def launch(self, config: Config) -> LaunchPlan:
         """The launch of a resolved config."""
-        noted = self._noted
+        noted = self._listed.noted
         given = {name: value for name, value in config.values if value is not None}
-        values = noted.values({name: value for name, value in given.items() if name in noted.parameters})
-        return LaunchPlan(
-            module=self.module,
-            function=KERNEL,
-            grid=noted.grid_of(values),
-            args={name: noted.refs.get(name, values[name]) for name in noted.parameters},
-            options={**noted.options, **{name: value for name, value in given.items() if name not in noted.parameters}},
-            file=self.file,
-        )
+        values = noted.values(given)
+        args = {name: noted.refs.get(name, values[name]) for name in noted.parameters}
+        options = {name: value for name, value in given.items() if name not in noted.parameters}
+        options = {**noted.options, **options}
+        return LaunchPlan(self.module, KERNEL, noted.grid_of(values), args, options, self.file)
 
     def source_hashes(self) -> Mapping[str, str]:
         """A hash of its kernel's and its entry's own text and of all they use beside it."""
@@ -132,20 +121,16 @@ class ForeignChunkScan(ChunkScanOnProblem):
     def space_names(self) -> Mapping[str, str]:
         """Its own list, and ours if it takes tiles of M, N and K."""
         ours = spaces.descriptions()
-        fitting = PUBLISHED if self._takes_our_tiles else ()
-        return {OWN: f"{self.owner}'s own autotune list, as its pruning leaves it"} | {
-            name: ours[name] for name in fitting
-        }
+        fitting = {name: ours[name] for name in PUBLISHED if self._takes_our_tiles}
+        return {OWN: f"{self.owner}'s own autotune list, as its pruning leaves it", **fitting}
 
     def space(self, name: str, variant: str | None = None) -> Space:
         """The space of that name. Raises SpaceError."""
         self.under_variant((), variant or "")
         if name == OWN:
-            return _own_space(*self._key, self.owner)
+            return self._listed.space(name, self.owner)
         published = spaces.space(name, self.problem)
-        known = self.params.by_name
-        values = [{name: value for name, value in config.values if name in known} for config in published.configs]
-        configs = dict.fromkeys(self.resolve(self.params.config(one)) for one in values)
+        configs = dict.fromkeys(self.resolve(self.params.config(dict(one.values))) for one in published.configs)
         return Space(name, tuple(configs), published.description)
 
     def under_variant(self, configs: Sequence[Config], variant: str) -> Sequence[Config]:
@@ -181,29 +166,3 @@ class ForeignChunkScan(ChunkScanOnProblem):
     def remarks(self, configs: Sequence[Config], arch: str) -> Sequence[Remark]:  # noqa: ARG002
         """None."""
         return ()
-
-
-@lru_cache(maxsize=16)
-def _table(*key: Any) -> ParamTable:
-    from ssdprof.kernels.foreign.listed import table_of
-    from ssdprof.kernels.foreign.noting import noted
-
-    return table_of(noted(*key))
-
-
-@lru_cache(maxsize=16)
-def _own_space(file: str, module: str, problem: ChunkScanProblem, mtime_ns: int, owner: str) -> Space:
-    from ssdprof.kernels.foreign.listed import own_list
-    from ssdprof.kernels.foreign.noting import noted
-
-    table = _table(file, module, problem, mtime_ns)
-    configs, left_out, note = own_list(noted(file, module, problem, mtime_ns), table, owner)
-    if not configs:
-        name, reason = next(iter(left_out.items()))
-        raise SpaceError(f"{owner}'s own autotune list has no config for this problem: {name}: {reason}")
-    return Space(
-        OWN,
-        tuple(configs),
-        f"{owner}'s own autotune list: {len(configs)} configs{note}",
-        tuple(LeftOut(name, reason) for name, reason in left_out.items()),
-    )

@@ -16,11 +16,11 @@ from triton.runtime.errors import OutOfResources
 from ssdprof.kernels.config import Config
 from ssdprof.kernels.config_text import parse_config
 from ssdprof.kernels.errors import ConfigError, ProblemError, TensorError
-from ssdprof.kernels.launch import FIRST_WITH_TMA, LaunchPlan, arch_of, has_tma
+from ssdprof.kernels.launch import FIRST_WITH_TMA, LaunchPlan, arch_of, dtype_name, has_tma
 from ssdprof.kernels.ssd import grouped
 from ssdprof.kernels.ssd.on_problem import tensors as tensors_of
 from ssdprof.kernels.ssd.params import GROUPED, PARAMS, SPLIT, chunk_scan_config, whole_tile
-from ssdprof.kernels.ssd.problem import STATES_DTYPES, X_DTYPES, ChunkScanProblem
+from ssdprof.kernels.ssd.problem import D_FORMS, STATES_DTYPES, X_DTYPES, ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
 
 WHOLE_MAX = 256
@@ -39,7 +39,6 @@ _AXES = {
     "seq_idx": "batch, seqlen",
     "out": "batch, seqlen, nheads, headdim",
 }
-_SPEC_NAMES = {"C": "c", "D": "d"}
 _SIZES_FROM = "batch, seqlen, nheads and headdim are x's, ngroups and dstate C's, chunk_size is dt's"
 
 _chosen: dict[tuple[str | None, ChunkScanProblem], int] = {}
@@ -126,10 +125,7 @@ def candidates(problem: ChunkScanProblem) -> tuple[Config, ...]:
     tiles = [(rows, 4, 3), (rows, 4, 2), (rows, 4, 1)]
     if problem.states_dtype == "float32" and problem.chunk_size >= 128:
         tiles.insert(0, (128, 8, 3))
-    of_grouped = (
-        chunk_scan_config(tile, dim_tile, tile, None, num_warps, stages, variant=GROUPED, heads=heads)
-        for tile, num_warps, stages in tiles
-    )
+    of_grouped = (chunk_scan_config(m, dim_tile, m, None, w, s, variant=GROUPED, heads=heads) for m, w, s in tiles)
     return (*of_grouped, split)
 
 
@@ -139,50 +135,34 @@ def _check_kind(tensors: Mapping[str, Tensor]) -> None:
         if not isinstance(tensor, Tensor):
             raise TensorError(f"{name} must be a torch.Tensor, got {type(tensor).__name__}")
     device = tensors["x"].device
-    if device.type == "cpu" and not _interpreted():
-        raise TensorError("x is on the CPU, the kernel runs on an NVIDIA GPU: pass x.cuda(), and the others likewise")
-    if device.type not in ("cpu", "cuda"):
-        raise TensorError(f"x is on {device}, the kernel runs on an NVIDIA GPU: pass x.cuda(), and the others likewise")
+    if device.type != "cuda" and not (device.type == "cpu" and _interpreted()):
+        here = "the CPU" if device.type == "cpu" else device
+        raise TensorError(f"x is on {here}, the kernel runs on an NVIDIA GPU: pass x.cuda(), and the others likewise")
     for name, tensor in tensors.items():
         if tensor.device != device:
             raise TensorError(f"{name} is on {tensor.device} and x on {device}: all must be on one device")
         if tensor.requires_grad and torch.is_grad_enabled():
-            raise TensorError(
-                f"{name} requires grad, but the kernel has no backward: call it under torch.no_grad(), or pass "
-                f"{name}.detach()"
-            )
+            way_out = f"call it under torch.no_grad(), or pass {name}.detach()"
+            raise TensorError(f"{name} requires grad, but the kernel has no backward: {way_out}")
 
 
 def _problem(tensors: Mapping[str, Tensor]) -> ChunkScanProblem:
     """The problem with the tensors' sizes and dtypes. Raises TensorError if there is none."""
     for name, dtypes in (("x", X_DTYPES), ("states", STATES_DTYPES)):
-        if _dtype(tensors[name]) not in dtypes:
-            raise TensorError(f"{name} must be one of {', '.join(dtypes)}, got {_dtype(tensors[name])}")
+        if dtype_name(tensors[name]) not in dtypes:
+            raise TensorError(f"{name} must be one of {', '.join(dtypes)}, got {dtype_name(tensors[name])}")
     for name in ("x", "C", "dt"):
         if tensors[name].ndim != 4:
             raise TensorError(f"{name} must have 4 dimensions, ({_AXES[name]}), got shape {tuple(tensors[name].shape)}")
-    d_form = "none"
-    if "D" in tensors:
-        if tensors["D"].ndim not in (1, 2):
-            raise TensorError(f"D must be (nheads,) or (nheads, headdim), got shape {tuple(tensors['D'].shape)}")
-        d_form = "head" if tensors["D"].ndim == 1 else "head-dim"
+    d_dims = tensors["D"].ndim if "D" in tensors else 0
+    if "D" in tensors and d_dims not in (1, 2):
+        raise TensorError(f"D must be (nheads,) or (nheads, headdim), got shape {tuple(tensors['D'].shape)}")
     batch, seqlen, nheads, headdim = tensors["x"].shape
     ngroups, dstate = tensors["C"].shape[2:]
+    sizes = (seqlen, batch, nheads, headdim, ngroups, dstate, tensors["dt"].shape[3])
+    kinds = (dtype_name(tensors["x"]), dtype_name(tensors["states"]))
     try:
-        return ChunkScanProblem(
-            seqlen=seqlen,
-            batch=batch,
-            nheads=nheads,
-            headdim=headdim,
-            ngroups=ngroups,
-            dstate=dstate,
-            chunk_size=tensors["dt"].shape[3],
-            dtype=_dtype(tensors["x"]),
-            states_dtype=_dtype(tensors["states"]),
-            d_form=d_form,
-            z="z" in tensors,
-            seq_idx="seq_idx" in tensors,
-        )
+        return ChunkScanProblem(*sizes, *kinds, D_FORMS[d_dims], z="z" in tensors, seq_idx="seq_idx" in tensors)
     except ProblemError as error:
         shapes = ", ".join(f"{name} {tuple(tensors[name].shape)}" for name in ("x", "C", "dt"))
         raise TensorError(f"{error}; {_SIZES_FROM}: {shapes}") from None
@@ -192,7 +172,7 @@ def _check_layout(tensors: Mapping[str, Tensor], problem: ChunkScanProblem) -> N
     """Raises TensorError for a shape, dtype or stride that is not the problem's, and if out overlaps an input."""
     metas = tensors_of(problem)
     for name, tensor in tensors.items():
-        meta, dtype = metas[_SPEC_NAMES.get(name, name)], _dtype(tensor)
+        meta, dtype = metas[name.lower()], dtype_name(tensor)
         if tensor.shape != meta.shape:
             axes = _AXES.get(name, "nheads" if problem.d_form == "head" else "nheads, headdim")
             raise TensorError(f"{name} must be ({axes}) = {meta.shape}, got {tuple(tensor.shape)}; {_SIZES_FROM}")
@@ -216,8 +196,7 @@ def _overlap(one: Tensor, other: Tensor) -> bool:
 def _user_config(config: Config | str, problem: ChunkScanProblem) -> Config:
     """The given config. Raises ConfigError if it is not valid or would leave out part of the state."""
     config = parse_config(config, PARAMS) if isinstance(config, str) else PARAMS.validated(config)
-    wrong = ChunkScan(problem).wrong_by_construction(config)
-    if wrong is not None:
+    if wrong := ChunkScan(problem).wrong_by_construction(config):
         raise ConfigError(f"{PARAMS.id(config)} {wrong}")
     return config
 
@@ -231,11 +210,10 @@ def _aligned(tensors: Mapping[str, Tensor]) -> bool:
 @lru_cache(maxsize=256)
 def _plan(problem: ChunkScanProblem, config: Config, descriptors: bool) -> LaunchPlan:
     """The launch of a config. Raises ConfigError if the kernel cannot take it."""
-    subject = ChunkScan(problem)
-    config = subject.resolve(config)
+    config = ChunkScan(problem).resolve(config)
     if config.variant == GROUPED and not descriptors:
         return grouped.launch(problem, config, descriptors=False)
-    return subject.launch(config)
+    return ChunkScan(problem).launch(config)
 
 
 def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Tensor]) -> None:
@@ -245,7 +223,7 @@ def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Ten
     """
     device, configs, aligned = tensors["x"].device, candidates(problem), _aligned(tensors)
     arch = arch_of(device)
-    key = (arch, _any_length(problem))
+    key = (arch, replace(problem, seqlen=1, batch=1))
     known = _chosen.get(key)
     reason = f"a chunk_size of {problem.chunk_size} or dstate of {problem.dstate} is beyond its {WHOLE_MAX}"
     for place in range(known or 0, len(configs)):
@@ -257,31 +235,28 @@ def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Ten
             unit = "bytes of " if error.name == "shared memory" else ""
             reason = f"its smallest tiles need {error.required} {unit}{error.name}, the GPU has {error.limit}"
             continue
-        _chosen[key] = place
-        if known != place and configs[place].variant != GROUPED:
-            warnings.warn(
-                f"chunk_scan cannot use the variant grouped here, {reason}: it uses {PARAMS.id(configs[place])}, "
-                "which reads C and CB once for each head, not once for each group. Pass config= to choose another",
-                stacklevel=3,
+        if known == place:
+            return
+        _chosen[key], said = place, ""
+        if configs[place].variant != GROUPED:
+            said = (
+                f"cannot use the variant grouped here, {reason}: it uses {PARAMS.id(configs[place])}, which reads C "
+                "and CB once for each head, not once for each group"
             )
-        elif known != place and arch and not has_tma(arch):
-            warnings.warn(
-                f"chunk_scan runs on {arch}, which has no tensor memory accelerator ({FIRST_WITH_TMA} is the first "
-                "with one): its kernel loads and stores through pointers, not tensor descriptors, and its configs were "
-                "chosen on an H100. Pass config= to choose another",
-                stacklevel=3,
+        elif arch and not has_tma(arch):
+            said = (
+                f"runs on {arch}, which has no tensor memory accelerator ({FIRST_WITH_TMA} is the first with one): "
+                "its kernel loads and stores through pointers, not tensor descriptors, and its configs were chosen on "
+                "an H100"
             )
+        if said:
+            warnings.warn(f"chunk_scan {said}. Pass config= to choose another", stacklevel=3)
         return
-
-
-def _any_length(problem: ChunkScanProblem) -> ChunkScanProblem:
-    """The problem without the sizes that do not decide whether a config fits."""
-    return replace(problem, seqlen=1, batch=1)
 
 
 def _launch(plan: LaunchPlan, tensors: Mapping[str, Tensor]) -> None:
     """Launches on the tensors' device, which need not be the current one."""
-    launch = plan.bind({_SPEC_NAMES.get(name, name): tensor for name, tensor in tensors.items()})
+    launch = plan.bind({name.lower(): tensor for name, tensor in tensors.items()})
     device = tensors["x"].device
     on_device: AbstractContextManager[object] = torch.cuda.device(device) if device.type == "cuda" else nullcontext()
     with on_device:
@@ -291,7 +266,3 @@ def _launch(plan: LaunchPlan, tensors: Mapping[str, Tensor]) -> None:
 def _interpreted() -> bool:
     """Whether Triton interprets kernels on the CPU (TRITON_INTERPRET=1)."""
     return bool(knobs.runtime.interpret)
-
-
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")

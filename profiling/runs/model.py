@@ -138,6 +138,7 @@ class RunHeader:
     set. `bytes_min` and `flops` are the least that the problem needs; None if the subject does not say. `budget_s`: the
     time for the rounds that time the best configs again. `tolerances`: how far off each correct output may be.
     `left_out`: configs that the kernel's own pruning dropped. `remarks`: what the subject says about these configs.
+    `kernel_file`: the source file that the kernel was loaded from, if it is not part of ssdprof.
     """
 
     kernel: str
@@ -161,6 +162,7 @@ class RunHeader:
     params: tuple[Param, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
     remarks: tuple[Remark, ...] = ()
+    kernel_file: str = ""
 
     @property
     def provenance(self) -> str:

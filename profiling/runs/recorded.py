@@ -32,23 +32,24 @@ def _is_of(run: Run, subject: Subject) -> bool:
     return (run.header.kernel, run.header.problem) == (subject.name, subject.identity())
 
 
-def with_recorded(run: Run, source: Run | None = None) -> Run:
+def with_recorded(run: Run, source: Run | None = None, how: str = "measured") -> Run:
     """The run, with what `source` measured for its configs added to its rows, which are then ranked by that.
 
+    `how` says whether the source was `measured` by the user or is a `recorded` one, which ships with ssdprof.
     If the source has none of them, the recorded run of the same kernel source, problem and architecture with the most
     of them takes its place; without one, or if the run measured its own latencies, the run stays as it is.
     """
     if run.measured:
         return run
     rows = _shared(source, run) if source is not None and source.measured else ()
-    how = "measured"
     if source is None or not rows:
         how, source, rows = "recorded", *_best_recorded(run)
     if source is None:
         return run
-    text = f"{how} on {source.header.provenance}"
+    header = source.header
+    text = f"{how} on {header.provenance}"
     known = {row.config_id: row for row in rows}
-    laid = [_over(row, known.get(row.config_id), text, source.header.device.copy_gbps) for row in run.rows]
+    laid = [_over(row, known.get(row.config_id), text, header.device.copy_gbps) for row in run.rows]
     return replace(run, rows=rank(laid, run.header.baseline_id))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,8 @@ def runs_dir() -> Path:
 def new_run_path(header: RunHeader) -> Path:
     """A unique path for a new run, which sorts by date."""
     stamp = "".join(character for character in header.date if character.isalnum())
-    return runs_dir() / f"{stamp}-{Path(header.space).stem}-{header.device.arch}-{os.getpid()}{SUFFIX}"
+    space = re.sub(r"[^\w.-]+", "-", Path(header.space.partition(",")[0]).stem)
+    return runs_dir() / f"{stamp}-{space}-{header.device.arch}-{os.getpid()}{SUFFIX}"
 
 
 def load_state(path: Path) -> RunState:

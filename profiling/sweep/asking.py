@@ -62,7 +62,7 @@ def sweep_request(
         check_measurable(subject, gpu)
     return SweepRequest(
         subject=subject,
-        space=found.name,
+        space=_label(space or found.name, variant, values),
         configs=configs,
         arch=target_arch,
         gpu=gpu,
@@ -75,6 +75,12 @@ def sweep_request(
         timed_by=TIMINGS[timing],
         left_out=found.left_out,
     )
+
+
+def _label(space: str, variant: str | None, values: Mapping[str, Sequence[object]] | None) -> str:
+    """What a run calls its space: also what was changed about it, since other configs are another sweep."""
+    crossed = [f"{name}={','.join(map(str, listed))}" for name, listed in (values or {}).items()]
+    return ", ".join([space, *([variant] if variant else []), *crossed])
 
 
 def target(arch: str | None, device: str) -> tuple[str, GpuInfo | None]:
@@ -133,12 +139,8 @@ def subject_and_run(
         return subject, known
     if known is None:
         return default_subject(), None
-    try:
-        return subject_of_run(known.header.kernel, known.header.problem), known
-    except UsageError:
-        if run is not None or is_needed:
-            raise
-        return default_subject(), None
+    header = known.header
+    return subject_of_run(header.kernel, header.problem, header.kernel_file), known
 
 
 def config_of(config: str | Config, run: Run | None, subject: Subject) -> Config:

@@ -19,12 +19,14 @@ from ssdprof.profiling.sweep.sweep import sweep
 class ExplainRequest:
     """What to explain. `sweep` names subject, architecture and workers; its configs are ignored.
 
-    `run`: where latencies come from, if it was measured and has the same kernel source, problem and architecture.
+    `run`: where latencies come from, if it was measured and has the same kernel source, problem and architecture; `how`: whether the user
+    `measured` it or it is `recorded` and ships with ssdprof.
     """
 
     config: Config
     sweep: SweepRequest
     run: Run | None
+    how: str = "measured"
 
 
 def explain(request: ExplainRequest, on_event: Callable[[Event], None]) -> Explanation:
@@ -42,7 +44,7 @@ def explain(request: ExplainRequest, on_event: Callable[[Event], None]) -> Expla
     }
     configs = tuple(dict.fromkeys([config, *(member for group in groups.values() for member in group)]))
     run = sweep(replace(request.sweep, configs=configs, gpu=None), on_event, lambda _: None)
-    run = with_recorded(run, request.run)
+    run = with_recorded(run, request.run, request.how)
     rows = {row.config_id: row for row in run.rows}
     return Explanation(
         header=run.header,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,7 +11,7 @@ from importlib.metadata import version
 
 from ssdprof.kernels.config import Config
 from ssdprof.kernels.errors import ConfigError
-from ssdprof.kernels.interface import Costed, Diagnosing, Referenced, Subject
+from ssdprof.kernels.interface import Costed, Diagnosing, Located, Referenced, Subject
 from ssdprof.profiling.gpu.devices import GpuInfo
 from ssdprof.profiling.runs.measured import Prepared
 from ssdprof.profiling.runs.model import Device, RunHeader
@@ -46,6 +47,7 @@ def run_header(request: SweepRequest) -> RunHeader:
         params=subject.params.params,
         left_out=request.left_out,
         remarks=tuple(subject.remarks(request.configs, request.arch)) if isinstance(subject, Diagnosing) else (),
+        kernel_file=os.path.abspath(subject.file) if isinstance(subject, Located) else "",
     )
 
 

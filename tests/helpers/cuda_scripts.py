@@ -165,9 +165,7 @@ EXPECTED: dict[str, Seen] = {
         "ran": [1.0, 2.0, 3.0],
         "not replayed": "RuntimeError: CUDA error: invalid resource handle",
         "time passed": True,
-        "of the capture": (
-            "RuntimeError: CUDA error: operation not permitted on an event last recorded in a capturing stream"
-        ),
+        "of the capture": ("RuntimeError: CUDA error: invalid argument"),
     },
     "refused_capture": {
         "wait": "RuntimeError: CUDA error: operation not permitted when stream is capturing",

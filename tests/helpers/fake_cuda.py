@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 CYCLES_PER_MS = 1_980_000
 CAPTURING = "CUDA error: operation not permitted when stream is capturing"
-CAPTURED_EVENT = "CUDA error: operation not permitted on an event last recorded in a capturing stream"
+CAPTURED_EVENT = "CUDA error: invalid argument"
 CAPTURE_FAILED = "CUDA error: operation failed due to a previous error during capture"
 NOT_RECORDED = "Both events must be recorded before calculating elapsed time."
 NOT_COMPLETED = "Both events must be completed before calculating elapsed time."

@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 from fake_runs import H100_GPU
-from fake_sweeps import Asked, fake_sweeps, gpus
+from fake_sweeps import Asked, IdlePool, fake_sweeps, gpus
 
 from ssdprof.cli.main import run as ssdprof
 from ssdprof.kernels.ssd.params import PARAMS
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
+from ssdprof.profiling.gpu import driver
 from ssdprof.profiling.sweep.request import SweepRequest
+from ssdprof.profiling.workers import pool as pool_module
 
 
 @pytest.fixture
@@ -135,6 +137,25 @@ def test_another_architecture_than_the_gpus_is_compiled_for_only(asked: Asked) -
 def test_gpu_none_compiles_only(asked: Asked) -> None:
     ssdprof(["sweep", "--gpu", "none"])
     assert asked[0].gpu is None
+
+
+def test_a_measuring_process_is_started_at_once_only_if_a_gpu_may_be_used(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started: list[int] = []
+
+    class Counted(IdlePool):
+        def __init__(self, *, measurers: int) -> None:
+            super().__init__(measurers=measurers)
+            started.append(measurers)
+
+    monkeypatch.setattr(pool_module, "Pool", Counted)
+    monkeypatch.setattr(driver, "DRIVER_FILES", (tmp_path / "none", tmp_path))
+    ssdprof(["sweep"])
+    ssdprof(["sweep", "--gpu", "none"])
+    monkeypatch.setattr(driver, "DRIVER_FILES", (tmp_path / "none",))
+    ssdprof(["sweep"])
+    assert [1, 0, 0] == started
 
 
 def test_devices_tells_of_the_gpu_and_what_is_assumed_of_it(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import foreign_files
 import pytest
 from fake_runs import H100_GPU
 from rich.console import Console
@@ -16,6 +17,7 @@ from rich.console import Console
 from ssdprof.cli import console as console_module
 from ssdprof.cli.main import run as ssdprof
 from ssdprof.cli.verify import steps
+from ssdprof.kernels.foreign.subject import ForeignChunkScan
 from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.gpu import devices as device
 from ssdprof.profiling.ncu import export, verify_run
@@ -123,6 +125,11 @@ def test_defaults_are_the_pull_requests_space_on_the_first_gpu_with_the_driver_a
     assert f"ssdprof: compiling ({len(request.configs)} configs) …\n" == captured.err
 
 
+def test_our_own_kernel_by_its_name_is_the_default(asked: Asked) -> None:
+    assert 0 == ssdprof(["verify", "-q"]) == ssdprof(["verify", "-q", "--kernel", "chunk-scan"])
+    assert asked[0] == asked[1]
+
+
 def test_problem_space_and_limit_reach_the_request(asked: Asked) -> None:
     ssdprof(["verify", "--d-state", "64", "--space", "vllm", "--variant", "split", "--limit", "3", "--jobs", "5", "-q"])
     request = asked[0]
@@ -136,6 +143,15 @@ def test_problem_space_and_limit_reach_the_request(asked: Asked) -> None:
     )
     ssdprof(["verify", "--space", "vllm", "--variant", "split", "--d-state", "64"])
     assert request.configs == asked[1].configs[:3]
+
+
+def test_a_foreign_kernels_own_list_is_verified_and_values_are_crossed_with_it(asked: Asked, tmp_path: Path) -> None:
+    file = foreign_files.lone(tmp_path, foreign_files.text())
+    problem = ["--seqlen", "300", "--nheads", "4", "--ngroups", "2"]
+    assert 0 == ssdprof(["verify", "--kernel", str(file), *problem, "--values", "num_warps=2,4"])
+    request = asked[0]
+    assert isinstance(request.subject, ForeignChunkScan)
+    assert ("own", 6, {2, 4}) == (request.of, len(request.configs), {config["num_warps"] for config in request.configs})
 
 
 def test_a_limit_of_the_wide_space_spreads_over_it(asked: Asked) -> None:

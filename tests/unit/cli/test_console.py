@@ -1,4 +1,4 @@
-"""Progress on a terminal and where there is none."""
+"""Progress on a terminal and without one."""
 
 from io import StringIO
 
@@ -56,7 +56,15 @@ ssdprof: timing the best again, in turns …
     )
 
 
-def test_lines_where_there_is_no_terminal_have_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_config_is_not_told_as_several(capsys: pytest.CaptureFixture[str]) -> None:
+    for total in (0, 1, 2):
+        ProgressBar()(event("compiling", 0, total))
+    assert [f"ssdprof: compiling ({text}) …" for text in ("0 configs", "1 config", "2 configs")] == (
+        capsys.readouterr().err.splitlines()
+    )
+
+
+def test_lines_without_a_terminal_have_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     with ProgressBar(clock=clock) as progress:
         for phase in ("compiling", "preparing", "measuring", "refining"):
@@ -69,7 +77,7 @@ def test_lines_where_there_is_no_terminal_have_no_control_characters(capsys: pyt
     assert all(line.startswith("ssdprof: ") for line in text.splitlines())
 
 
-def test_nothing_is_told_between_lines_where_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_told_between_lines_if_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
     with ProgressBar(quiet=True, clock=clock) as progress:
         progress(event("measuring", 1, 33))

@@ -157,7 +157,10 @@ def test_every_spelling_of_a_config_reads_as_it(text: str) -> None:
         ("rows=64", "num_warps and num_stages missing: did you mean rows=64,num_warps=4,num_stages=3?"),
         ("rows=48,num_warps=4,num_stages=3", "rows must be a power of two from 1 to 4096, got 48: try 32"),
         ("rows=64,num_warps=4,num_stages=3,EVENN=1", "unknown key EVENN: did you mean EVEN?"),
-        ("rows=64,num_warps=4,num_stages=3,variant=x", "unknown key variant: one of ROWS, LAYOUT, EVEN, SCALE, num_"),
+        (
+            "rows=64,num_warps=4,num_stages=3,variant=x",
+            "unknown key variant: one of ROWS, LAYOUT, EVEN, SCALE, COUNT, num_",
+        ),
         ("rows 64 warps 2", "did you mean rows=64,num_warps=2,num_stages=3?"),
         ("64x64", "a config is an id such as rows=1,num_warps=4,num_stages=3, ROWS: 1, … as Triton prints it"),
         ("m64n64k32w2s4", "did you mean rows=1,num_warps=2,num_stages=4?"),

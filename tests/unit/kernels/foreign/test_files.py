@@ -123,7 +123,7 @@ def test_a_file_of_no_use_says_why(content: str | bytes, said: str, tmp_path: Pa
             "vlm",
             "unknown kernel vlm, did you mean vllm? One of chunk-scan, mamba_ssm, vllm, sglang, tensorrt_llm, or the",
         ),
-        ("nowhere/scan.py", "unknown kernel 'nowhere/scan.py': One of chunk-scan, mamba_ssm,"),
+        ("nowhere/scan.py", "unknown kernel 'nowhere/scan.py': one of chunk-scan, mamba_ssm,"),
     ],
 )
 def test_an_unknown_kernel_is_answered_with_the_known_ones(kernel: str, said: str) -> None:

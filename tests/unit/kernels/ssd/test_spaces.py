@@ -153,7 +153,7 @@ def test_compare_is_swept_if_no_space_is_named() -> None:
 @pytest.mark.parametrize("name", ["vlm", "configs.toml", "wide/", "\x00"])
 def test_an_unknown_space_lists_the_known_and_says_that_a_path_works(name: str) -> None:
     expected = (
-        r"One of compare, mamba, tensorrt-llm-pr, vllm, wide, ssdprof, all, "
+        r"(: o|\? O)ne of compare, mamba, tensorrt-llm-pr, vllm, wide, ssdprof, all, "
         r"or the path of a file .* \.json, \.yaml or \.yml$"
     )
     with pytest.raises(SpaceError, match=expected):

@@ -224,7 +224,7 @@ def test_without_a_gpu_the_functions_sweep_keep_resume_and_explain_it(tmp_path: 
     assert [(16, 4, 2), (16, 16, 2), (32, 4, 2)] == [
         tuple(row.config.number(one.name) for one in (ROWS, LANES, NUM_WARPS)) for row in run.rows[:3]
     ]
-    assert "few" == run.header.space
+    assert "few, LANES=4,16, warps=2" == run.header.space
     assert all(row.compiled and row.rank is None for row in run.rows)
     codes = [one.code for one in api.statements(run)]
     assert {"not-measured", "wrong-by-construction", "limiters"} <= set(codes)

@@ -203,12 +203,14 @@ def test_without_a_subject_it_is_that_of_the_run() -> None:
     assert given is FAKE
 
 
-def test_a_run_of_a_kernel_that_is_not_known_here_is_an_error_if_it_is_named() -> None:
-    with pytest.raises(UsageError):
+def test_a_run_of_a_kernel_that_is_not_known_here_is_an_error_and_never_explained_as_another_kernel() -> None:
+    said = "the run is of kernel fake, which is unknown here: name its file with --kernel"
+    with pytest.raises(UsageError, match=said):
         subject_and_run(None, FAKE_RUN, is_needed=False)
     save(FAKE_RUN, new_run_path(FAKE_HEADER))
-    subject, run = subject_and_run(None, None, is_needed=False)
-    assert ("chunk_scan", None) == (subject.name, run)
+    with pytest.raises(UsageError, match=said):
+        subject_and_run(None, None, is_needed=False)
+    assert (SUBJECT, None) == subject_and_run(SUBJECT, None, is_needed=False)
 
 
 def test_a_config_is_itself_a_text_or_one_of_a_run() -> None:
