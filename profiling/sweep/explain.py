@@ -19,8 +19,8 @@ from ssdprof.profiling.sweep.sweep import sweep
 class ExplainRequest:
     """What to explain. `sweep` names subject, architecture and workers; its configs are ignored.
 
-    `run`: where latencies come from, if it was measured and has the same kernel source, problem and architecture; `how`: whether the user
-    `measured` it or it is `recorded` and ships with ssdprof.
+    `run`: where latencies come from, if it was measured and has the same kernel source, problem and architecture.
+    `how`: whether the user `measured` it, or it is `recorded` and ships with ssdprof.
     """
 
     config: Config

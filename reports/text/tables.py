@@ -37,7 +37,7 @@ def sweep_report(run: Run, *, top: int | None = None) -> RenderableType:
 
 def header(run: Run) -> RenderableType:
     """What the run is of: kernel, problem, device and versions; how it was measured, or where latencies are from."""
-    space = f"{run.header.space} ({len(run.rows)} configs)"
+    space = f"{run.header.space} ({len(run.rows)} config{'s' * (len(run.rows) != 1)})"
     lines = [*source_lines(run.header), ("space", space), ("device", device_text(run.header.device))]
     if run.measured:
         lines += measured_lines(run)

@@ -38,7 +38,7 @@ CSV_COLUMNS = ("launch", "source", "figure", "metric", "ours", "theirs", "outcom
 
 
 def verify_report(found: Verification) -> RenderableType:
-    """What was held against what, the agreements, every difference, what could not be checked, and the verdict."""
+    """What was compared with what, the agreements, every difference, what could not be checked, and the verdict."""
     from rich.console import Group
     from rich.text import Text
 

@@ -118,10 +118,12 @@ def _in_registers(of: Figures, _: str) -> str:
 
 
 def _in_shared_memory(of: Figures, _: str) -> str:
+    more = of["registers_more"]
+    registers = f"hardly registers ({more:+d} per thread)" if more else "no registers"
     return (
         f"With {of['num_warps']} warps the products compile to wgmma, which reads operands from shared memory: a "
         f"larger tile costs shared memory ({thousands(of['dynamic_shared_mem_more_bytes'])} bytes more per block), "
-        f"hardly registers ({of['registers_more']:+d} per thread)."
+        f"{registers}."
     )
 
 
@@ -157,7 +159,7 @@ def _no_other(_: Figures, tile: str) -> str:
 
 def _no_latency(of: Figures, _: str) -> str:
     state = "was not measured" if of["status"] in ("ok", "not-run") else f"is {of['status']}"
-    return f"Cannot be said: {of['config_id']} {state}, so there is no latency to hold occupancy against."
+    return f"Cannot be said: {of['config_id']} {state}, so there is no latency to compare occupancy with."
 
 
 def _no_higher(of: Figures, _: str) -> str:

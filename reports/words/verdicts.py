@@ -164,7 +164,7 @@ def _left_out(of: Figures) -> str:
     reasons = [f"{one['reason']} ({one['configs']})" for one in of["reasons"]]
     why = of["reasons"][0]["reason"] if len(reasons) == 1 else listed(reasons)
     configs, are = ("config", "is") if count == 1 else ("configs", "are")
-    return f"{count} {configs} of the kernel's own list {are} not in this space, since its pruning drops them: {why}."
+    return f"{count} {configs} of the kernel's own list {are} not in this space: {why}."
 
 
 def _memory_floor(of: Figures) -> str:

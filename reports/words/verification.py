@@ -21,7 +21,7 @@ def launches_text(count: int) -> str:
 def _equal(of: Figures) -> str:
     count = of["figures"] - of["figures_differing_on_purpose"]
     counts = f"{count} of {count} figures of {launches_text(of['launches_compared'])}"
-    return f"All equal: {counts}, held against {_by(of)}.{_besides(of)}"
+    return f"All equal: {counts}, compared with {_by(of)}.{_besides(of)}"
 
 
 def _differs(of: Figures) -> str:
@@ -31,7 +31,7 @@ def _differs(of: Figures) -> str:
     )
     if of["limits_differing"]:
         counts += f", and {of['limits_differing']} of {of['limits']} limits"
-    return f"Different: {counts}, held against {_by(of)}.{_besides(of)}"
+    return f"Different: {counts}, compared with {_by(of)}.{_besides(of)}"
 
 
 def _nothing(of: Figures) -> str:

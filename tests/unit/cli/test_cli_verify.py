@@ -74,7 +74,9 @@ def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 def test_a_recorded_export_is_equal_and_returns_0_without_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == ssdprof(["verify", "--ncu-report", str(GOLDEN), "--arch", "9.0"])
     out = capsys.readouterr().out
-    assert "All equal: 284 of 284 figures of 33 launches, held against an exported ncu report." in " ".join(out.split())
+    assert "All equal: 284 of 284 figures of 33 launches, compared with an exported ncu report." in " ".join(
+        out.split()
+    )
 
 
 def test_an_export_that_differs_returns_3_and_shows_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,7 +123,7 @@ def test_defaults_are_the_pull_requests_space_on_the_first_gpu_with_the_driver_a
         request.notes,
     )
     captured = capsys.readouterr()
-    assert "All equal: 1 of 1 figures of 1 launch, held against the driver alone." in captured.out
+    assert "All equal: 1 of 1 figures of 1 launch, compared with the driver alone." in captured.out
     assert f"ssdprof: compiling ({len(request.configs)} configs) …\n" == captured.err
 
 

@@ -62,7 +62,7 @@ m16n16k16d16w1s1  does not compile
 
 Verdict
 • Something was not asked.
-! Different: 1 of 3 figures, in 1 of 1 launch, and 1 of 10 limits, held against the driver and ncu
+! Different: 1 of 3 figures, in 1 of 1 launch, and 1 of 10 limits, compared with the driver and ncu
   2025.3.1. 1 sentence differs on purpose: ncu drops names if three or more limiters tie, and has
   none for barriers. 1 of 2 launches could not be checked.
 """
@@ -74,17 +74,17 @@ def lines(found: Verification) -> list[str]:
 
 def test_verdicts_say_what_was_held_against_what() -> None:
     alone = replace(FOUND, comparisons=(EQUAL,), ncu=None)
-    assert "All equal: 1 of 1 figures of 1 launch, held against the driver alone." == words(verdict(alone))
+    assert "All equal: 1 of 1 figures of 1 launch, compared with the driver alone." == words(verdict(alone))
     both = replace(FOUND, comparisons=(EQUAL, KNOWN))
     assert (
-        "All equal: 1 of 1 figures of 1 launch, held against the driver and ncu 2025.3.1. 1 sentence differs on "
+        "All equal: 1 of 1 figures of 1 launch, compared with the driver and ncu 2025.3.1. 1 sentence differs on "
         "purpose: ncu drops names if three or more limiters tie, and has none for barriers." == words(verdict(both))
     )
     nothing = replace(FOUND, comparisons=())
     assert ("nothing", "warning") == (verdict(nothing).code, verdict(nothing).status)
     assert "Nothing could be verified: none of 1 launch." == words(verdict(nothing))
     limits = replace(alone, comparisons=(), limits_compared=10, limits_differences=("blocks",))
-    assert "Different: 0 of 0 figures, in 0 of 0 launches, and 1 of 10 limits, held against the driver." == (
+    assert "Different: 0 of 0 figures, in 0 of 0 launches, and 1 of 10 limits, compared with the driver." == (
         words(verdict(limits))
     )
     assert "Driver" in "\n".join(lines(limits))
@@ -111,7 +111,7 @@ def test_json_and_csv_have_every_comparison() -> None:
         said["figures"]["figures_differing"],
         said["figures"]["figures"],
     )
-    assert said["message"].startswith("Different: 1 of 3 figures, in 1 of 1 launch, held against the driver and ncu")
+    assert said["message"].startswith("Different: 1 of 3 figures, in 1 of 1 launch, compared with the driver and ncu")
     assert [
         "launch,source,figure,metric,ours,theirs,outcome",
         "m64n64k32d128w2s4,driver,blocks_per_sm,cuOccupancyMaxActiveBlocksPerMultiprocessor,4,4,equal",

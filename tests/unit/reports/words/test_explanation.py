@@ -222,7 +222,7 @@ def test_without_neighbours_of_higher_occupancy_it_cannot_be_said() -> None:
 
 def test_without_a_latency_of_its_own_it_cannot_be_said() -> None:
     assert (
-        "Cannot be said: m64n64k32d128w2s4 was not measured, so there is no latency to hold occupancy against."
+        "Cannot be said: m64n64k32d128w2s4 was not measured, so there is no latency to compare occupancy with."
     ) == latency(explanation(FRAGMENTS, measured=False))
     wrong = explanation(FRAGMENTS)
     wrong = replace(wrong, row=wrong.neighbours[0].rows[0])

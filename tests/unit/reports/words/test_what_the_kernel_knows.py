@@ -72,7 +72,7 @@ def test_a_recorded_check_that_disagrees_with_the_construction_is_a_warning_too(
 
 def test_what_the_kernels_own_pruning_leaves_out_is_counted_with_its_reasons() -> None:
     left_out = (LeftOut("a", "too many warps"), LeftOut("b", "too large"), LeftOut("c", "too many warps"))
-    of = "of the kernel's own list are not in this space, since its pruning drops them"
+    of = "of the kernel's own list are not in this space"
     some, all_of_them = (run(h100_run().rows, replace(HEADER, left_out=which)) for which in (left_out, left_out[::2]))
     assert f"3 configs {of}: too many warps (2) and too large (1)." == message(some, "left-out")
     assert f"2 configs {of}: too many warps." == message(all_of_them, "left-out")
