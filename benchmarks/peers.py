@@ -134,10 +134,7 @@ def report(found: Sequence[Entry], case: Case) -> tuple[str, bool]:
     own = [one for one in found if one.kernel in VARIANTS and one.latency_ms is not None]
     best = min(own, key=lambda one: one.latency_ms or 0.0, default=None)
     name, share, speedup = (best.kernel, best.roofline_share, speedups[best]) if best else ("none", None, None)
-    asked = [
-        (share, case.roofline_share, "of the roofline"),
-        (speedup, case.speedup, f"times the speed of {TILE}"),
-    ]
+    asked = [(share, case.roofline_share, "of the roofline"), (speedup, case.speedup, f"times the speed of {TILE}")]
     verdicts = [
         (value is not None and value >= least, f"{_cell(value, '.3f')} {what} ({least:g} asked)")
         for value, least, what in asked

@@ -90,8 +90,7 @@ def occupancy(
     launch: LaunchOptions,
     table: TableOptions,
     arch: Annotated[
-        str | None,
-        typer.Option("--arch", help="Architecture, such as sm_90.", show_default="the GPU's, else sm_90"),
+        str | None, typer.Option("--arch", help="Architecture, such as sm_90.", show_default="the GPU's, else sm_90")
     ] = None,
     sms: Annotated[int | None, typer.Option("--sms", min=1, help="SMs of the GPU, to compute waves.")] = None,
     json: Json = False,

@@ -53,10 +53,7 @@ _target = partial(option, "Target", default=True)
 class SubjectOptions:
     """The kernel and its problem: a preset, and what differs from it. None: as in the preset."""
 
-    kernel: Annotated[
-        str | None,
-        option("Kernel", "--kernel", help=KERNEL_HELP, default=DEFAULT_KERNEL),
-    ] = None
+    kernel: Annotated[str | None, option("Kernel", "--kernel", help=KERNEL_HELP, default=DEFAULT_KERNEL)] = None
     preset: Annotated[
         str | None, _problem("--preset", help="Published model to start from.", default=DEFAULT_PRESET)
     ] = None

@@ -39,10 +39,7 @@ _ncu = partial(option, "Nsight Compute")
 class VerifiedOptions:
     """Which configs to verify. None: not given."""
 
-    space: Annotated[
-        str | None,
-        _configs("--space", help=SPACE_HELP, default=f"{DEFAULT_SPACE}, or own"),
-    ] = None
+    space: Annotated[str | None, _configs("--space", help=SPACE_HELP, default=f"{DEFAULT_SPACE}, or own")] = None
     variant: Annotated[str | None, _configs("--variant", help=VARIANT_HELP, default="as in the space")] = None
     values: Annotated[list[str] | None, _configs("--values", help=VALUES_HELP)] = None
     limit: Annotated[

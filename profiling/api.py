@@ -210,11 +210,7 @@ def answer_launch(
     check_launch(asked, limits)
     check_shared_mem(asked, limits)
     occ = occupancy_of(
-        asked,
-        limits,
-        shared_mem_config_bytes=shared_mem_config_bytes,
-        prefers_shared=prefers_shared,
-        num_sms=num_sms,
+        asked, limits, shared_mem_config_bytes=shared_mem_config_bytes, prefers_shared=prefers_shared, num_sms=num_sms
     )
     return asked, occ, limits
 

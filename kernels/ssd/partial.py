@@ -52,10 +52,7 @@ def partial_sum(
     if (written - correct).norm() <= tolerance:
         return None
     cuts = [
-        (
-            lambda inputs: _first_of_state(inputs, 0),
-            "the product of C and the state (dstate) is missing altogether",
-        ),
+        (lambda inputs: _first_of_state(inputs, 0), "the product of C and the state (dstate) is missing altogether"),
         (_without_cb, "the product of CB and x inside the chunk is missing altogether"),
     ]
     if tile is not None and tile < p.dstate:

@@ -119,16 +119,12 @@ def chunk_scan_kernel(
         o_k = first_k + tl.arange(0, BLOCK_SIZE_K)
         m_k = o_k < limit
         b_cb = tl.load(
-            p_cb + o_m[:, None] * chunk_size + o_k[None, :],
-            mask=(o_m[:, None] < chunk_size) & m_k[None, :],
-            other=0.0,
+            p_cb + o_m[:, None] * chunk_size + o_k[None, :], mask=(o_m[:, None] < chunk_size) & m_k[None, :], other=0.0
         )
         b_da_k = tl.load(p_da + o_k, mask=m_k, other=0.0) * LOG2E
         b_dt_k = tl.load(p_dt + o_k, mask=m_k, other=0.0)
         b_x = tl.load(
-            p_x + o_k[:, None] * stride_x_seqlen + o_n[None, :],
-            mask=m_k[:, None] & (o_n[None, :] < headdim),
-            other=0.0,
+            p_x + o_k[:, None] * stride_x_seqlen + o_n[None, :], mask=m_k[:, None] & (o_n[None, :] < headdim), other=0.0
         )
         b_weight = b_cb * tl.math.exp2(b_da_m[:, None] - b_da_k[None, :]) * b_dt_k[None, :]
         # Above the diagonal the power may overflow; it is selected away, never multiplied by 0.

@@ -160,9 +160,7 @@ SPACES: Mapping[str, _Published] = MappingProxyType(
         "vllm": _Published(lambda _: _tiles(_VLLM, None), TILE, "23 configs of vLLM 0.33, the whole state in one tile"),
         "wide": _Published(_wide, SPLIT, "M, N, K and DSTATE tiles crossed with 2 to 8 warps and 1 to 4 stages"),
         "ssdprof": _Published(
-            _grouped,
-            GROUPED,
-            "several heads of a group by one program: tiles of tokens, stages and heads crossed",
+            _grouped, GROUPED, "several heads of a group by one program: tiles of tokens, stages and heads crossed"
         ),
         "all": _Published(_all, None, "every config of the spaces above, tensorrt-llm-pr under both variants"),
     }

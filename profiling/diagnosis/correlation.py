@@ -87,8 +87,4 @@ def _against_higher(own: Row, fastest: Row, count: int) -> Statement:
 
 
 def _figures(row: Row) -> dict[str, Any]:
-    return {
-        "config_id": row.config_id,
-        "theoretical_occupancy_pct": occupancy_pct(row),
-        "latency_ms": latency_ms(row),
-    }
+    return {"config_id": row.config_id, "theoretical_occupancy_pct": occupancy_pct(row), "latency_ms": latency_ms(row)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ssdprof.kernels.errors import UsageError
@@ -19,24 +19,13 @@ NEEDED = ("threads_per_block", "registers_per_thread", "dynamic_shared_mem_bytes
 OPTIONAL = ("static_shared_mem_bytes", "barriers", "shared_mem_config_bytes", "prefer_shared", "grid_blocks")
 ARCH = "compute_capability"
 
-ANSWERS: Mapping[str, Callable[[Occupancy], object]] = {
-    "shared_mem_allocated_bytes": lambda occ: occ.shared_mem_allocated_bytes,
-    "shared_mem_config_bytes": lambda occ: occ.shared_mem_config_bytes,
-    "shared_mem_config_source": lambda occ: occ.shared_mem_config_source,
-    "blocks_per_sm": lambda occ: occ.blocks_per_sm,
-    "warps_per_sm": lambda occ: occ.warps_per_sm,
-    "warps_per_scheduler": lambda occ: occ.warps_per_scheduler,
-    "theoretical_occupancy_pct": lambda occ: occ.theoretical_occupancy_pct,
-    "limit_registers_blocks": lambda occ: occ.limit_registers_blocks,
-    "limit_shared_mem_blocks": lambda occ: occ.limit_shared_mem_blocks,
-    "limit_warps_blocks": lambda occ: occ.limit_warps_blocks,
-    "limit_blocks_blocks": lambda occ: occ.limit_blocks_blocks,
-    "limit_barriers_blocks": lambda occ: occ.limit_barriers_blocks,
-    "limiters": lambda occ: ";".join(occ.limiters),
-    "waves_per_sm": lambda occ: occ.waves_per_sm,
-    "cannot_launch": lambda occ: occ.cannot_launch,
-}
-"""The columns that are added, in this order."""
+ANSWERS = (
+    *("shared_mem_allocated_bytes", "shared_mem_config_bytes", "shared_mem_config_source"),
+    *("blocks_per_sm", "warps_per_sm", "warps_per_scheduler", "theoretical_occupancy_pct"),
+    *("limit_registers_blocks", "limit_shared_mem_blocks", "limit_warps_blocks", "limit_blocks_blocks"),
+    *("limit_barriers_blocks", "limiters", "waves_per_sm", "cannot_launch"),
+)
+"""The columns that are added, in this order: fields of an `Occupancy`."""
 
 INPUT_PREFIX = "input_"
 """Prefixed to an input column if an answer has the same name."""
@@ -93,10 +82,15 @@ def answered(content: bytes, name: str, *, arch: str | None = None, num_sms: int
             occ = _answer(dict(zip(header, cells, strict=True)), default, num_sms)
         except UsageError as error:
             raise LaunchTableError(f"{name}, line {line}: {error}") from None
-        rows.append((*cells, *(answer(occ) for answer in ANSWERS.values())))
+        rows.append((*cells, *_answers(occ)))
     if not rows:
         raise LaunchTableError(f"{name} has a header and no launches below it")
     return LaunchTable(header=(*_kept(header), *ANSWERS), rows=tuple(rows))
+
+
+def _answers(occ: Occupancy) -> Iterator[object]:
+    values = (getattr(occ, name) for name in ANSWERS)
+    return (";".join(value) if isinstance(value, tuple) else value for value in values)
 
 
 def _kept(header: list[str]) -> list[str]:

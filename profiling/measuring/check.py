@@ -82,11 +82,7 @@ def output_errors(out: torch.Tensor, reference: torch.Tensor, tolerances: Tolera
 
     per_piece = [
         torch.stack(
-            [
-                piece.error.square().sum(),
-                piece.row_error.max(),
-                (piece.row_error > tolerances.row_error).sum().double(),
-            ]
+            [piece.error.square().sum(), piece.row_error.max(), (piece.row_error > tolerances.row_error).sum().double()]
         )
         for piece in row_pieces(out, reference, norm_rms)
     ]

@@ -76,12 +76,7 @@ def measure(plan: LaunchPlan, config: Config, name: str, timed_by: TimedBy | Non
 
 
 def resample(
-    plan: LaunchPlan,
-    name: str,
-    samples: int | None,
-    latency_ms: float | None,
-    timed_by: TimedBy | None,
-    correct: bool,
+    plan: LaunchPlan, name: str, samples: int | None, latency_ms: float | None, timed_by: TimedBy | None, correct: bool
 ) -> tuple[Batch, str]:
     """More latencies of a config that was measured before, and what is wrong with the last outputs; empty: nothing.
 

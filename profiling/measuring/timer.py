@@ -49,12 +49,7 @@ class Timer(Protocol):
         """The rough latency of one launch that has run before."""
 
     def batch(
-        self,
-        launch: Launch,
-        samples: int,
-        latency_ms: float,
-        timed_by: TimedBy | None,
-        reset: Reset | None = None,
+        self, launch: Launch, samples: int, latency_ms: float, timed_by: TimedBy | None, reset: Reset | None = None
     ) -> Timed:
         """Latencies of `samples` launches after a warm-up; `latency_ms` is the expected time of one.
 
@@ -153,12 +148,7 @@ class CudaTimer:
         return max(1e-3, float(start.elapsed_time(end)))
 
     def batch(
-        self,
-        launch: Launch,
-        samples: int,
-        latency_ms: float,
-        timed_by: TimedBy | None,
-        reset: Reset | None = None,
+        self, launch: Launch, samples: int, latency_ms: float, timed_by: TimedBy | None, reset: Reset | None = None
     ) -> Timed:
         """Latencies of `samples` launches, L2 flushed before each; by a CUDA graph if they are short."""
         timed_by = timed_by or ("graph" if latency_ms < GRAPH_BELOW_MS else "events")

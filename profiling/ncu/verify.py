@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -110,67 +110,45 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure: our name, ncu's metric, and our value for a launch. `is_input`: what a launch needs, not a result."""
+    """One figure: our name, ncu's metric, and the part of `Ours` that has it under our name.
+
+    Those of the launch are what it needs, not what follows.
+    """
 
     name: str
     metric: str
-    ours: Callable[[Ours], float | None]
-    is_input: bool = False
+    part: Literal["launch", "limits", "occupancy"] = "occupancy"
+
+    @property
+    def is_input(self) -> bool:
+        """Whether a launch needs it."""
+        return self.part == "launch"
+
+    def ours(self, one: Ours) -> float | None:
+        """Our value for a launch."""
+        value: float | None = getattr(getattr(one, self.part), self.name)
+        return value
 
 
 FIGURES = (
-    Figure("threads_per_block", "launch__block_size", lambda one: one.launch.threads_per_block, True),
-    Figure("grid_blocks", "launch__grid_size", lambda one: one.launch.grid_blocks, True),
-    Figure("registers_per_thread", REGISTERS, lambda one: one.launch.registers_per_thread, True),
-    Figure("dynamic_shared_mem_bytes", DYNAMIC, lambda one: one.launch.dynamic_shared_mem_bytes, True),
-    Figure("static_shared_mem_bytes", STATIC, lambda one: one.launch.static_shared_mem_bytes, True),
-    Figure(
-        "shared_mem_reserved_bytes",
-        "launch__shared_mem_per_block_driver",
-        lambda one: one.limits.shared_mem_reserved_bytes,
-    ),
-    Figure(
-        "shared_mem_allocated_bytes",
-        "launch__shared_mem_per_block_allocated",
-        lambda one: one.occupancy.shared_mem_allocated_bytes,
-    ),
-    Figure(
-        "registers_allocated_per_thread",
-        "launch__registers_per_thread_allocated",
-        lambda one: one.occupancy.registers_allocated_per_thread,
-    ),
-    Figure(
-        "shared_mem_config_bytes",
-        "launch__shared_mem_config_size",
-        lambda one: one.occupancy.shared_mem_config_bytes,
-    ),
-    Figure(
-        "limit_registers_blocks",
-        "launch__occupancy_limit_registers",
-        lambda one: one.occupancy.limit_registers_blocks,
-    ),
-    Figure(
-        "limit_shared_mem_blocks",
-        "launch__occupancy_limit_shared_mem",
-        lambda one: one.occupancy.limit_shared_mem_blocks,
-    ),
-    Figure("limit_warps_blocks", "launch__occupancy_limit_warps", lambda one: one.occupancy.limit_warps_blocks),
-    Figure("limit_blocks_blocks", "launch__occupancy_limit_blocks", lambda one: one.occupancy.limit_blocks_blocks),
-    Figure(
-        "limit_barriers_blocks", "launch__occupancy_limit_barriers", lambda one: one.occupancy.limit_barriers_blocks
-    ),
-    Figure(
-        "theoretical_occupancy_pct",
-        "sm__maximum_warps_per_active_cycle_pct",
-        lambda one: one.occupancy.theoretical_occupancy_pct,
-    ),
-    Figure("warps_per_sm", "sm__maximum_warps_avg_per_active_cycle", lambda one: one.occupancy.warps_per_sm),
-    Figure(
-        "warps_per_scheduler",
-        "smsp__maximum_warps_avg_per_active_cycle",
-        lambda one: one.occupancy.warps_per_scheduler,
-    ),
-    Figure("waves_per_sm", "launch__waves_per_multiprocessor", lambda one: one.occupancy.waves_per_sm),
+    Figure("threads_per_block", "launch__block_size", "launch"),
+    Figure("grid_blocks", "launch__grid_size", "launch"),
+    Figure("registers_per_thread", REGISTERS, "launch"),
+    Figure("dynamic_shared_mem_bytes", DYNAMIC, "launch"),
+    Figure("static_shared_mem_bytes", STATIC, "launch"),
+    Figure("shared_mem_reserved_bytes", "launch__shared_mem_per_block_driver", "limits"),
+    Figure("shared_mem_allocated_bytes", "launch__shared_mem_per_block_allocated"),
+    Figure("registers_allocated_per_thread", "launch__registers_per_thread_allocated"),
+    Figure("shared_mem_config_bytes", "launch__shared_mem_config_size"),
+    Figure("limit_registers_blocks", "launch__occupancy_limit_registers"),
+    Figure("limit_shared_mem_blocks", "launch__occupancy_limit_shared_mem"),
+    Figure("limit_warps_blocks", "launch__occupancy_limit_warps"),
+    Figure("limit_blocks_blocks", "launch__occupancy_limit_blocks"),
+    Figure("limit_barriers_blocks", "launch__occupancy_limit_barriers"),
+    Figure("theoretical_occupancy_pct", "sm__maximum_warps_per_active_cycle_pct"),
+    Figure("warps_per_sm", "sm__maximum_warps_avg_per_active_cycle"),
+    Figure("warps_per_scheduler", "smsp__maximum_warps_avg_per_active_cycle"),
+    Figure("waves_per_sm", "launch__waves_per_multiprocessor"),
 )
 
 

@@ -27,13 +27,7 @@ class Keeper:
     `warn` hears what went wrong, in one line.
     """
 
-    def __init__(
-        self,
-        path: Path | None,
-        *,
-        resumed: Resumed | None = None,
-        warn: Callable[[str], None],
-    ) -> None:
+    def __init__(self, path: Path | None, *, resumed: Resumed | None = None, warn: Callable[[str], None]) -> None:
         self.path = resumed.path if resumed is not None else path
         self._resumes = resumed is not None
         self._warn = warn

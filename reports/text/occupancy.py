@@ -15,11 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-_SOURCE_NOTES = {
-    "given": "given",
-    "prefers-shared": "prefers shared memory",
-    "assumed": "assumed, not measured",
-}
+_SOURCE_NOTES = {"given": "given", "prefers-shared": "prefers shared memory", "assumed": "assumed, not measured"}
 _BLOCKED_PHRASES = {
     **{name: limiter.phrase for name, limiter in LIMITERS.items()},
     BARRIERS: BARRIER_LIMITER.phrase,

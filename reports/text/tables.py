@@ -8,13 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ssdprof.profiling.diagnosis.rows import (
-    has_latencies,
-    latency_ms,
-    listed_rows,
-    of_another_binary,
-    timed_elsewhere,
-)
+from ssdprof.profiling.diagnosis.rows import has_latencies, latency_ms, listed_rows, of_another_binary, timed_elsewhere
 from ssdprof.profiling.hardware.limiters import BARRIERS, LIMITERS
 from ssdprof.profiling.runs.model import STATUSES, Device, Row, Run, RunHeader
 from ssdprof.profiling.runs.recorded import latency_source

@@ -28,11 +28,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-METRICS = {
-    **DRIVER_CALLS,
-    **{figure.name: figure.metric for figure in FIGURES},
-    RULE_SENTENCE: f"rule {RULE}",
-}
+METRICS = {**DRIVER_CALLS, **{figure.name: figure.metric for figure in FIGURES}, RULE_SENTENCE: f"rule {RULE}"}
 """What each figure is called by whom it is compared with."""
 CSV_COLUMNS = ("launch", "source", "figure", "metric", "ours", "theirs", "outcome")
 

@@ -57,11 +57,7 @@ def test_a_benchmark_without_a_gpu_is_bad_usage(
     ],
 )
 def test_bad_arguments_are_named(
-    name: str,
-    arguments: list[str],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    name: str, arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     give_gpu(benchmark(name), monkeypatch)
     with pytest.raises(SystemExit) as ended:

@@ -46,10 +46,7 @@ Say = Callable[..., str]
             ("--nheads", "10", "--ngroups", "4"),
             "ssdprof: nheads must be a multiple of ngroups, got 10 heads and 4 groups",
         ),
-        (
-            ("--tp", "3"),
-            "ssdprof: --tp must divide heads and groups, got --tp 3 for 128 heads and 8 groups",
-        ),
+        (("--tp", "3"), "ssdprof: --tp must divide heads and groups, got --tp 3 for 128 heads and 8 groups"),
         (("--tp", "0"), "ssdprof: --tp must divide heads and groups, got --tp 0 for 128 heads and 8 groups"),
         (("--jobs", "0"), "ssdprof: --jobs must be at least 1, got 0"),
         (("--timeout", "0"), "ssdprof: --timeout must be above 0 seconds, got 0"),
@@ -71,10 +68,7 @@ def test_what_both_commands_refuse(
         (("--baseline", "best"), "ssdprof: no run has been kept yet: "),
         (("--top", "0"), "ssdprof: --top must be at least 1, got 0"),
         (("--csv", "."), "ssdprof: --csv . is a folder: name a file in it"),
-        (
-            ("--csv", "missing/run.csv"),
-            "ssdprof: --csv missing/run.csv: there is no folder missing, create it first",
-        ),
+        (("--csv", "missing/run.csv"), "ssdprof: --csv missing/run.csv: there is no folder missing, create it first"),
         (("--run-file", "."), "ssdprof: --run-file . is a folder: name a file in it"),
     ],
 )

@@ -88,13 +88,7 @@ def test_problem_options_reach_the_problem(asked: Asked, arguments: list[str], f
 def test_other_options_reach_the_request(asked: Asked) -> None:
     ssdprof(["sweep", "--space", "vllm", "--seed", "7", "--jobs", "3", "--timeout", "12.5", "--gpu", "cuda:0"])
     request = asked[0]
-    assert ("vllm", 7, 3, 12.5, H100_GPU) == (
-        request.space,
-        request.seed,
-        request.jobs,
-        request.timeout_s,
-        request.gpu,
-    )
+    assert ("vllm", 7, 3, 12.5, H100_GPU) == (request.space, request.seed, request.jobs, request.timeout_s, request.gpu)
 
 
 def test_both_variants_double_the_configs_that_are_not_grouped(asked: Asked) -> None:

@@ -86,10 +86,7 @@ def test_nothing_is_told_between_lines_if_quiet(capsys: pytest.CaptureFixture[st
     assert "" == capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("done", "total", "text"),
-    [(0, 0, ""), (7, 0, "7"), (0, 33, "0/33"), (33, 33, "33/33")],
-)
+@pytest.mark.parametrize(("done", "total", "text"), [(0, 0, ""), (7, 0, "7"), (0, 33, "0/33"), (33, 33, "33/33")])
 def test_an_unknown_total_is_left_out(done: int, total: int, text: str) -> None:
     assert text == progress_text(Event("refining", done, total, 0, None, None, None))
 

@@ -82,10 +82,7 @@ def test_every_figure_of_its_tables_is_the_recorded_runs(recorded: Run) -> None:
         assert f"{row.check.relative_error:#.2g}" == error
         assert f"{row.occupancy.theoretical_occupancy_pct:g}" == occupancy
         assert f"{row.occupancy.warps_per_scheduler:.2f}" == warps
-        assert [registers, smem] == [
-            str(row.compiled.registers_per_thread),
-            str(row.compiled.dynamic_shared_mem_bytes),
-        ]
+        assert [registers, smem] == [str(row.compiled.registers_per_thread), str(row.compiled.dynamic_shared_mem_bytes)]
         assert ", ".join(row.occupancy.limiters) == limiters
 
 

@@ -99,10 +99,7 @@ def leaf(tensor: Tensor) -> Tensor:
 BAD: dict[str, tuple[Change, str]] = {
     "no tensor": (changed("x", lambda _: [1.0]), "x must be a torch.Tensor, got list"),
     "None": (changed("cb", lambda _: None), "cb must be a torch.Tensor, got NoneType"),
-    "another device": (
-        changed("dt", lambda t: t.to("meta")),
-        "dt is on meta and x on cpu: all must be on one device",
-    ),
+    "another device": (changed("dt", lambda t: t.to("meta")), "dt is on meta and x on cpu: all must be on one device"),
     "no GPU": (
         changed("x", lambda t: t.to("meta")),
         "x is on meta, the kernel runs on an NVIDIA GPU: pass x.cuda(), and the others likewise",
@@ -148,10 +145,7 @@ BAD: dict[str, tuple[Change, str]] = {
         changed("states", lambda t: t[:, :2]),
         f"states must be (batch, nchunks, nheads, headdim, dstate) = (2, 3, 2, 16, 32), got (2, 2, 2, 16, 32); {SIZES}",
     ),
-    "D of another number of heads": (
-        changed("D", lambda t: t[:1]),
-        f"D must be (nheads) = (2,), got (1,); {SIZES}",
-    ),
+    "D of another number of heads": (changed("D", lambda t: t[:1]), f"D must be (nheads) = (2,), got (1,); {SIZES}"),
     "D of another head dimension": (
         changed("D", lambda t: torch.zeros(2, 8)),
         f"D must be (nheads, headdim) = (2, 16), got (2, 8); {SIZES}",

@@ -222,10 +222,7 @@ with_tile_of_48 = chunk_scan_config(64, 64, 32, None, 4, 1).with_values({"BLOCK_
         ("m64", "m64 is not a config"),
         (with_tile_of_48, "block_m must be a power of two from 16 to 512, got 48: try 32"),
         ("grouped:m16n16k16d16w4s1", "grouped takes the whole state: block_dstate must be 32, got 16"),
-        (
-            "m16n16k16d16w4s1",
-            "m16n16k16d16w4s1 sums only the first 16 of 32 state elements (dstate)",
-        ),
+        ("m16n16k16d16w4s1", "m16n16k16d16w4s1 sums only the first 16 of 32 state elements (dstate)"),
     ],
 )
 def test_a_config_that_cannot_be_correct_is_an_error_before_launch(

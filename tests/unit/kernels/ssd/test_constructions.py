@@ -96,10 +96,7 @@ def test_of_the_pull_requests_list_two_of_three_are_wrong_by_construction_and_of
         (with_tile(64, "grouped"), "grouped takes the whole state: block_dstate must be 128, got 64"),
         (with_tile(256, "grouped"), "grouped takes the whole state: block_dstate must be 128, got 256"),
         (BASE.with_values({"HEADS": 4}), "tile takes one head at a time: leave heads out, or take the variant grouped"),
-        (
-            with_tile(128, "grouped", BASE.with_values({"HEADS": 5})),
-            "heads must divide the 16 heads of a group, got 5",
-        ),
+        (with_tile(128, "grouped", BASE.with_values({"HEADS": 5})), "heads must divide the 16 heads of a group, got 5"),
         (replace(BASE, variant="splt"), "unknown variant splt: one of tile, split, grouped"),
         (BASE.with_values({"num_warps": 3}), "num_warps must be a power of two from 1 to 32, got 3: try 2"),
     ],

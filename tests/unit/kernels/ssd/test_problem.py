@@ -81,13 +81,7 @@ def test_tensor_parallelism_that_does_not_divide_is_refused(tp: int) -> None:
 )
 def test_presets_are_the_published_sizes(preset: str, nheads: int, ngroups: int, chunk_size: int) -> None:
     expected = ChunkScanProblem(
-        seqlen=2048,
-        nheads=nheads,
-        headdim=64,
-        ngroups=ngroups,
-        dstate=128,
-        chunk_size=chunk_size,
-        dtype="bfloat16",
+        seqlen=2048, nheads=nheads, headdim=64, ngroups=ngroups, dstate=128, chunk_size=chunk_size, dtype="bfloat16"
     )
     assert expected == problem_from(preset, seqlen=2048)
 
@@ -106,13 +100,7 @@ def test_every_preset_names_its_source(preset: str) -> None:
 def test_overrides_replace_a_presets_fields_and_none_leaves_them() -> None:
     problem = problem_from("mamba2-130m", seqlen=None, batch=2, dstate=64, chunk_size=None, z=True)
 
-    assert (50_000, 2, 64, 256, True) == (
-        problem.seqlen,
-        problem.batch,
-        problem.dstate,
-        problem.chunk_size,
-        problem.z,
-    )
+    assert (50_000, 2, 64, 256, True) == (problem.seqlen, problem.batch, problem.dstate, problem.chunk_size, problem.z)
 
 
 @pytest.mark.parametrize(

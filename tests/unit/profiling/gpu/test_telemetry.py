@@ -160,11 +160,7 @@ def test_other_processes_are_listed_with_what_is_known_of_them(monkeypatch: pyte
     )
     module = nvml(monkeypatch, gpu)
     name = Path(f"/proc/{named}/comm").read_text(encoding="utf-8").strip()
-    assert (
-        f"pid {named} ({name})",
-        "pid 4000000000, 12.3 GiB",
-        "pid 4000000001",
-    ) == other_processes(UUID, (ours,))
+    assert (f"pid {named} ({name})", "pid 4000000000, 12.3 GiB", "pid 4000000001") == other_processes(UUID, (ours,))
     gpu.compute, gpu.graphics = {ours: GIB}, {}
     assert () == other_processes(UUID, {ours})
     assert 0 == module.not_shut_down

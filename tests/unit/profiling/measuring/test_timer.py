@@ -15,13 +15,7 @@ from fake_nvml import FakeGpu, fake_pynvml
 
 from ssdprof.profiling.measuring import timer as timer_module
 from ssdprof.profiling.measuring.amounts import FLUSH_L2_FACTOR
-from ssdprof.profiling.measuring.timer import (
-    GRAPH_BELOW_MS,
-    LOAD_FACTOR,
-    MAX_WARM_UP_LAUNCHES,
-    WARM_UP_MS,
-    CudaTimer,
-)
+from ssdprof.profiling.measuring.timer import GRAPH_BELOW_MS, LOAD_FACTOR, MAX_WARM_UP_LAUNCHES, WARM_UP_MS, CudaTimer
 from ssdprof.profiling.runs.measured import Conditions, TimedBy
 
 WAYS: tuple[TimedBy, ...] = ("events", "graph")

@@ -292,13 +292,7 @@ def test_a_driver_that_disagrees_is_a_difference(tmp_path: Path) -> None:
 
 
 def test_launches_that_fail_are_not_checked_or_hold_against_our_saying_so() -> None:
-    launches = (
-        {"regs": 0},
-        {"fate": "fault"},
-        {"fate": "too large"},
-        {"smem": 300_000, "fate": "fault"},
-        {},
-    )
+    launches = ({"regs": 0}, {"fate": "fault"}, {"fate": "too large"}, {"smem": 300_000, "fate": "fault"}, {})
     one = request(*launches)
     one = replace(one, configs=(*one.configs, config(31)))
     found = verify(one, nobody)

@@ -19,13 +19,7 @@ from ssdprof.kernels.interface import LeftOut, Remark, Tolerances
 from ssdprof.profiling.hardware.occupancy import Occupancy
 from ssdprof.profiling.runs.measured import Batch, Check, Compiled, Conditions, Finding
 from ssdprof.profiling.runs.model import Device, Row, RunHeader
-from ssdprof.profiling.runs.run_file import (
-    NoHeaderError,
-    RunError,
-    dump_records,
-    parse_run,
-    parse_state,
-)
+from ssdprof.profiling.runs.run_file import NoHeaderError, RunError, dump_records, parse_run, parse_state
 from ssdprof.profiling.runs.state import Record, RunState
 
 BEST = replace(
@@ -220,10 +214,7 @@ BROKEN = {
         dump_records([BEST]).replace('{"kind"', '{"format": 3, "kind"', 1),
         f"{LINE} 1: unknown field 'format'",
     ),
-    "no kind": (
-        changed(2, lambda line: line.pop("kind")),
-        f"{LINE} 2: not a record: its kind must be one of",
-    ),
+    "no kind": (changed(2, lambda line: line.pop("kind")), f"{LINE} 2: not a record: its kind must be one of"),
     "an unknown kind": (
         changed(2, lambda line: line.update(kind="x")),
         f"{LINE} 2: not a record: its kind must be one of",
@@ -258,10 +249,7 @@ BROKEN = {
         changed(2, lambda line: line["config"]["values"].update(BLOCK_SIZE_M=[64])),
         "config: [64] is not a value of a parameter",
     ),
-    "a variant that is a number": (
-        changed(2, lambda line: line["config"].update(variant=1)),
-        "config: 1 is not text",
-    ),
+    "a variant that is a number": (changed(2, lambda line: line["config"].update(variant=1)), "config: 1 is not text"),
     "a parameter's default that is a list": (
         changed(1, lambda line: line["params"][0].update(default=[])),
         f"{LINE} 1: params: default: [] is not a value of a parameter",

@@ -13,13 +13,7 @@ from run_records import kept, records_of, save
 from ssdprof.profiling.runs import store
 from ssdprof.profiling.runs.model import Row, Run
 from ssdprof.profiling.runs.run_file import NoHeaderError, dump_records
-from ssdprof.profiling.runs.store import (
-    RunError,
-    latest_run,
-    load_run,
-    load_state,
-    new_run_path,
-)
+from ssdprof.profiling.runs.store import RunError, latest_run, load_run, load_state, new_run_path
 
 CUT_OFF = replace(HEADER, interrupted=True)
 

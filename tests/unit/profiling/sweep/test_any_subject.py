@@ -240,10 +240,5 @@ def test_a_subject_without_a_reference_compiles() -> None:
         run = sweep(asked, lambda _: None, lambda _: None, pool=pool)
     assert ["not-run", "not-run"] == [row.status for row in run.rows]
     assert all(row.compiled for row in run.rows)
-    assert (None, None, (), ()) == (
-        run.header.bytes_min,
-        run.header.flops,
-        run.header.tolerances,
-        run.header.remarks,
-    )
+    assert (None, None, (), ()) == (run.header.bytes_min, run.header.flops, run.header.tolerances, run.header.remarks)
     assert 2 == len(cells(run)) == len(as_json(run)["rows"])

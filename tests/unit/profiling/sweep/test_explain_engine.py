@@ -50,10 +50,7 @@ def nothing_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def explained(
-    config: Config = CONFIG,
-    run: Run | None = None,
-    on_event: Callable[[Event], None] = lambda _: None,
-    **fields: Any,
+    config: Config = CONFIG, run: Run | None = None, on_event: Callable[[Event], None] = lambda _: None, **fields: Any
 ) -> Explanation:
     asked = SweepRequest(
         subject=SUBJECT,

@@ -86,8 +86,6 @@ def test_ctrl_c_while_compiling_without_a_gpu_calls_compiled_what_was() -> None:
 
     run = swept(request(fake("right"), fake("hangs_compiler"), fake("right", 32), gpu=False, jobs=1), interrupt)
     assert run.header.interrupted
-    assert [
-        "compiled only, no GPU",
-        "interrupted before it was compiled",
-        "interrupted before it was compiled",
-    ] == [row.status_reason for row in run.rows]
+    assert ["compiled only, no GPU", "interrupted before it was compiled", "interrupted before it was compiled"] == [
+        row.status_reason for row in run.rows
+    ]

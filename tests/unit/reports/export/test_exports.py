@@ -124,10 +124,7 @@ def test_rows_of_a_run_without_a_gpu_have_the_recorded_latencies_best_first_in_c
     best = content["rows"][0]
     assert ("m64n64k32d128w2s4", None, 2.332) == (best["config_id"], best["latency_ms"], best["recorded_latency_ms"])
     assert ("not-run", "ok", True) == (best["status"], best["recorded_status"], best["recorded_same_binary"])
-    assert [2.332, 0.0018166] == [
-        best["recorded"]["timing"]["latency_ms"],
-        best["recorded"]["check"]["relative_error"],
-    ]
+    assert [2.332, 0.0018166] == [best["recorded"]["timing"]["latency_ms"], best["recorded"]["check"]["relative_error"]]
     wrong = next(r for r in content["rows"] if r["config_id"] == "m32n64k32d32w2s5")
     assert (None, "wrong", 1.663) == (wrong["rank"], wrong["status"], wrong["recorded_latency_ms"])
     assert wrong["by_construction"].startswith("sums only the first 32 of 128 state elements")

@@ -7,14 +7,7 @@ from rich.console import Console
 from ssdprof.profiling.hardware.limits import known_archs, limits_for
 from ssdprof.profiling.hardware.occupancy import Launch, occupancy
 from ssdprof.profiling.hardware.rule import rule_sentence
-from ssdprof.reports.text.occupancy import (
-    allowances,
-    curves,
-    headroom_lines,
-    section,
-    section_rows,
-    thousands,
-)
+from ssdprof.reports.text.occupancy import allowances, curves, headroom_lines, section, section_rows, thousands
 
 H100 = limits_for("sm_90")
 

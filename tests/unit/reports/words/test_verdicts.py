@@ -4,19 +4,7 @@
 from dataclasses import replace
 
 import pytest
-from fake_runs import (
-    BASELINE,
-    H100,
-    HEADER,
-    TOO_LARGE,
-    compiled_run,
-    config,
-    h100_run,
-    recorded_run,
-    row,
-    run,
-    screen,
-)
+from fake_runs import BASELINE, H100, HEADER, TOO_LARGE, compiled_run, config, h100_run, recorded_run, row, run, screen
 
 from ssdprof.profiling.diagnosis.correlation import correlation
 from ssdprof.profiling.diagnosis.verdicts import statements
@@ -275,8 +263,7 @@ def test_verdicts_for_programs_have_figures_and_sentences() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "text"),
-    [("a", "a"), ("ab", "a and b"), ("abcd", "a, b, c and d"), ("abcde", "a, b, c and 2 more")],
+    ("names", "text"), [("a", "a"), ("ab", "a and b"), ("abcd", "a, b, c and d"), ("abcde", "a, b, c and 2 more")]
 )
 def test_long_lists_are_cut_and_the_rest_is_counted(names: str, text: str) -> None:
     assert text == listed(names)
