@@ -135,7 +135,7 @@ def check_measurable(subject: Subject, gpu: GpuInfo) -> None:
         raise DeviceError(
             f"the problem needs about {needed_bytes / GIB:.1f} GiB ({MEMORY_COUNTED}), {gpu.name} has "
             f"{gpu.memory_free_bytes / GIB:.1f} of {gpu.memory_bytes / GIB:.1f} GiB free{users}: "
-            "reduce --seqlen, --batch or --nheads, divide it with --tp, or use another GPU with --device"
+            "make the problem smaller, or use another GPU with --device"
         )
 
 

@@ -212,7 +212,7 @@ def test_a_problem_may_need_all_the_memory_that_is_free_and_no_more() -> None:
     assert (
         "the problem needs about 5.4 GiB (2 sets of inputs with their float32 references, 2 outputs, buffers, "
         "workspace and the CUDA context), NVIDIA H100 80GB HBM3 has 5.4 of 80.0 GiB free: "
-        "reduce --seqlen, --batch or --nheads, divide it with --tp, or use another GPU with --device"
+        "make the problem smaller, or use another GPU with --device"
     ) == str(raised.value)
 
 
