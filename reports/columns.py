@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, TypeAlias
 
 from ssdprof.kernels.config import Param
@@ -26,198 +25,156 @@ def as_text(value: Value) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def ratio_text(value: Value) -> str:
-    """How many times, with two decimals."""
-    return f"{value:.2f}×" if isinstance(value, (int, float)) else NOT_KNOWN
+def _number(form: Callable[[float], str]) -> Callable[[Value], str]:
+    return lambda value: form(value) if isinstance(value, (int, float)) else NOT_KNOWN
 
 
-def latency_text(value: Value) -> str:
-    """Milliseconds to the microsecond, and one digit more below 0.1 ms, so that near ones stay apart."""
-    if not isinstance(value, (int, float)):
-        return NOT_KNOWN
-    return f"{value:.3f}" if value >= 0.1 else f"{value:.4f}"
-
-
-def error_text(value: Value) -> str:
-    """A relative error with two significant digits."""
-    return f"{value:#.2g}" if isinstance(value, (int, float)) else NOT_KNOWN
-
-
-def two_decimals(value: Value) -> str:
-    """A number with two decimals, as ncu prints warps."""
-    return f"{value:.2f}" if isinstance(value, (int, float)) else NOT_KNOWN
-
-
-def pct_text(value: Value) -> str:
-    """A percentage without its sign, with the decimals it needs, two at most: 12.5, 43.75, 100."""
-    return two_decimals(value).rstrip("0").rstrip(".") if isinstance(value, (int, float)) else NOT_KNOWN
-
-
-Part: TypeAlias = Callable[[Row], Any]
-_ROW: Part = lambda row: row  # noqa: E731  # the parts of a row that hold values, one line each
-_CONFIG: Part = attrgetter("config")
-_COMPILED: Part = attrgetter("compiled")
-_CHECK: Part = attrgetter("check")
-_TIMING: Part = attrgetter("timing")
-_OCCUPANCY: Part = attrgetter("occupancy")
-_RECORDED: Part = attrgetter("recorded")
+ratio_text = _number("{:.2f}×".format)
+"""How many times, with two decimals."""
+latency_text = _number(lambda ms: f"{ms:.3f}" if ms >= 0.1 else f"{ms:.4f}")
+"""Milliseconds to the microsecond, and one digit more below 0.1 ms, so that near ones stay apart."""
+error_text = _number("{:#.2g}".format)
+"""A relative error with two significant digits."""
+two_decimals = _number("{:.2f}".format)
+"""A number with two decimals, as ncu prints warps."""
+pct_text = _number(lambda pct: f"{pct:.2f}".rstrip("0").rstrip("."))
+"""A percentage without its sign, with the decimals it needs, two at most: 12.5, 43.75, 100."""
+_BY_UNIT = {"ms": latency_text, "s": two_decimals, "×": ratio_text, "%": pct_text}
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column of a run.
 
-    `name` carries the unit and is the CSV's name; it is also the field of that `part` of a row which holds the value,
-    unless `field` names another or `is_whole` says that the part is the value. `heading` is the screen's, with newlines
-    between its lines; `show` makes the screen's text of a value.
+    `name` carries the unit and is the CSV's name. `heading` is the screen's, with newlines between its lines. `value`
+    reads it from a row, None if the row has none; `show` makes the screen's text of a value.
     """
 
     name: str
     unit: str
     heading: str
-    part: Part
     description: str
+    value: Callable[[Row], Value]
     show: Callable[[Value], str] = as_text
-    field: str = ""
-    is_whole: bool = False
-
-    def value(self, row: Row) -> Value:
-        """The value in `row`, None if that part of the row does not exist."""
-        part = self.part(row)
-        if part is None:
-            return None
-        value: Any = part if self.is_whole else getattr(part, self.field or self.name)
-        return ";".join(value) if isinstance(value, tuple) else value
 
     def text(self, row: Row) -> str:
         """The value as the screen shows it."""
         return self.show(self.value(row))
 
 
+def _of(
+    part: str, name: str, unit: str, heading: str, description: str, show: Callable[[Value], str] | None = None
+) -> Column:
+    """The column that has the same field of that part of a row ("": the row itself)."""
+    field = name.removeprefix("recorded_").removeprefix("checked_")  # in the part itself, whose it is needs no word
+
+    def value(row: Row) -> Value:
+        whole: Any = getattr(row, part) if part else row
+        found: Any = None if whole is None else getattr(whole, field)
+        return ";".join(found) if isinstance(found, tuple) else found
+
+    return Column(name, unit, heading, description, value, show or _BY_UNIT.get(unit, as_text))
+
+
 COLUMNS: tuple[Column, ...] = (
-    Column(
-        "rank", "", "#", _ROW, "place by latency among the ok rows, from 1; by recorded latency if nothing was measured"
-    ),
-    Column("config_id", "", "config", _ROW, "id of the config, which every command takes"),
-    Column("variant", "", "variant", _CONFIG, "variant of the kernel; empty if it has only one"),
-    Column("status", "", "status", _ROW, f"{', '.join(list(STATUSES)[:-1])} or {list(STATUSES)[-1]}"),
-    Column("status_reason", "", "reason", _ROW, "why the status is not ok"),
-    Column("latency_ms", "ms", "latency\nms", _TIMING, "median of one launch, L2 flushed before", latency_text),
-    Column("latency_p20_ms", "ms", "p20\nms", _TIMING, "20th percentile of the latency", latency_text),
-    Column("latency_p80_ms", "ms", "p80\nms", _TIMING, "80th percentile of the latency", latency_text),
-    Column(
-        "latency_ci95_low_ms",
-        "ms",
-        "95 % low\nms",
-        _TIMING,
-        "lower end of the median's 95 % confidence interval",
-        latency_text,
-    ),
-    Column(
-        "latency_ci95_high_ms",
-        "ms",
-        "95 % high\nms",
-        _TIMING,
-        "upper end of the median's 95 % confidence interval",
-        latency_text,
-    ),
-    Column("samples", "launches", "samples", _TIMING, "timed launches that count"),
-    Column("speedup_vs_baseline", "×", "speed\nup", _ROW, "latency of the baseline config over this one's", ratio_text),
-    Column("tied_with_best", "", "tied", _ROW, "whether the difference from the best is within the noise"),
-    Column(
+    _of("", "rank", "", "#", "place by latency among the ok rows, from 1; by recorded latency if nothing was measured"),
+    _of("", "config_id", "", "config", "id of the config, which every command takes"),
+    _of("config", "variant", "", "variant", "variant of the kernel; empty if it has only one"),
+    _of("", "status", "", "status", f"{', '.join(list(STATUSES)[:-1])} or {list(STATUSES)[-1]}"),
+    _of("", "status_reason", "", "reason", "why the status is not ok"),
+    _of("timing", "latency_ms", "ms", "latency\nms", "median of one launch, L2 flushed before"),
+    _of("timing", "latency_p20_ms", "ms", "p20\nms", "20th percentile of the latency"),
+    _of("timing", "latency_p80_ms", "ms", "p80\nms", "80th percentile of the latency"),
+    _of("timing", "latency_ci95_low_ms", "ms", "95 % low\nms", "lower end of the median's 95 % confidence interval"),
+    _of("timing", "latency_ci95_high_ms", "ms", "95 % high\nms", "upper end of the median's 95 % confidence interval"),
+    _of("timing", "samples", "launches", "samples", "timed launches that count"),
+    _of("", "speedup_vs_baseline", "×", "speed\nup", "latency of the baseline config over this one's"),
+    _of("", "tied_with_best", "", "tied", "whether the difference from the best is within the noise"),
+    _of(
+        "recorded",
         "recorded_latency_ms",
         "ms",
         "recorded\nlatency ms",
-        _RECORDED,
         "latency in a recorded run of the same kernel source, problem and architecture, if this run measured nothing",
-        latency_text,
-        field="latency_ms",
     ),
-    Column("recorded_status", "", "recorded\nstatus", _RECORDED, "status in that run", field="status"),
-    Column(
-        "recorded_source", "", "recorded\nwhere", _RECORDED, "GPU, driver, Triton and date of that run", field="source"
-    ),
-    Column(
+    _of("recorded", "recorded_status", "", "recorded\nstatus", "status in that run"),
+    _of("recorded", "recorded_source", "", "recorded\nwhere", "GPU, driver, Triton and date of that run"),
+    _of(
+        "recorded",
         "recorded_same_binary",
         "",
         "same\nbinary",
-        _RECORDED,
         "whether its registers, spills and shared memory are this row's",
-        field="same_binary",
     ),
-    Column(
-        "relative_error", "", "error", _CHECK, "norm of (output − reference) over norm of the reference", error_text
-    ),
-    Column("worst_row_error", "", "worst\nrow", _CHECK, "the largest such error of any single row", error_text),
-    Column("repeatable", "", "repeat-\nable", _CHECK, "whether every checked launch gave the same bits"),
-    Column("registers_per_thread", "registers", "regs", _COMPILED, "registers per thread"),
-    Column("spill_bytes", "bytes", "spill\nbytes", _COMPILED, "local memory per thread, stack included"),
-    Column("dynamic_shared_mem_bytes", "bytes", "smem\nbytes", _COMPILED, "dynamic shared memory of one block"),
-    Column(
+    _of("check", "relative_error", "", "error", "norm of (output − reference) over norm of the reference", error_text),
+    _of("check", "worst_row_error", "", "worst\nrow", "the largest such error of any single row", error_text),
+    _of("check", "repeatable", "", "repeat-\nable", "whether every checked launch gave the same bits"),
+    _of("compiled", "registers_per_thread", "registers", "regs", "registers per thread"),
+    _of("compiled", "spill_bytes", "bytes", "spill\nbytes", "local memory per thread, stack included"),
+    _of("compiled", "dynamic_shared_mem_bytes", "bytes", "smem\nbytes", "dynamic shared memory of one block"),
+    _of(
+        "occupancy",
         "shared_mem_allocated_bytes",
         "bytes",
         "smem\nalloc.",
-        _OCCUPANCY,
         "shared memory that a block gets: its own plus the reserved, rounded up",
     ),
-    Column(
-        "shared_mem_config_bytes", "bytes", "smem\nconfig.", _OCCUPANCY, "shared memory that the SM is configured to"
-    ),
-    Column("threads_per_block", "threads", "threads", _COMPILED, "threads of one block, as compiled"),
-    Column("grid_blocks", "blocks", "grid", _COMPILED, "blocks of the launch"),
-    Column("blocks_per_sm", "blocks", "blocks\n/SM", _OCCUPANCY, "blocks that one SM holds at once"),
-    Column("warps_per_sm", "warps", "warps\n/SM", _OCCUPANCY, "warps that one SM holds at once"),
-    Column("warps_per_scheduler", "warps", "warps\nsched", _OCCUPANCY, "theoretical warps per scheduler", two_decimals),
-    Column("theoretical_occupancy_pct", "%", "occ\n%", _OCCUPANCY, "theoretical occupancy", pct_text),
-    Column("limit_registers_blocks", "blocks", "limit\nregs", _OCCUPANCY, "block limit by registers"),
-    Column("limit_shared_mem_blocks", "blocks", "limit\nsmem", _OCCUPANCY, "block limit by shared memory"),
-    Column("limit_warps_blocks", "blocks", "limit\nwarps", _OCCUPANCY, "block limit by warps"),
-    Column("limit_blocks_blocks", "blocks", "limit\nblocks", _OCCUPANCY, "block limit by the SM's slots"),
-    Column("limit_barriers_blocks", "blocks", "limit\nbarr.", _OCCUPANCY, "block limit by barriers"),
-    Column(
+    _of("occupancy", "shared_mem_config_bytes", "bytes", "smem\nconfig.", "shared memory that the SM is configured to"),
+    _of("compiled", "threads_per_block", "threads", "threads", "threads of one block, as compiled"),
+    _of("compiled", "grid_blocks", "blocks", "grid", "blocks of the launch"),
+    _of("occupancy", "blocks_per_sm", "blocks", "blocks\n/SM", "blocks that one SM holds at once"),
+    _of("occupancy", "warps_per_sm", "warps", "warps\n/SM", "warps that one SM holds at once"),
+    _of("occupancy", "warps_per_scheduler", "warps", "warps\nsched", "theoretical warps per scheduler", two_decimals),
+    _of("occupancy", "theoretical_occupancy_pct", "%", "occ\n%", "theoretical occupancy"),
+    _of("occupancy", "limit_registers_blocks", "blocks", "limit\nregs", "block limit by registers"),
+    _of("occupancy", "limit_shared_mem_blocks", "blocks", "limit\nsmem", "block limit by shared memory"),
+    _of("occupancy", "limit_warps_blocks", "blocks", "limit\nwarps", "block limit by warps"),
+    _of("occupancy", "limit_blocks_blocks", "blocks", "limit\nblocks", "block limit by the SM's slots"),
+    _of("occupancy", "limit_barriers_blocks", "blocks", "limit\nbarr.", "block limit by barriers"),
+    _of(
+        "occupancy",
         "limiters",
         "",
         "limited by",
-        _OCCUPANCY,
         "every limit equal to the smallest, as ncu names them, separated by semicolons",
     ),
-    Column(
+    _of(
+        "occupancy",
         "waves_per_sm",
         "waves",
         "waves",
-        _OCCUPANCY,
         "blocks of the grid over those that all SMs hold at once",
         two_decimals,
     ),
-    Column("compile_s", "s", "compile\ns", _COMPILED, "time to compile", two_decimals),
-    Column("sm_clock_mhz", "MHz", "clock\nMHz", _TIMING, "SM clock while timed"),
-    Column("memory_clock_mhz", "MHz", "mem.\nMHz", _TIMING, "memory clock while timed"),
-    Column("power_w", "W", "power\nW", _TIMING, "power drawn while timed"),
-    Column("temperature_c", "°C", "temp.\n°C", _TIMING, "temperature of the GPU while timed"),
-    Column(
+    _of("compiled", "compile_s", "s", "compile\ns", "time to compile"),
+    _of("timing", "sm_clock_mhz", "MHz", "clock\nMHz", "SM clock while timed"),
+    _of("timing", "memory_clock_mhz", "MHz", "mem.\nMHz", "memory clock while timed"),
+    _of("timing", "power_w", "W", "power\nW", "power drawn while timed"),
+    _of("timing", "temperature_c", "°C", "temp.\n°C", "temperature of the GPU while timed"),
+    _of(
+        "timing",
         "timed_by",
         "",
         "timed by",
-        _TIMING,
         "events: CUDA events around a launch; graph: the same inside a CUDA graph; host: the host's clock",
     ),
-    Column(
+    _of(
+        "timing",
         "dropped_samples",
         "launches",
         "dropped",
-        _TIMING,
         "timed launches that do not count, because the clocks were lowered for heat or power",
     ),
-    Column(
+    _of(
+        "timing",
         "throttled",
         "",
         "throttled",
-        _TIMING,
         "why the clocks were lowered for some samples or, if none were dropped, for all, separated by semicolons; "
         "empty: not lowered, or NVML does not say",
     ),
-    Column("checked_launches", "launches", "checked", _CHECK, "launches whose output was checked", field="launches"),
-    Column("checked_seeds", "", "seeds", _CHECK, "seeds of the inputs it was checked on", field="seeds"),
+    _of("check", "checked_launches", "launches", "checked", "launches whose output was checked"),
+    _of("check", "checked_seeds", "", "seeds", "seeds of the inputs it was checked on"),
 )
 """Those of every run; a subject's parameters come in after `variant`."""
 _BY_NAME = {column.name: column for column in COLUMNS}
@@ -232,8 +189,7 @@ def columns_of(params: Iterable[Param]) -> tuple[Column, ...]:
 def param_column(param: Param) -> Column:
     """The column of a parameter, renamed if a column of every run has its name."""
     name = f"param_{param.column}" if param.column in _BY_NAME else param.column
-    part: Part = lambda row: row.config[param.name]  # noqa: E731  # as the parts above
-    return Column(name, param.unit, param.heading, part, param.description, is_whole=True)
+    return Column(name, param.unit, param.heading, param.description, lambda row: row.config[param.name])
 
 
 def column(name: str) -> Column:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path.append(str(Path(__file__).parent / "helpers"))  # `fake_kernel`, which workers import: they get this path too
+for _folder in ("helpers", "helpers/fakes"):  # workers import from them too: they get this path
+    sys.path.append(str(Path(__file__).parent / _folder))
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
@@ -318,19 +317,3 @@ def test_memory_is_bounded_by_the_results_and_a_piece(monkeypatch: pytest.Monkey
     for result_bytes, call in stages:
         peak_bytes = peak_allocated_bytes(call)
         assert result_bytes <= peak_bytes <= result_bytes + 1.25 * piece_bytes
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_products_are_exact_and_the_settings_come_back(fails: bool) -> None:
-    matmul = torch.backends.cuda.matmul
-    before = matmul.fp32_precision
-    try:
-        matmul.fp32_precision = "tf32"
-        with suppress(ZeroDivisionError), reference._exact_products():
-            assert matmul.fp32_precision == "ieee"
-            assert not torch.is_grad_enabled()
-            _ = 1 // (not fails)
-        assert matmul.fp32_precision == "tf32"
-        assert torch.is_grad_enabled()
-    finally:
-        matmul.fp32_precision = before

@@ -16,7 +16,7 @@ from ssdprof.profiling.ncu.launch_file import read_launches
 from ssdprof.profiling.ncu.program import Finished, NcuRow
 from ssdprof.profiling.ncu.verify import FIGURES, Ours
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "ncu_h100_chunk_scan.csv"
+GOLDEN = Path(__file__).parents[2] / "golden" / "ncu_h100_chunk_scan.csv"
 SM_90 = limits_for("sm_90")
 
 

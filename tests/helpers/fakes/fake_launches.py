@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-CUBIN = Path(__file__).parents[1] / "golden" / "chunk_scan_sm_90.cubin"
+CUBIN = Path(__file__).parents[2] / "golden" / "chunk_scan_sm_90.cubin"
 CUBIN_KERNEL = "chunk_scan_kernel"
 CUBIN_REGISTERS, CUBIN_STACK_BYTES, CUBIN_BARRIERS = 255, 24, 1
 SHARED_MEM_BYTES = 41_728
