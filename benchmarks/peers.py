@@ -1,34 +1,28 @@
-"""Our chunk scans beside those of inference engines: latency, share of the roofline, and which configs are wrong.
+"""Our chunk scan beside those of inference engines: latency, share of the roofline, and which configs are wrong.
 
     python benchmarks/peers.py [--problems super-50k super-2k | all] [--peer sglang] [--peer mamba_ssm=PATH]
 
-Each kernel gets an `ssdprof sweep` of its own: `tile` over the list of mamba, `split` over its best configs of the
-recorded run, `grouped` over the space ssdprof (or --space), each peer over its own autotune list. A peer is an engine
-or a path, as --kernel takes it; without --peer, every engine that is installed takes part.
+Sweeps each kernel by itself, in turn on the same GPU: `tile` over the list of mamba, `split` over its best configs of
+the recorded run, `grouped` over the space ssdprof (or --space), each peer over its own autotune list. A peer is an
+engine or a path, as --kernel takes it; without --peer, every engine that is installed takes part.
 
-The kernels are timed in separate processes, one after the other on the same GPU, and each run measures the copy
-bandwidth anew. Compared are ratios of medians: `roofline` is the time to move each tensor once at the bandwidth of the
-same run, over the median; `× tile` is the median of the best correct config of `tile`, over the median.
+Compared are medians of the best correct configs: `roofline` is the time to move each tensor once at the copy bandwidth
+of the same run, over the median; `× tile` is the median of `tile` over the median.
 
-Asked of our best, by problem (exit code 1 if one is missed): its share of the roofline, and how many times as fast it
-is as the best correct config of `tile`.
+Asked of our best, by problem (exit code 1 if one is missed): its share of the roofline, and its `× tile`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from sweeps import FAILED, PASSED, require_gpu, swept, table, verdict
+from sweeps import parser_of, require_gpu, swept, table, verdict
 
 from ssdprof.kernels.config_text import parse_config
 from ssdprof.kernels.errors import UsageError
@@ -40,7 +34,6 @@ from ssdprof.kernels.ssd.params import TILE, VARIANTS
 from ssdprof.profiling.runs.model import Run
 from ssdprof.profiling.sweep.header import resolved_id
 
-DEFAULT_CASE = "super-50k"
 SPLIT = (
     *("split:m32n64k32d64w2s3", "split:m32n64k32d64w4s3", "split:m32n64k32d128w4s3", "split:m32n64k32d64w2s4"),
     *("split:m64n64k32d64w4s3", "split:m64n64k32d128w4s2"),
@@ -63,22 +56,20 @@ class Case:
         return [flag if value is True else f"{flag}={value}" for flag, value in flags.items()]
 
 
-CASES: Mapping[str, Case] = MappingProxyType(
-    {
-        "super-50k": Case({}, 0.88, 2.1),
-        "super-2k": Case({"seqlen": 2048}, 0.72),
-        "super-50k-chunk256": Case({"chunk_size": 256}, 0.80),
-        "nano-50k": Case({"preset": "nemotron-3-nano"}, speedup=1.7),
-        "super-tp4-50k": Case({"tp": 4}, speedup=1.7),
-        "super-tp8-50k": Case({"tp": 8}, speedup=1.7),
-        "mamba2-2.7b-50k": Case({"preset": "mamba2-2.7b"}, speedup=1.7),
-        "codestral-50k": Case({"preset": "codestral-mamba-7b"}, speedup=1.7),
-        "super-z": Case({"z": True}, speedup=1.5),
-        "super-seq-idx": Case({"seq_idx": True}, speedup=1.5),
-        "super-fp16": Case({"dtype": "float16"}, speedup=1.5),
-        "super-fp32-states": Case({"states_dtype": "float32"}, speedup=1.5),
-    }
-)
+CASES: Mapping[str, Case] = {
+    "super-50k": Case({}, 0.88, 2.1),
+    "super-2k": Case({"seqlen": 2048}, 0.72),
+    "super-50k-chunk256": Case({"chunk_size": 256}, 0.80),
+    "nano-50k": Case({"preset": "nemotron-3-nano"}, speedup=1.7),
+    "super-tp4-50k": Case({"tp": 4}, speedup=1.7),
+    "super-tp8-50k": Case({"tp": 8}, speedup=1.7),
+    "mamba2-2.7b-50k": Case({"preset": "mamba2-2.7b"}, speedup=1.7),
+    "codestral-50k": Case({"preset": "codestral-mamba-7b"}, speedup=1.7),
+    "super-z": Case({"z": True}, speedup=1.5),
+    "super-seq-idx": Case({"seq_idx": True}, speedup=1.5),
+    "super-fp16": Case({"dtype": "float16"}, speedup=1.5),
+    "super-fp32-states": Case({"states_dtype": "float32"}, speedup=1.5),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,16 +151,13 @@ def compared(case: Case, own_space: str, peers: Mapping[str, str]) -> list[Entry
     asked = {variant: ("chunk-scan", ids) for variant, ids in ours(subject(**case.problem), own_space).items()}
     asked |= {name: (kernel, ids) for name, kernel in peers.items() if (ids := theirs(name, kernel, case))}
     found = []
-    with tempfile.TemporaryDirectory(prefix="ssdprof-benchmark-") as folder:
-        for name, (kernel, ids) in asked.items():
-            listed = Path(folder) / f"{name}.json"
-            listed.write_text(json.dumps(ids), encoding="utf-8")
-            space = str(listed) if name in VARIANTS else "own"
-            run = swept(["--kernel", kernel, "--space", space, *case.options], listed.with_suffix(".jsonl")).run
-            found.append(entry(name, run, ids))
-            for row in run.rows:
-                if row.config_id in ids and row.status != "ok":
-                    print(f"  {name} {row.config_id}: {row.status}: {row.status_reason}", flush=True)
+    for name, (kernel, ids) in asked.items():
+        space = ["--space", "own"] if name in peers else []
+        run, _ = swept(["--kernel", kernel, *space, *case.options], () if name in peers else ids)
+        found.append(entry(name, run, ids))
+        for row in run.rows:
+            if row.config_id in ids and row.status != "ok":
+                print(f"  {name} {row.config_id}: {row.status}: {row.status_reason}", flush=True)
     return found
 
 
@@ -187,13 +175,14 @@ def peer(text: str) -> tuple[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the problems and prints a table of each: 0 if all that is asked holds, else 1."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--problems", nargs="+", choices=[*CASES, "all"], metavar="NAME", help=", ".join(CASES))
+    parser = parser_of(description=__doc__)
+    parser.add_argument(
+        "--problems", nargs="+", choices=[*CASES, "all"], default=["super-50k"], metavar="NAME", help=", ".join(CASES)
+    )
     parser.add_argument("--peer", type=peer, action="append", metavar="NAME[=PATH]", help="may be given again")
     parser.add_argument("--space", default="ssdprof", help="our configs besides mamba's and split's (default ssdprof)")
     options = parser.parse_args(arguments)
-    names = options.problems or [DEFAULT_CASE]
-    cases = {name: CASES[name] for name in (CASES if "all" in names else names)}
+    cases = {name: CASES[name] for name in (CASES if "all" in options.problems else options.problems)}
     try:
         for case in cases.values():
             ours(subject(**case.problem), options.space)
@@ -202,13 +191,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gpu = require_gpu(parser)
     print(f"{gpu.name}, driver {gpu.driver}", flush=True)
     peers = dict(options.peer or ()) or {name: name for name in PLACES if find_spec(name)}
-    passed = []
+    passed = True
     for name, case in cases.items():
         print(f"\n{name}: {' '.join(case.options) or 'the default problem'}", flush=True)
         text, met = report(compared(case, options.space, peers), case)
         print(text, flush=True)
-        passed.append(met)
-    return PASSED if all(passed) else FAILED
+        passed &= met
+    return int(not passed)
 
 
 def _cell(value: float | None, form: str) -> str:

@@ -16,17 +16,16 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-from sweeps import FAILED, PASSED, at_least, require_gpu, run_process, swept, table, verdict
+from sweeps import at_least, parser_of, require_gpu, run_process, swept, table, temporary_folder, verdict
 
-from ssdprof.profiling.runs.model import Row, Run
+from ssdprof.profiling.runs.model import Run
 
 MAX_COLD_RATIO = 0.30
 MAX_WARM_S = 10.0
@@ -43,13 +42,8 @@ class Tuning:
     process_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """Seconds of one round."""
-
-    autotune_cold: Tuning
-    sweep_cold_s: float
-    sweep_warm_s: float
+Round = tuple[Tuning, float, float]
+"""A cold tuning, and the seconds of the sweep, cold and warm."""
 
 
 def autotune(space_name: str, seqlen: int) -> Tuning:
@@ -63,69 +57,57 @@ def autotune(space_name: str, seqlen: int) -> Tuning:
     from ssdprof.kernels.ssd.presets import problem_from
     from ssdprof.kernels.ssd.subject import ChunkScan
 
-    problem = problem_from(seqlen=seqlen)
-    subject = ChunkScan(problem)
-    ids, choices = [], []
-    for config in map(subject.resolve, space_of(subject, space_name).configs):
-        plan = subject.launch(config)
-        ids.append(subject.params.id(config))
-        choices.append(triton.Config({name: plan.args[name] for name in TUNED}, **plan.options))
+    subject = ChunkScan(problem_from(seqlen=seqlen))
+    configs = [subject.resolve(config) for config in space_of(subject, space_name).configs]
+    plans = [subject.launch(config) for config in configs]
+    choices = [triton.Config({name: plan.args[name] for name in TUNED}, **plan.options) for plan in plans]
+    tuned_values = itemgetter(*TUNED)
+    grids = {tuned_values(plan.args): plan.grid for plan in plans}
     inputs = subject.inputs("cuda:0", 0)
     tensors = {**inputs, OUTPUT: torch.empty_like(inputs["x"])}
-    bound = plan.arguments(lambda ref: tensors[ref.name], tma=True)
+    bound = plans[0].arguments(lambda ref: tensors[ref.name], tma=True)
     arguments = {name: value for name, value in bound.items() if name not in TUNED}
-
-    def grid(meta: Mapping[str, Any]) -> tuple[int]:
-        tiles = triton.cdiv(problem.headdim, meta["BLOCK_SIZE_N"]) * triton.cdiv(
-            problem.chunk_size, meta["BLOCK_SIZE_M"]
-        )
-        return (tiles * problem.batch * problem.nchunks * problem.nheads,)
 
     tuned = triton.autotune(configs=choices, key=[])(chunk_scan_kernel)
     torch.cuda.synchronize()
     start_s = time.perf_counter()
-    tuned[grid](**arguments)
+    tuned[lambda meta: grids[tuned_values(meta)]](**arguments)
     torch.cuda.synchronize()
     first_call_s = time.perf_counter() - start_s
-    return Tuning(ids[choices.index(tuned.best_config)], first_call_s)
+    return Tuning(subject.params.id(configs[choices.index(tuned.best_config)]), first_call_s)
 
 
-def one_round(options: argparse.Namespace, folder: Path, gpu_env: Mapping[str, str]) -> tuple[Round, Run]:
-    """Autotune once cold, the sweep once cold and once warm, and the run of the warm sweep."""
+def one_round(options: argparse.Namespace, folder: Path, visible: str) -> tuple[Round, Run]:
+    """Autotune once cold, the sweep once cold and once warm, on the GPU `visible`; and the run of the warm sweep."""
     choice = ["--space", options.space, "--seqlen", str(options.seqlen)]
-
-    def tuning() -> Tuning:
-        command = [sys.executable, __file__, "--autotune-only", *choice]
-        env = {**gpu_env, "TRITON_CACHE_DIR": str(folder / "autotune")}
-        finished = run_process(command, env=env, timeout_s=options.timeout)
-        tuned = replace(Tuning(**json.loads(finished.stdout.splitlines()[-1])), process_s=finished.wall_s)
-        print(f"autotune: {tuned.first_call_s:.2f} s, with its process {tuned.process_s:.2f} s", flush=True)
-        return tuned
-
-    def sweep(name: str) -> tuple[float, Run]:
-        env = {**gpu_env, "TRITON_CACHE_DIR": str(folder / "sweep")}
-        done = swept(choice, folder / f"{name}.jsonl", env=env, timeout_s=options.timeout)
-        print(f"sweep, {name}: {done.wall_s:.2f} s", flush=True)
-        return done.wall_s, done.run
-
-    autotune_cold, (sweep_cold_s, _), (sweep_warm_s, run) = tuning(), sweep("cold"), sweep("warm")
-    return Round(autotune_cold, sweep_cold_s, sweep_warm_s), run
+    autotune_env, sweep_env = (
+        {"CUDA_VISIBLE_DEVICES": visible, "TRITON_CACHE_DIR": str(folder / cache)} for cache in ("autotune", "sweep")
+    )
+    command = [sys.executable, __file__, "--autotune-only", *choice]
+    stdout, process_s = run_process(command, env=autotune_env, timeout_s=options.timeout)
+    tuning = replace(Tuning(**json.loads(stdout.splitlines()[-1])), process_s=process_s)
+    print(f"autotune: {tuning.first_call_s:.2f} s, with its process {process_s:.2f} s", flush=True)
+    _, cold_s = swept(choice, env=sweep_env, timeout_s=options.timeout)
+    print(f"sweep, cold: {cold_s:.2f} s", flush=True)
+    run, warm_s = swept(choice, env=sweep_env, timeout_s=options.timeout)
+    print(f"sweep, warm: {warm_s:.2f} s", flush=True)
+    return (tuning, cold_s, warm_s), run
 
 
 def report(rounds: Sequence[Round], run: Run) -> tuple[str, bool]:
     """The table, the criteria and what autotune picked; and whether both criteria are met."""
-    lines = {
-        "autotune, cold: first call": [one.autotune_cold.first_call_s for one in rounds],
-        "autotune, cold: whole process": [one.autotune_cold.process_s for one in rounds],
-        "sweep, cold: whole process": [one.sweep_cold_s for one in rounds],
-        "sweep, warm: whole process": [one.sweep_warm_s for one in rounds],
-    }
+    columns = [(tuning.first_call_s, tuning.process_s, cold_s, warm_s) for tuning, cold_s, warm_s in rounds]
+    columns.append(tuple(map(median, zip(*columns, strict=True))))
+    names = [
+        *("autotune, cold: first call", "autotune, cold: whole process"),
+        *("sweep, cold: whole process", "sweep, warm: whole process"),
+    ]
     header = ["seconds", *(f"round {number}" for number, _ in enumerate(rounds, start=1)), "median"]
-    rows = [[name, *(f"{one:.2f}" for one in (*values, median(values)))] for name, values in lines.items()]
-    ratio = median(lines["sweep, cold: whole process"]) / median(lines["autotune, cold: first call"])
-    warm_s = median(lines["sweep, warm: whole process"])
+    rows = [[name, *(f"{one:.2f}" for one in values)] for name, *values in zip(names, *columns, strict=True)]
+    first_call_s, _, cold_s, warm_s = columns[-1]
+    ratio = cold_s / first_call_s
     cold_met, warm_met = ratio <= MAX_COLD_RATIO, warm_s <= MAX_WARM_S
-    picked = dict.fromkeys(one.autotune_cold.picked_id for one in rounds)
+    picked = dict.fromkeys(tuning.picked_id for tuning, _, _ in rounds)
     text = [
         table(header, rows),
         "",
@@ -140,7 +122,7 @@ def report(rounds: Sequence[Round], run: Run) -> tuple[str, bool]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the rounds and prints the report: 0 if both criteria are met, else 1."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(description=__doc__)
     parser.add_argument("--seqlen", type=at_least(1), default=50_000, help="tokens (default 50000)")
     parser.add_argument("--space", default="tensorrt-llm-pr", help="configs (default tensorrt-llm-pr)")
     parser.add_argument("--rounds", type=at_least(1), default=2, help="how often, in turn (default 2)")
@@ -150,29 +132,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     gpu = require_gpu(parser)
     if options.autotune_only:
         print(json.dumps(asdict(autotune(options.space, options.seqlen))))
-        return PASSED
+        return 0
     print(f"{options.space} at {options.seqlen} tokens on {gpu.name}, driver {gpu.driver}", flush=True)
     rounds = []
     for _ in range(options.rounds):
-        with tempfile.TemporaryDirectory(prefix="ssdprof-benchmark-") as folder:
-            done, run = one_round(options, Path(folder), {"CUDA_VISIBLE_DEVICES": gpu.visible})
+        with temporary_folder() as folder:
+            done, run = one_round(options, Path(folder), gpu.visible)
         rounds.append(done)
     text, passed = report(rounds, run)
     print(text)
-    return PASSED if passed else FAILED
+    return int(not passed)
 
 
 def _said_of(run: Run, config_id: str) -> str:
     """What a run says of a config, in a few words."""
-    row = next((row for row in run.rows if row.config_id == config_id), None)
-    return "not in the sweep" if row is None else _said(row)
-
-
-def _said(row: Row) -> str:
-    latency = f", {row.timing.latency_ms:.3f} ms" if row.timing else ""
-    rank = f", rank {row.rank}" if row.rank else ""
-    reason = f" ({row.status_reason})" if row.status_reason else ""
-    return f"{row.status}{latency}{rank}{reason}"
+    for row in run.rows:
+        if row.config_id == config_id:
+            latency = f", {row.timing.latency_ms:.3f} ms" if row.timing else ""
+            rank = f", rank {row.rank}" if row.rank else ""
+            return f"{row.status}{latency}{rank}" + (f" ({row.status_reason})" if row.status_reason else "")
+    return "not in the sweep"
 
 
 if __name__ == "__main__":

@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from ssdprof.profiling.gpu.devices import GpuInfo, gpus
 from ssdprof.profiling.runs.model import Run
 from ssdprof.profiling.runs.store import RunError, load_run
 
 TIMEOUT_S = 1200.0
-PASSED, FAILED = 0, 1
-NOTHING_MEASURED = 1
-"""The exit code of a sweep that came to its end without a latency."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A process that ended well: what it printed on stdout, and its time from start to exit."""
-
-    stdout: str
-    wall_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Swept:
-    """A sweep's run, and the time of its whole process."""
-
-    run: Run
-    wall_s: float
+temporary_folder = partial(TemporaryDirectory, prefix="ssdprof-benchmark-")
+parser_of = partial(argparse.ArgumentParser, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def require_gpu(parser: argparse.ArgumentParser) -> GpuInfo:
@@ -50,8 +36,7 @@ def at_least(low: int) -> Callable[[str], int]:
     """An argument type: a whole number from `low` on."""
 
     def number(text: str) -> int:
-        value = int(text)
-        if value < low:
+        if (value := int(text)) < low:
             raise argparse.ArgumentTypeError(f"must be at least {low}, got {value}")
         return value
 
@@ -64,47 +49,39 @@ def run_process(
     *,
     env: Mapping[str, str] | None = None,
     timeout_s: float = TIMEOUT_S,
-    allowed: Callable[[int], bool] = lambda code: code == 0,
-) -> Finished:
-    """Runs a command with its output in pipes.
+    run: Path | None = None,
+) -> tuple[str, float]:
+    """What a command prints on stdout, and its seconds from start to exit.
 
-    Ends the script with what the command said last, if it takes too long or its exit code is not an `allowed` one.
+    Ends the script with what the command said last, if it fails or takes too long. A sweep that exits with 1 has not
+    failed if its file `run` is complete: no config has a latency, and the run says why.
     """
-    start_s = time.perf_counter()
+    env, start_s = {**os.environ, **(env or {})}, time.perf_counter()
     try:
-        process = subprocess.run(
-            list(command),
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
+        done = subprocess.run(
+            command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s, check=False
         )
     except subprocess.TimeoutExpired:
         sys.exit(f"{' '.join(command)}: not done after {timeout_s:.0f} s")
     wall_s = time.perf_counter() - start_s
-    if not allowed(process.returncode):
-        said = (process.stderr.strip() or process.stdout.strip())[-2000:]
-        sys.exit(f"{' '.join(command)}: exit code {process.returncode}\n{said}")
-    return Finished(process.stdout, wall_s)
+    if done.returncode and not (done.returncode == 1 and run and _is_complete(run)):
+        said = (done.stderr.strip() or done.stdout.strip())[-2000:]
+        sys.exit(f"{' '.join(command)}: exit code {done.returncode}\n{said}")
+    return done.stdout, wall_s
 
 
-def swept(
-    options: Sequence[str], path: Path, *, env: Mapping[str, str] | None = None, timeout_s: float = TIMEOUT_S
-) -> Swept:
-    """`ssdprof sweep` with these options, its run kept at `path`.
+def swept(options: Sequence[str], ids: Sequence[str] = (), **settings: Any) -> tuple[Run, float]:
+    """The run of `ssdprof sweep` with these options, and the seconds of its process; `ids`: the configs, if listed.
 
-    Ends the script if the sweep fails. A sweep all of whose configs fail does not: its run says why they do.
+    `settings` are those of `run_process`.
     """
-    path.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "ssdprof", "sweep", *options, "-o", str(path)]
-
-    def allowed(code: int) -> bool:
-        return code == 0 or (code == NOTHING_MEASURED and _is_finished(path))
-
-    finished = run_process(command, env=env, timeout_s=timeout_s, allowed=allowed)
-    return Swept(load_run(path), finished.wall_s)
+    with temporary_folder() as folder:
+        path, listed = Path(folder, "run.jsonl"), Path(folder, "configs.json")
+        listed.write_text(json.dumps(ids), encoding="utf-8")
+        space = ["--space", str(listed)] if ids else []
+        command = [sys.executable, "-m", "ssdprof", "sweep", *options, *space, "-o", str(path)]
+        _, wall_s = run_process(command, run=path, **settings)
+        return load_run(path), wall_s
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -120,8 +97,7 @@ def verdict(passed: bool, text: str) -> str:
     return f"{'met' if passed else 'NOT MET'}: {text}"
 
 
-def _is_finished(path: Path) -> bool:
-    """Whether a run was kept there, and came to its end."""
+def _is_complete(path: Path) -> bool:
     with suppress(RunError):
         return not load_run(path).header.interrupted
     return False

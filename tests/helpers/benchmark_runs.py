@@ -46,9 +46,9 @@ def give_sweeps(module: ModuleType, patch: pytest.MonkeyPatch, sweep: Callable[[
     """Lets the script get its runs from `sweep`; the options of each sweep that it asks for."""
     asked: list[list[str]] = []
 
-    def swept(options: Sequence[str], path: Path, **_: Any) -> Any:
+    def swept(options: Sequence[str], ids: Sequence[str] = ()) -> tuple[Run, float]:
         asked.append(list(options))
-        return benchmark("sweeps").Swept(sweep(list(options)), 9.0)
+        return sweep(list(options)), 9.0
 
     patch.setattr(module, "swept", swept)
     return asked

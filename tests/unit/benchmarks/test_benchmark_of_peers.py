@@ -148,15 +148,14 @@ def test_a_peer_that_cannot_be_given_the_problem_says_why_and_is_left_out(
     assert 1 == said.count("\n")
 
 
-def asked_of(module: Any, patch: pytest.MonkeyPatch, rows: dict[str, Run]) -> list[tuple[list[str], list[str]]]:
-    """Lets sweeps give the run by the name of their file; the options of each, and the ids that it was told."""
+def asked_of(module: Any, patch: pytest.MonkeyPatch, runs: Sequence[Run]) -> list[tuple[list[str], list[str]]]:
+    """Lets sweeps give these runs in turn; the options of each, and the ids that it was told."""
     asked: list[tuple[list[str], list[str]]] = []
+    found = iter(runs)
 
-    def swept(options: Sequence[str], path: Path) -> Any:
-        space = Path(options[3])
-        listed = json.loads(space.read_text(encoding="utf-8")) if space.suffix else []
-        asked.append(([*options[:3], space.stem, *options[4:]], listed))
-        return benchmark("sweeps").Swept(rows[path.stem], 9.0)
+    def swept(options: Sequence[str], ids: Sequence[str]) -> tuple[Run, float]:
+        asked.append((list(options), list(ids)))
+        return next(found), 9.0
 
     patch.setattr(module, "swept", swept)
     return asked
@@ -169,18 +168,18 @@ def test_each_kernel_is_swept_by_itself_and_says_which_configs_are_out(
     monkeypatch.setattr(peers, "ours", lambda on, own_space: listed)
     own_lists = {"mamba_ssm": ids(FAST, MIDDLE), "refuses": []}
     monkeypatch.setattr(peers, "theirs", lambda name, kernel, case: own_lists[name])
-    runs = {
-        "tile": run(row(FAST, 2.0), row(SLOW, 3.0)),
-        "grouped": run(row(FAST, status="timeout", reason="the baseline"), row(GROUPED, 1.0)),
-        "mamba_ssm": run(row(FAST, 2.5), row(MIDDLE, 1.0, status="wrong", reason="relative error 1.0")),
-    }
+    runs = [
+        run(row(FAST, 2.0), row(SLOW, 3.0)),
+        run(row(FAST, status="timeout", reason="the baseline"), row(GROUPED, 1.0)),
+        run(row(FAST, 2.5), row(MIDDLE, 1.0, status="wrong", reason="relative error 1.0")),
+    ]
     asked = asked_of(peers, monkeypatch, runs)
 
     found = peers.compared(peers.Case({"tp": 4, "z": True}), "own", {"mamba_ssm": "/root", "refuses": "/file.py"})
 
     assert [
-        (["--kernel", "chunk-scan", "--space", "tile", "--tp=4", "--z"], listed["tile"]),
-        (["--kernel", "chunk-scan", "--space", "grouped", "--tp=4", "--z"], listed["grouped"]),
+        (["--kernel", "chunk-scan", "--tp=4", "--z"], listed["tile"]),
+        (["--kernel", "chunk-scan", "--tp=4", "--z"], listed["grouped"]),
         (["--kernel", "/root", "--space", "own", "--tp=4", "--z"], []),
     ] == asked
     assert [("tile", 2.0), ("grouped", 1.0), ("mamba_ssm", 2.5)] == [(one.kernel, one.latency_ms) for one in found]

@@ -67,11 +67,11 @@ def test_bad_arguments_are_named(
 
 
 def test_a_process_gives_what_it_printed_and_its_time() -> None:
-    finished = benchmark("sweeps").run_process(
+    stdout, wall_s = benchmark("sweeps").run_process(
         [sys.executable, "-c", "import os; print(os.environ['WORD'])"], env={"WORD": "there"}
     )
-    assert "there\n" == finished.stdout
-    assert finished.wall_s > 0.0
+    assert "there\n" == stdout
+    assert wall_s > 0.0
 
 
 def test_a_process_that_fails_ends_the_benchmark_with_its_last_words() -> None:
@@ -86,43 +86,40 @@ def test_a_process_that_is_late_ends_the_benchmark() -> None:
     assert "not done after 0 s" in str(ended.value.code)
 
 
-def test_a_sweep_replaces_the_file_and_gives_the_run_that_it_kept(tmp_path: Path) -> None:
-    path, space = tmp_path / "run.jsonl", tmp_path / "one.json"
-    path.write_text("something else")
-    space.write_text('["m16n16k16d16w1s1"]')
+def test_a_sweep_of_listed_configs_gives_the_run_that_it_kept() -> None:
     problem = ["--nheads", "2", "--ngroups", "1", "--dstate", "16", "--headdim", "16", "--chunk-size", "16"]
-    done = benchmark("sweeps").swept(["--space", str(space), "--gpu", "none", "--seqlen", "64", *problem], path)
-    assert ["m16n16k16d16w1s1"] == [row.config_id for row in done.run.rows]
-    assert done.wall_s > 0.0
+    done, wall_s = benchmark("sweeps").swept(["--gpu", "none", "--seqlen", "64", *problem], ["m16n16k16d16w1s1"])
+    assert ["m16n16k16d16w1s1"] == [row.config_id for row in done.rows]
+    assert wall_s > 0.0
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_a_sweep_without_a_latency_is_a_run_if_it_came_to_its_end(
-    interrupted: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    interrupted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sweeps, path = benchmark("sweeps"), tmp_path / "run.jsonl"
+    sweeps = benchmark("sweeps")
     header = replace(HEADER, interrupted=interrupted)
     failed = row(FAST, status="launch-error", reason="no")
 
-    def sweep(*_: Any, **__: Any) -> Any:
-        path.write_text(dump_records([header, failed]), encoding="utf-8")
+    def sweep(command: Sequence[str], **_: Any) -> Any:
+        Path(command[command.index("-o") + 1]).write_text(dump_records([header, failed]), encoding="utf-8")
         return SimpleNamespace(returncode=1, stdout="", stderr="ssdprof: what it said last")
 
     monkeypatch.setattr(sweeps.subprocess, "run", sweep)
     if interrupted:
         with pytest.raises(SystemExit, match="exit code 1\nssdprof: what it said last"):
-            sweeps.swept([], path)
+            sweeps.swept([])
     else:
-        assert ["launch-error"] == [one.status for one in sweeps.swept([], path).run.rows]
+        assert ["launch-error"] == [one.status for one in sweeps.swept([])[0].rows]
 
 
-def test_a_sweep_that_kept_no_run_ends_the_benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_sweep_that_kept_no_run_ends_the_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
     sweeps = benchmark("sweeps")
     for code in (1, 2):
         done = SimpleNamespace(returncode=code, stdout="", stderr="Traceback")
         monkeypatch.setattr(sweeps.subprocess, "run", lambda *_, done=done, **__: done)
         with pytest.raises(SystemExit, match=f"exit code {code}\nTraceback"):
-            sweeps.swept([], tmp_path / "run.jsonl")
+            sweeps.swept([])
 
 
 def test_a_table_aligns_its_columns() -> None:
@@ -133,7 +130,7 @@ def test_a_table_aligns_its_columns() -> None:
 def rounds(sweep_cold_s: float, sweep_warm_s: float, picked: Config = FAST) -> list[Any]:
     module = benchmark("sweep_vs_autotune")
     tunings = [module.Tuning(PARAMS.id(picked), first_s, first_s + 8) for first_s in (40.0, 60.0)]
-    return [module.Round(one, sweep_cold_s, sweep_warm_s) for one in tunings]
+    return [(one, sweep_cold_s, sweep_warm_s) for one in tunings]
 
 
 def test_the_sweep_is_held_against_the_median_of_autotunes_first_calls() -> None:
@@ -176,11 +173,11 @@ def test_autotune_and_sweep_run_in_turn_each_with_a_cache_of_its_own(
         assert 600.0 == timeout_s
         assert ["--autotune-only", "--space", "mamba", "--seqlen", "50000"] == command[2:]
         answer = '{"picked_id": "m64n64k32d128w4s2", "first_call_s": 50.0, "process_s": 0.0}'
-        return benchmark("sweeps").Finished(f"a note\n{answer}\n", 58.0)
+        return f"a note\n{answer}\n", 58.0
 
-    def swept(options: Sequence[str], path: Path, *, env: dict[str, str], timeout_s: float) -> Any:
+    def swept(options: Sequence[str], *, env: dict[str, str], timeout_s: float) -> Any:
         caches.append(Path(env["TRITON_CACHE_DIR"]))
-        return benchmark("sweeps").Swept(run(row(FAST, 2.0)), 9.0)
+        return run(row(FAST, 2.0)), 9.0
 
     monkeypatch.setattr(module, "run_process", run_process)
     monkeypatch.setattr(module, "swept", swept)
@@ -207,9 +204,9 @@ def test_the_best_of_each_sweep_must_lead_in_the_others() -> None:
 def test_medians_are_compared_over_all_sweeps() -> None:
     module = benchmark("repeatability")
     runs = [run(row(FAST, fast_ms), row(SLOW, 4.0)) for fast_ms in (2.0, 2.03, 1.99)]
-    found = module.spreads(runs)
-    assert [PARAMS.id(FAST), PARAMS.id(SLOW)] == [one.config_id for one in found]
-    assert [pytest.approx(2.03 / 1.99 - 1), 0.0] == [one.share for one in found]
+    names, _, shares = zip(*module.spreads(runs), strict=True)
+    assert (PARAMS.id(FAST), PARAMS.id(SLOW)) == names
+    assert (pytest.approx(2.03 / 1.99 - 1), 0.0) == shares
     assert (0.01, 0.02) == (module.max_share(50_000), module.max_share(2_048))
 
 
