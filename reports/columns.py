@@ -39,7 +39,7 @@ two_decimals = _number("{:.2f}".format)
 """A number with two decimals, as ncu prints warps."""
 pct_text = _number(lambda pct: f"{pct:.2f}".rstrip("0").rstrip("."))
 """A percentage without its sign, with the decimals it needs, two at most: 12.5, 43.75, 100."""
-_BY_UNIT = {"ms": latency_text, "s": two_decimals, "×": ratio_text, "%": pct_text}
+_BY_UNIT = {"ms": latency_text, "s": two_decimals, "waves": two_decimals, "×": ratio_text, "%": pct_text}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,14 +138,7 @@ COLUMNS: tuple[Column, ...] = (
         "limited by",
         "every limit equal to the smallest, as ncu names them, separated by semicolons",
     ),
-    _of(
-        "occupancy",
-        "waves_per_sm",
-        "waves",
-        "waves",
-        "blocks of the grid over those that all SMs hold at once",
-        two_decimals,
-    ),
+    _of("occupancy", "waves_per_sm", "waves", "waves", "blocks of the grid over those that all SMs hold at once"),
     _of("compiled", "compile_s", "s", "compile\ns", "time to compile"),
     _of("timing", "sm_clock_mhz", "MHz", "clock\nMHz", "SM clock while timed"),
     _of("timing", "memory_clock_mhz", "MHz", "mem.\nMHz", "memory clock while timed"),

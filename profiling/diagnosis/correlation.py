@@ -27,7 +27,7 @@ def correlation(rows: Sequence[Row]) -> dict[str, Any] | None:
     n = len(pairs)
     if n < 2:
         return None
-    occupancies, latencies = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    occupancies, latencies = zip(*pairs, strict=True)
     figures: dict[str, Any] = {"configs": n, "latency_ms": extremes(latencies)}
     if len(set(occupancies)) == 1:
         return {**figures, "finding": "one-occupancy", "theoretical_occupancy_pct": occupancies[0]}
@@ -68,20 +68,17 @@ def among_neighbours(explanation: Explanation) -> list[Statement]:
 def _finding(rho: float, chance: float) -> str:
     if abs(rho) < chance:
         return "no-relation" if abs(rho) < LOOSE else "unclear"
-    if rho > 0:
-        return "higher-latency"
-    return "strong" if rho <= -STRONG else "loose"
+    return "higher-latency" if rho > 0 else "strong" if rho <= -STRONG else "loose"
 
 
 def _against_higher(own: Row, fastest: Row, count: int) -> Statement:
     """The config beside the fastest correct neighbour of higher occupancy."""
-    assert own.known_timing is not None
-    assert fastest.known_timing is not None
-    finding = "same"
-    if fastest.known_timing.latency_ci95_high_ms < own.known_timing.latency_ci95_low_ms:
-        finding = "faster"
-    elif fastest.known_timing.latency_ci95_low_ms > own.known_timing.latency_ci95_high_ms:
-        finding = "slower"
+    ours, theirs = own.known_timing, fastest.known_timing
+    assert ours is not None
+    assert theirs is not None
+    is_faster = theirs.latency_ci95_high_ms < ours.latency_ci95_low_ms
+    is_slower = theirs.latency_ci95_low_ms > ours.latency_ci95_high_ms
+    finding = "faster" if is_faster else "slower" if is_slower else "same"
     figures = {"finding": finding, "neighbours": count, "fastest": _figures(fastest), "own": _figures(own)}
     return Statement("note", "higher-occupancy", figures)
 

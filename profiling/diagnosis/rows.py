@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import Any
 
 from ssdprof.profiling.hardware.limiters import BARRIERS
 from ssdprof.profiling.hardware.occupancy import Occupancy
@@ -22,12 +23,8 @@ def listed_rows(run: Run) -> list[Row]:
 
 def compiled_rows(run: Run) -> list[Row]:
     """The rows that have a rank, best first, then those that compiled and of which nothing says that they are wrong."""
-    others = [
-        row
-        for row in run.rows
-        if row.rank is None and row.compiled and row.occupancy and row.known_status in ("ok", "not-run")
-    ]
-    return [*run.ranked, *others]
+    others = [row for row in run.rows if row.rank is None and row.compiled and row.known_status in ("ok", "not-run")]
+    return [*run.ranked, *(row for row in others if row.occupancy)]
 
 
 def leading_rows(run: Run) -> list[Row]:
@@ -70,6 +67,12 @@ def limiter_names(occ: Occupancy) -> list[str]:
     return list(occ.limiters) or [BARRIERS]
 
 
-def extremes(values: Sequence[float]) -> list[float]:
-    """The least and the largest of the values."""
-    return [min(values), max(values)]
+def extremes(values: Iterable[float | None]) -> list[float] | None:
+    """The least and the largest of the values that are known; None if none is."""
+    known = [value for value in values if value is not None]
+    return [min(known), max(known)] if known else None
+
+
+def fields(of: object, *names: str) -> dict[str, Any]:
+    """These fields by name."""
+    return {name: getattr(of, name) for name in names}

@@ -5,22 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-NextStep = Literal[
-    "none",
-    "check-clocks",
-    "compare-dram-bytes",
-    "drop-from-list",
-    "explain",
-    "free-the-gpu",
-    "lock-clocks",
-    "measure-on-gpu",
-    "raise-budget",
-    "read-reasons",
-    "repeat-run",
-    "report",
-    "resume",
-    "verify",
+_ToMeasure = Literal[
+    "check-clocks", "free-the-gpu", "lock-clocks", "measure-on-gpu", "raise-budget", "repeat-run", "resume"
 ]
+_ToLookAt = Literal["compare-dram-bytes", "drop-from-list", "explain", "read-reasons", "report", "verify"]
+NextStep = Literal["none", _ToMeasure, _ToLookAt]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,12 @@ whether a smaller tile is a way out, and where the operands lie if the figures a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from ssdprof.kernels.interface import Question
-from ssdprof.profiling.diagnosis.rows import found_correct, limiter_names
+from ssdprof.profiling.diagnosis.rows import fields, found_correct, limiter_names
 from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.profiling.hardware.limiters import LIMITERS, REGISTERS, SHARED_MEMORY, WARPS
 from ssdprof.profiling.hardware.limits import limits_for
@@ -35,7 +34,6 @@ class _Case:
     """A row that compiled, and its value of the parameter."""
 
     value: int
-    row: Row
     compiled: Compiled
     occ: Occupancy
 
@@ -49,10 +47,8 @@ def answer(explanation: Explanation) -> list[Statement]:
     if found is None:
         return [Statement("note", "no-other-value", {"parameter": question.parameter}, message=question.absent)]
     group = [(row.config.number(found.param.name), row) for row in found.rows]
-    cases = sorted(
-        (_Case(value, row, row.compiled, row.occupancy) for value, row in group if row.compiled and row.occupancy),
-        key=lambda case: case.value,
-    )
+    cases = [_Case(value, row.compiled, row.occupancy) for value, row in group if row.compiled and row.occupancy]
+    cases.sort(key=lambda case: case.value)
     missing = [
         Statement("note", "missing-value", {"value": value, "status": row.known_status, "reason": row.known_reason})
         for value, row in group
@@ -60,39 +56,40 @@ def answer(explanation: Explanation) -> list[Statement]:
     ]
     if len(cases) < 2:
         return [*missing, Statement("note", "too-few-values", {"values": [case.value for case in cases]})]
-    said = [_growth(cases), *_moves(cases), *_carveout(explanation, found.param.name), *_operands(explanation, cases)]
+    said = [_growth(cases), *_moves(cases), *_carveout(explanation, found.param.name)]
+    said += _operands(cases) if explanation.header.device.arch.startswith("sm_90") else ()
     return [*said, *_smaller(explanation, question, group), *missing]
 
 
 def _growth(cases: Sequence[_Case]) -> Statement:
+    of_compiled = ("registers_per_thread", "spill_bytes", "dynamic_shared_mem_bytes")
     figures = {
         "values": [case.value for case in cases],
-        "registers_per_thread": [case.compiled.registers_per_thread for case in cases],
-        "spill_bytes": [case.compiled.spill_bytes for case in cases],
-        "dynamic_shared_mem_bytes": [case.compiled.dynamic_shared_mem_bytes for case in cases],
-        "blocks_per_sm": [case.occ.blocks_per_sm for case in cases],
-        "warps_per_scheduler": [case.occ.warps_per_scheduler for case in cases],
+        **{name: [getattr(case.compiled, name) for case in cases] for name in of_compiled},
+        **{name: [getattr(case.occ, name) for case in cases] for name in ("blocks_per_sm", "warps_per_scheduler")},
     }
     return Statement("note", "growth", figures)
 
 
-def _moves(cases: Sequence[_Case]) -> list[Statement]:
+def _moves(cases: Sequence[_Case]) -> Iterator[Statement]:
     """Where the number of blocks changes, and by which limit; or that it does not."""
-    changes = [(a, b) for a, b in pairwise(cases) if a.occ.blocks_per_sm != b.occ.blocks_per_sm]
-    if not changes:
-        return [_no_move(cases)]
-    found = [_move(before, after) for before, after in changes]
     first, last = cases[0], cases[-1]
-    if last.occ.blocks_per_sm < first.occ.blocks_per_sm:
+    moves = [_move(a, b) for a, b in pairwise(cases) if a.occ.blocks_per_sm != b.occ.blocks_per_sm]
+    yield from moves
+    if not moves:
+        values_by_limiters: dict[tuple[str, ...], list[int]] = {}
+        for case in cases:
+            values_by_limiters.setdefault(tuple(limiter_names(case.occ)), []).append(case.value)
         figures = {
-            "value": last.value,
-            "warps_per_scheduler": last.occ.warps_per_scheduler,
-            "max_warps_per_scheduler": last.occ.max_warps_per_scheduler,
-            "least_value": first.value,
-            "warps_per_scheduler_at_least": first.occ.warps_per_scheduler,
+            **fields(first.occ, "warps_per_scheduler", "max_warps_per_scheduler"),
+            "limiters": [{"limiters": list(names), "values": values} for names, values in values_by_limiters.items()],
+            "registers_more": last.compiled.registers_per_thread - first.compiled.registers_per_thread,
         }
-        found.append(Statement("note", "limits-occupancy", figures))
-    return found
+        yield Statement("note", "does-not-limit-occupancy", figures)
+    elif last.occ.blocks_per_sm < first.occ.blocks_per_sm:
+        of_last = {"value": last.value, **fields(last.occ, "warps_per_scheduler", "max_warps_per_scheduler")}
+        of_first = {"least_value": first.value, "warps_per_scheduler_at_least": first.occ.warps_per_scheduler}
+        yield Statement("note", "limits-occupancy", {**of_last, **of_first})
 
 
 def _move(before: _Case, after: _Case) -> Statement:
@@ -114,76 +111,52 @@ def _limit(limiter: str, occ: Occupancy) -> int:
     return limit
 
 
-def _no_move(cases: Sequence[_Case]) -> Statement:
-    values_by_limiters: dict[tuple[str, ...], list[int]] = {}
-    for case in cases:
-        values_by_limiters.setdefault(tuple(limiter_names(case.occ)), []).append(case.value)
-    figures = {
-        "warps_per_scheduler": cases[0].occ.warps_per_scheduler,
-        "max_warps_per_scheduler": cases[0].occ.max_warps_per_scheduler,
-        "limiters": [{"limiters": list(names), "values": values} for names, values in values_by_limiters.items()],
-        "registers_more": cases[-1].compiled.registers_per_thread - cases[0].compiled.registers_per_thread,
-    }
-    return Statement("note", "does-not-limit-occupancy", figures)
-
-
-def _carveout(explanation: Explanation, name: str) -> list[Statement]:
+def _carveout(explanation: Explanation, name: str) -> Iterator[Statement]:
     """Where shared memory is a limiter only because of the size that the driver configures for that few blocks."""
     row, occ = explanation.row, explanation.row.occupancy
     if occ is None or SHARED_MEMORY not in occ.limiters or len(occ.limiters) < 2:
-        return []
+        return
     largest_bytes = limits_for(explanation.header.device.arch).max_config_bytes
     blocks = largest_bytes // occ.shared_mem_allocated_bytes
-    if blocks <= occ.blocks_per_sm:
-        return []
-    figures = {
-        "value": row.config.number(name),
-        "shared_mem_config_bytes": occ.shared_mem_config_bytes,
-        "shared_mem_config_source": occ.shared_mem_config_source,
-        "largest_config_bytes": largest_bytes,
-        "blocks_at_largest": blocks,
-        "other_limiters": [one for one in occ.limiters if one != SHARED_MEMORY],
-    }
-    return [Statement("note", "carve-out", figures)]
+    if blocks > occ.blocks_per_sm:
+        figures = {
+            "value": row.config.number(name),
+            **fields(occ, "shared_mem_config_bytes", "shared_mem_config_source"),
+            "largest_config_bytes": largest_bytes,
+            "blocks_at_largest": blocks,
+            "other_limiters": [one for one in occ.limiters if one != SHARED_MEMORY],
+        }
+        yield Statement("note", "carve-out", figures)
 
 
-def _operands(explanation: Explanation, cases: Sequence[_Case]) -> list[Statement]:
-    """Where the operands lie, on sm_90 and if the growth is of that kind."""
-    if not explanation.header.device.arch.startswith("sm_90"):
-        return []
+def _operands(cases: Sequence[_Case]) -> Iterator[Statement]:
+    """Where the operands of sm_90's products lie, if the growth is of that kind."""
     warps = [case.compiled.num_warps for case in cases]
     first, last = cases[0].compiled, cases[-1].compiled
     more_registers = last.registers_per_thread - first.registers_per_thread
     more_bytes = last.dynamic_shared_mem_bytes - first.dynamic_shared_mem_bytes
-    figures: dict[str, Any] = {"registers_more": more_registers, "dynamic_shared_mem_more_bytes": more_bytes}
+    figures = {"registers_more": more_registers, "dynamic_shared_mem_more_bytes": more_bytes}
     if max(warps) < WARPS_OF_WGMMA and more_registers > 0 and more_bytes <= 0:
-        return [Statement("note", "operands-in-registers", {"num_warps": max(warps), **figures})]
+        yield Statement("note", "operands-in-registers", {"num_warps": max(warps), **figures})
     hardly = more_registers <= HARDLY * first.registers_per_thread
     if min(warps) >= WARPS_OF_WGMMA and more_bytes > 0 and hardly:
-        return [Statement("note", "operands-in-shared-memory", {"num_warps": min(warps), **figures})]
-    return []
+        yield Statement("note", "operands-in-shared-memory", {"num_warps": min(warps), **figures})
 
 
-def _smaller(explanation: Explanation, question: Question, group: Sequence[tuple[int, Row]]) -> list[Statement]:
+def _smaller(explanation: Explanation, question: Question, group: Sequence[tuple[int, Row]]) -> Iterator[Statement]:
     """Whether a tile smaller than what it tiles is a way out."""
     smaller = [(value, row) for value, row in group if value < question.extent]
     wrong = [(value, row) for value, row in smaller if row.by_construction and not found_correct(row)]
     if wrong:
-        checks = [row.known_check for _, row in wrong if row.known_check]
-        value, first = wrong[0]
         figures = {
             "values": [value for value, _ in wrong],
-            "reason_value": value,
-            "reason": first.by_construction,
-            "relative_errors": [check.relative_error for check in checks],
+            "reason_value": wrong[0][0],
+            "reason": wrong[0][1].by_construction,
+            "relative_errors": [row.known_check.relative_error for _, row in wrong if row.known_check],
             "latency_source": explanation.latency_source,
         }
-        return [Statement("note", "smaller-is-wrong", figures, "drop-from-list")]
-    if not smaller or any(row.by_construction or row.known_status not in ("ok", "not-run") for _, row in smaller):
-        return []
-    figures = {
-        "values": [value for value, _ in smaller],
-        "variant": explanation.row.config.variant,
-        "extent": question.extent,
-    }
-    return [Statement("note", "smaller-is-a-choice", figures)]
+        yield Statement("note", "smaller-is-wrong", figures, "drop-from-list")
+    elif smaller and all(not row.by_construction and row.known_status in ("ok", "not-run") for _, row in smaller):
+        values = [value for value, _ in smaller]
+        figures = {"values": values, "variant": explanation.row.config.variant, "extent": question.extent}
+        yield Statement("note", "smaller-is-a-choice", figures)

@@ -32,9 +32,8 @@ def launch_json(launch: Launch, occ: Occupancy, limits: SmLimits) -> str:
 
 def table_json(table: LaunchTable) -> str:
     """Many launches as JSON: a record each, input columns as text, limiters as a list."""
-    rows = [{**record, "limiters": _names(record["limiters"])} for record in table.as_records()]
+    rows = [
+        {**record, "limiters": str(record["limiters"]).split(";") if record["limiters"] else []}
+        for record in table.as_records()
+    ]
     return json_text({"schema": SCHEMA, "rows": rows})
-
-
-def _names(joined: object) -> list[str]:
-    return str(joined).split(";") if joined else []

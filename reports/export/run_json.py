@@ -48,6 +48,7 @@ def explanation_json(explanation: Explanation) -> str:
     """An explanation: the config's row, its neighbours' rows, and what the screen says of them."""
     answered, latency = answer(explanation), among_neighbours(explanation)
     row, header, question = explanation.row, explanation.header, explanation.question
+    stated = as_dicts([*answered, *latency], lambda statement: explanation_words.words(explanation, statement))
     return json_text(
         {
             "schema": SCHEMA,
@@ -68,17 +69,14 @@ def explanation_json(explanation: Explanation) -> str:
                 "figures": next((one.figures for one in answered if one.code == "growth"), {}),
             },
             "occupancy_and_latency": explanation_words.sentences(explanation, latency),
-            "statements": as_dicts(
-                [*answered, *latency], lambda statement: explanation_words.words(explanation, statement)
-            ),
+            "statements": stated,
         }
     )
 
 
 def header_dict(header: RunHeader) -> dict[str, Any]:
     """Every field of a header by name."""
-    fields: dict[str, Any] = plain(header)
-    return fields
+    return dict(plain(header))
 
 
 def json_text(content: Any) -> str:

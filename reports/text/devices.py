@@ -31,29 +31,30 @@ def devices_report(gpus: Sequence[GpuInfo], known_archs: Sequence[str]) -> Rende
 
 def gpu_lines(gpu: GpuInfo) -> list[tuple[str, str]]:
     """What NVML says of a GPU and what is assumed of its architecture, each with its label."""
-    memory = f"{gpu.memory_free_bytes / GIB:.1f} GiB free of {gpu.memory_bytes / GIB:.1f}"
     throttled = gpu.conditions.throttled
-    temperature = "unknown" if gpu.temperature_c is None else f"{gpu.temperature_c} °C"
-    mig = {None: "not supported", True: "on", False: "off"}[gpu.mig]
     return [
         ("architecture", gpu.arch),
         ("UUID", gpu.uuid or "unknown"),
         ("driver", f"{gpu.driver}, CUDA {gpu.cuda}"),
-        ("memory", memory),
+        ("memory", f"{gpu.memory_free_bytes / GIB:.1f} GiB free of {gpu.memory_bytes / GIB:.1f}"),
         ("SM clock", _of(gpu.sm_clock_mhz, gpu.sm_clock_max_mhz, "MHz")),
         ("memory clock", _of(gpu.memory_clock_mhz, gpu.memory_clock_max_mhz, "MHz")),
         ("power", _of(gpu.power_w, gpu.power_limit_w, "W")),
-        ("temperature", temperature),
+        ("temperature", _of(gpu.temperature_c, None, "°C")),
         ("throttled by", "not told by NVML" if throttled is None else ", ".join(throttled) or "nothing"),
         ("other processes", "; ".join(gpu.others) or "none seen"),
-        ("MIG", mig),
+        ("MIG", {None: "not supported", True: "on", False: "off"}[gpu.mig]),
         ("assumed per SM", _assumed_text(gpu.arch)),
     ]
 
 
 def devices_json(gpus: Sequence[GpuInfo]) -> str:
     """The same for programs."""
-    entries = [{**asdict(gpu), "throttled": gpu.conditions.throttled, "assumed": _assumed(gpu.arch)} for gpu in gpus]
+    entries = []
+    for gpu in gpus:
+        limits = _limits(gpu.arch)
+        assumed = {"throttled": gpu.conditions.throttled, "assumed": asdict(limits) if limits else None}
+        entries.append({**asdict(gpu), **assumed})
     return json_text({"schema": SCHEMA, "devices": entries})
 
 
@@ -62,11 +63,6 @@ def _limits(arch: str) -> SmLimits | None:
         return limits_for(arch)
     except ArchError:
         return None
-
-
-def _assumed(arch: str) -> dict[str, object] | None:
-    limits = _limits(arch)
-    return None if limits is None else asdict(limits)
 
 
 def _assumed_text(arch: str) -> str:

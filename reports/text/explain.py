@@ -15,20 +15,16 @@ from ssdprof.profiling.hardware.rule import rule_sentence
 from ssdprof.profiling.runs.model import Explanation, Neighbours, Row
 from ssdprof.reports.columns import column, latency_text, param_column
 from ssdprof.reports.text import occupancy as occupancy_report
+from ssdprof.reports.text import tables
 from ssdprof.reports.text.fitted import FittedTable, ScreenColumn
-from ssdprof.reports.text.tables import (
-    RECORDED_HEADING,
-    another_binary_notes,
-    label_grid,
-    limiters_column,
-    source_lines,
-)
+from ssdprof.reports.text.tables import dimmed, from_rows, label_grid
 from ssdprof.reports.words.explanation import headroom, parameter_name, sentences
 
 
 def explain_report(explanation: Explanation) -> RenderableType:
     """Everything that `explain` prints."""
-    parts: list[RenderableType] = [label_grid(_header(explanation)), *_notes([explanation.row]), Text()]
+    notes = dimmed(tables.another_binary_notes([explanation.row]))
+    parts: list[RenderableType] = [label_grid(_header(explanation)), *notes, Text()]
     parts += _occupancy_parts(explanation)
     for neighbours in explanation.neighbours:
         parts += [_neighbours_part(explanation, neighbours), Text()]
@@ -45,7 +41,12 @@ def _header(explanation: Explanation) -> list[tuple[str, str]]:
     if row.known_timing is not None:
         source = f", {explanation.latency_source}" if explanation.latency_source else ""
         latency = f"{latency_text(row.known_latency_ms)} ms{_mark(row)}{source}"
-    lines = [("config", row.config_id), *source_lines(header), ("arch", header.device.arch), ("latency", latency)]
+    lines = [
+        ("config", row.config_id),
+        *tables.source_lines(header),
+        ("arch", header.device.arch),
+        ("latency", latency),
+    ]
     if row.known_status not in ("ok", "not-run") or row.compiled is None:
         lines.append(("status", f"{row.known_status}: {row.known_reason}"))
     return lines
@@ -56,15 +57,10 @@ def _occupancy_parts(explanation: Explanation) -> list[RenderableType]:
     if row.compiled is None or row.occupancy is None:
         return [Text(f"No binary to look at: {row.status_reason or row.status}."), Text()]
     sentence = rule_sentence(row.occupancy)
-    return [
-        occupancy_report.section(row.occupancy),
-        Text(),
-        *([Text(sentence), Text()] if sentence else []),
-        *(Text(line) for line in headroom(explanation)),
-        Text(),
-        occupancy_report.allowances(row.compiled.launch, limits_for(explanation.header.device.arch)),
-        Text(),
-    ]
+    lines = [*([sentence, ""] if sentence else []), *headroom(explanation), ""]
+    limits = limits_for(explanation.header.device.arch)
+    allowances = occupancy_report.allowances(row.compiled.launch, limits)
+    return [occupancy_report.section(row.occupancy), Text(), *map(Text, lines), allowances, Text()]
 
 
 def _neighbours_part(explanation: Explanation, neighbours: Neighbours) -> RenderableType:
@@ -72,24 +68,23 @@ def _neighbours_part(explanation: Explanation, neighbours: Neighbours) -> Render
     name = parameter_name(explanation, neighbours.param)
     values = [param_column(neighbours.param).text(row) for row in rows]
     marked = tuple(f"{'▸ ' if row.config_id == own else ''}{value}" for row, value in zip(rows, values, strict=True))
-    columns = [ScreenColumn(name, marked), *_figures(rows)]
+    figures = ("blocks_per_sm", "warps_per_scheduler", "theoretical_occupancy_pct")
+    columns = [ScreenColumn(name, marked), from_rows("registers_per_thread", rows), *tables.memory_columns(rows)]
+    columns += [*(from_rows(figure, rows) for figure in figures), tables.limiters_column(rows)]
     if any(row.known_timing for row in rows):
         columns.append(_latency_column(rows, explanation.latency_source or ""))
     statuses = tuple("" if _plain(row) else row.known_status for row in rows)
     if any(statuses):
         columns.append(ScreenColumn("status", statuses, right=False))
     styles = tuple("bold" if row.config_id == own else "" for row in rows)
-    reasons = [
-        Text(f"{value}: {row.known_reason}", style="dim")
-        for row, value in zip(rows, values, strict=True)
-        if not _plain(row)
-    ]
+    notes = [f"{value}: {row.known_reason}" for row, value in zip(rows, values, strict=True) if not _plain(row)]
+    notes += tables.another_binary_notes(rows)
     title = Text(f"With another {name}, all else equal", style="bold")
-    return Group(title, FittedTable(tuple(columns), styles), *reasons, *_notes(rows))
+    return Group(title, FittedTable(tuple(columns), styles), *dimmed(notes))
 
 
 def _latency_column(rows: Sequence[Row], source: str) -> ScreenColumn:
-    heading = RECORDED_HEADING if source.startswith("recorded") else column("latency_ms").heading
+    heading = tables.RECORDED_HEADING if source.startswith("recorded") else column("latency_ms").heading
     texts = [latency_text(row.known_latency_ms) for row in rows]
     marks = [_mark(row) for row in rows]
     if any(marks):  # to the left, so that the digits stay below one another
@@ -97,21 +92,8 @@ def _latency_column(rows: Sequence[Row], source: str) -> ScreenColumn:
     return ScreenColumn(heading, tuple(map("".join, zip(texts, marks, strict=True))), right=not any(marks))
 
 
-def _figures(rows: Sequence[Row]) -> list[ScreenColumn]:
-    names = ["registers_per_thread", "spill_bytes", "dynamic_shared_mem_bytes", "blocks_per_sm"]
-    names += ["warps_per_scheduler", "theoretical_occupancy_pct"]
-    if not any(column("spill_bytes").value(row) for row in rows):
-        names.remove("spill_bytes")
-    figures = [ScreenColumn(column(name).heading, tuple(column(name).text(row) for row in rows)) for name in names]
-    return [*figures, limiters_column(rows, gives_up=1)]
-
-
 def _mark(row: Row) -> str:
     return "*" if of_another_binary(row) else ""
-
-
-def _notes(rows: Sequence[Row]) -> list[Text]:
-    return [Text(note, style="dim") for note in another_binary_notes(rows)]
 
 
 def _plain(row: Row) -> bool:

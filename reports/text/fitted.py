@@ -70,22 +70,16 @@ def fit(
     columns: Sequence[ScreenColumn], max_width: int
 ) -> tuple[tuple[ScreenColumn, ...], int, tuple[ScreenColumn, ...]]:
     """(the columns to show, the gap between them, the columns left out) for a width in character cells."""
-    shown = list(columns)
-    left_out: list[ScreenColumn] = []
-    gap = 2
+    shown, left_out = list(columns), []
+    gap = 2 if _width(shown, 2) <= max_width else 1
     pending = sorted((column for column in columns if column.gives_up), key=lambda column: column.gives_up)
-    while _width(shown, gap) > max_width:
-        if gap == 2:
-            gap = 1
-        elif pending:
-            column = pending.pop(0)
-            i_column = shown.index(column)
-            if column.short is not None:
-                shown[i_column] = replace(column, cells=column.short, short=None)
-            else:
-                left_out.append(shown.pop(i_column))
+    while pending and _width(shown, gap) > max_width:
+        column = pending.pop(0)
+        i_column = shown.index(column)
+        if column.short is None:
+            left_out.append(shown.pop(i_column))
         else:
-            break
+            shown[i_column] = replace(column, cells=column.short, short=None)
     return tuple(shown), gap, tuple(left_out)
 
 

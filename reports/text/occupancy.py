@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from ssdprof.profiling.hardware.headroom import Allowance, Curve, Headroom, Step, headroom, occupancy_curves
 from ssdprof.profiling.hardware.limiters import BARRIER_LIMITER, BARRIERS, LIMITERS, SHARED_MEMORY
 from ssdprof.profiling.hardware.limits import SmLimits
 from ssdprof.profiling.hardware.occupancy import Launch, Occupancy
 from ssdprof.profiling.hardware.rule import estimated_local_speedup_pct, joined, rule_sentence
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
 
 _SOURCE_NOTES = {"given": "given", "prefers-shared": "prefers shared memory", "assumed": "assumed, not measured"}
 _BLOCKED_PHRASES = {
@@ -36,40 +35,31 @@ class SectionRow:
 
 def section_rows(occ: Occupancy) -> tuple[SectionRow, ...]:
     """The rows of ncu's Occupancy section, and of its Launch Statistics what occupancy depends on."""
-    limits = [(one.section_row, getattr(occ, one.field)) for one in (BARRIER_LIMITER, *LIMITERS.values())]
-    smallest = min(limit for _, limit in limits)
+    limits = {one.section_row: getattr(occ, one.field) for one in (BARRIER_LIMITER, *LIMITERS.values())}
+    notes, scheduler = {min(limits.values()): "limits"}, f"{occ.warps_per_scheduler:.2f}"
+    config_note = _SOURCE_NOTES[occ.shared_mem_config_source]
     rows = [
-        SectionRow(f"Block Limit {name}", "block", str(limit), "limits" if limit == smallest else "")
-        for name, limit in limits
-    ]
-    rows += [
-        SectionRow("Theoretical Active Warps per SM", "warp", str(occ.warps_per_sm), f"of {occ.max_warps_per_sm}"),
-        SectionRow("Theoretical Occupancy", "%", f"{occ.theoretical_occupancy_pct:.2f}"),
-        SectionRow(
-            "Theoretical Warps per Scheduler",
-            "warp",
-            f"{occ.warps_per_scheduler:.2f}",
-            f"of {occ.max_warps_per_scheduler}",
-        ),
-        SectionRow("Registers Allocated Per Thread", "register", str(occ.registers_allocated_per_thread)),
-        SectionRow("Shared Memory Allocated Per Block", "byte", str(occ.shared_mem_allocated_bytes)),
-        SectionRow(
-            "Shared Memory Configuration Size",
-            "byte",
-            str(occ.shared_mem_config_bytes),
-            _SOURCE_NOTES[occ.shared_mem_config_source],
-        ),
+        *((f"Block Limit {name}", "block", limit, notes.get(limit, "")) for name, limit in limits.items()),
+        ("Theoretical Active Warps per SM", "warp", occ.warps_per_sm, f"of {occ.max_warps_per_sm}"),
+        ("Theoretical Occupancy", "%", f"{occ.theoretical_occupancy_pct:.2f}", ""),
+        ("Theoretical Warps per Scheduler", "warp", scheduler, f"of {occ.max_warps_per_scheduler}"),
+        ("Registers Allocated Per Thread", "register", occ.registers_allocated_per_thread, ""),
+        ("Shared Memory Allocated Per Block", "byte", occ.shared_mem_allocated_bytes, ""),
+        ("Shared Memory Configuration Size", "byte", occ.shared_mem_config_bytes, config_note),
     ]
     if occ.waves_per_sm is not None:
-        rows.append(SectionRow("Waves Per SM", "", f"{occ.waves_per_sm:.2f}"))
-    return tuple(rows)
+        rows.append(("Waves Per SM", "", f"{occ.waves_per_sm:.2f}", ""))
+    return tuple(SectionRow(name, unit, str(value), note) for name, unit, value, note in rows)
+
+
+def titled_table(title: str) -> Table:
+    """A table without lines, its title above on the left."""
+    return Table(title=title, title_justify="left", box=None, pad_edge=False)
 
 
 def section(occ: Occupancy) -> Table:
     """The Occupancy section as a table; notes say which limits bind and where the carve-out comes from."""
-    from rich.table import Table
-
-    table = Table(title="Occupancy", title_justify="left", box=None, pad_edge=False)
+    table = titled_table("Occupancy")
     table.add_column("Metric Name", no_wrap=True)
     table.add_column("Unit", no_wrap=True)
     table.add_column("Value", justify="right", no_wrap=True)
@@ -86,35 +76,27 @@ def headroom_lines(launch: Launch, occ: Occupancy, limits: SmLimits) -> list[str
     if room.blocks_per_sm > occ.blocks_per_sm:
         lines.append(
             f"A larger shared-memory configuration than {thousands(occ.shared_mem_config_bytes)} bytes alone "
-            f"gives {_blocks(room.blocks_per_sm)} per SM instead of {occ.blocks_per_sm}."
+            f"gives {_counted(room.blocks_per_sm, 'block')} per SM instead of {occ.blocks_per_sm}."
         )
-    if room.step is None:
-        lines.append(_blocked_line(room))
-    else:
-        lines.append(_step_line(room.step, room.blocks_per_sm, launch))
-        if _shared_mem_ties_by_configuration(occ, room.step):
-            configured, largest = thousands(occ.shared_mem_config_bytes), thousands(limits.max_config_bytes)
-            lines.append(
-                f"Shared memory is no obstacle to that: {configured} bytes were configured for this launch, "
-                f"and the driver can configure {largest}."
-            )
-    lines += [_allowance_line(item) for item in room.allowances if item.blocks_per_sm == room.blocks_per_sm]
-    return lines
+    lines.append(_step_line(room.step, room.blocks_per_sm, launch) if room.step else _blocked_line(room))
+    if room.step and _shared_mem_ties_by_configuration(occ, room.step):
+        configured, largest = thousands(occ.shared_mem_config_bytes), thousands(limits.max_config_bytes)
+        lines.append(
+            f"Shared memory is no obstacle to that: {configured} bytes were configured for this launch, and the driver "
+            f"can configure {largest}."
+        )
+    return lines + [_allowance_line(item) for item in room.allowances if item.blocks_per_sm == room.blocks_per_sm]
 
 
 def report(launch: Launch, occ: Occupancy, limits: SmLimits) -> RenderableType:
     """Everything of one launch: ncu's section and sentence, the headroom in words and as a table, and the curves."""
-    from rich.console import Group
-    from rich.text import Text
-
     asked = (
         f"{_counted(launch.threads_per_block, 'thread')} per block, "
         f"{_counted(launch.registers_per_thread, 'register')} per thread, "
         f"{_counted(launch.shared_mem_bytes, 'byte')} of shared memory per block on {limits.arch}"
     )
     parts: list[RenderableType] = [Text(asked), Text(), section(occ), Text()]
-    sentence = rule_sentence(occ)
-    if sentence is not None:
+    if sentence := rule_sentence(occ):
         parts += [Text(sentence), Text(f"Est. Local Speedup: {estimated_local_speedup_pct(occ):.4g}%"), Text()]
     parts += [Text(line) for line in headroom_lines(launch, occ, limits)]
     return Group(*parts, Text(), allowances(launch, limits), Text(), curves(launch, occ, limits))
@@ -122,15 +104,12 @@ def report(launch: Launch, occ: Occupancy, limits: SmLimits) -> RenderableType:
 
 def allowances(launch: Launch, limits: SmLimits, *, rows: int = 8) -> Table:
     """For each number of blocks the most registers and shared memory, from the present number (marked) up."""
-    from rich.table import Table
-
     room = headroom(launch, limits)
-    table = Table(title="What each number of blocks allows", title_justify="left", box=None, pad_edge=False)
+    table = titled_table("What each number of blocks allows")
     for heading in ("Blocks per SM", "Occupancy", "Registers per thread", "Dynamic shared memory"):
         table.add_column(heading, justify="right")
     table.add_column("")
-    first = max(1, room.blocks_per_sm - 1)
-    shown = [item for item in room.allowances if item.blocks_per_sm >= first]
+    shown = [item for item in room.allowances if item.blocks_per_sm >= room.blocks_per_sm - 1]
     for item in shown[:rows]:
         table.add_row(
             str(item.blocks_per_sm),
@@ -140,7 +119,7 @@ def allowances(launch: Launch, limits: SmLimits, *, rows: int = 8) -> Table:
             "now" if item.blocks_per_sm == room.blocks_per_sm else "",
         )
     if len(shown) > rows:
-        table.caption = f"up to {_blocks(shown[-1].blocks_per_sm)}"
+        table.caption = f"up to {_counted(shown[-1].blocks_per_sm, 'block')}"
         table.caption_justify = "left"
     return table
 
@@ -150,42 +129,30 @@ def thousands(count: int) -> str:
     return f"{count:,}".replace(",", " ")
 
 
-def _blocks(count: int) -> str:
-    return "1 block" if count == 1 else f"{count} blocks"
-
-
 def _step_line(step: Step, blocks: int, launch: Launch) -> str:
-    parts = []
-    if step.registers_fewer:
-        parts.append(
-            f"{_counted(step.registers_fewer, 'register')} fewer per thread "
-            f"({launch.registers_per_thread} → {step.registers_per_thread})"
-        )
-    if step.dynamic_shared_mem_fewer_bytes:
-        parts.append(
-            f"{_counted(step.dynamic_shared_mem_fewer_bytes, 'byte')} of shared memory fewer per block "
-            f"({thousands(launch.dynamic_shared_mem_bytes)} → {thousands(step.dynamic_shared_mem_bytes)})"
-        )
-    one = len(parts) == 1 and 1 in (step.registers_fewer, step.dynamic_shared_mem_fewer_bytes)
-    verb = "together give" if len(parts) > 1 else "gives" if one else "give"
+    registers, size_bytes = step.registers_fewer, step.dynamic_shared_mem_fewer_bytes
+    changed = f"{launch.registers_per_thread} → {step.registers_per_thread}"
+    changed_bytes = f"{thousands(launch.dynamic_shared_mem_bytes)} → {thousands(step.dynamic_shared_mem_bytes)}"
+    parts = [f"{_counted(registers, 'register')} fewer per thread ({changed})"] if registers else []
+    if size_bytes:
+        parts.append(f"{_counted(size_bytes, 'byte')} of shared memory fewer per block ({changed_bytes})")
+    verb = "together give" if len(parts) > 1 else "gives" if 1 in (registers, size_bytes) else "give"
     return (
-        f"{' and '.join(parts)} {verb} {_blocks(step.blocks_per_sm)} per SM instead of {blocks} "
+        f"{' and '.join(parts)} {verb} {_counted(step.blocks_per_sm, 'block')} per SM instead of {blocks} "
         f"({step.theoretical_occupancy_pct:.1f} % occupancy)."
     )
 
 
 def _shared_mem_ties_by_configuration(occ: Occupancy, step: Step) -> bool:
-    if SHARED_MEMORY not in occ.limiters or occ.shared_mem_config_source != "given":
-        return False
-    return step.dynamic_shared_mem_fewer_bytes == 0 and occ.limit_shared_mem_blocks < step.blocks_per_sm
+    is_tied = SHARED_MEMORY in occ.limiters and occ.limit_shared_mem_blocks < step.blocks_per_sm
+    return is_tied and occ.shared_mem_config_source == "given" and step.dynamic_shared_mem_fewer_bytes == 0
 
 
 def _allowance_line(allowance: Allowance) -> str:
+    fit = "fits" if allowance.blocks_per_sm == 1 else "fit"
     return (
-        f"{_blocks(allowance.blocks_per_sm).capitalize()} per SM "
-        f"{'fits' if allowance.blocks_per_sm == 1 else 'fit'} up to "
-        f"{allowance.max_registers_per_thread} registers per thread and "
-        f"{thousands(allowance.max_dynamic_shared_mem_bytes)} bytes of dynamic shared memory."
+        f"{_counted(allowance.blocks_per_sm, 'block')} per SM {fit} up to {allowance.max_registers_per_thread} "
+        f"registers per thread and {thousands(allowance.max_dynamic_shared_mem_bytes)} bytes of dynamic shared memory."
     )
 
 
@@ -194,9 +161,9 @@ def _counted(count: int, noun: str) -> str:
 
 
 def _blocked_line(room: Headroom) -> str:
-    phrases = [_BLOCKED_PHRASES[name] for name in room.blocked_by]
+    phrases, blocks = [_BLOCKED_PHRASES[name] for name in room.blocked_by], _counted(room.blocks_per_sm, "block")
     allow = "allow" if len(phrases) > 1 else "allows"
-    return f"No fewer registers or bytes give another block: {joined(phrases)} {allow} {_blocks(room.blocks_per_sm)}."
+    return f"No fewer registers or bytes give another block: {joined(phrases)} {allow} {blocks}."
 
 
 _CURVE_HEIGHT = 4
@@ -211,11 +178,10 @@ def curve_lines(curve: Curve) -> list[str]:
     labels = {_CURVE_HEIGHT - 1: f"{top_pct:g} %", 0: "0 %"}
     lines = [f"Theoretical occupancy over {curve.of}"]
     for row in range(_CURVE_HEIGHT - 1, -1, -1):
-        bars = "".join(_bar(value / top_pct, row) * _CURVE_BAR_WIDTH for value in curve.occupancies_pct)
+        eighths = [round(value / top_pct * _CURVE_HEIGHT * 8) - 8 * row for value in curve.occupancies_pct]
+        bars = "".join(_EIGHTHS[max(0, min(8, count))] * _CURVE_BAR_WIDTH for count in eighths)
         lines.append(f"{labels.get(row, ''):>6} {bars}".rstrip())
-    lines.append(" " * (7 + _CURVE_BAR_WIDTH * curve.present) + "▲")
-    lines.append(" " * 7 + _axis(curve))
-    return lines
+    return [*lines, " " * (7 + _CURVE_BAR_WIDTH * curve.present) + "▲", " " * 7 + _axis(curve)]
 
 
 def _axis(curve: Curve) -> str:
@@ -224,22 +190,11 @@ def _axis(curve: Curve) -> str:
     first, last = thousands(curve.points[0]), thousands(curve.points[-1])
     own = thousands(curve.points[curve.present])
     start = min(max(0, _CURVE_BAR_WIDTH * curve.present - len(own) // 2), width - len(own))
-    if start < len(first) + 2:
-        first = ""
-    if start + len(own) + 2 > width - len(last):
-        last = ""
-    left = first.ljust(start) + own
-    return left + last.rjust(width - len(left))
+    left = ("" if start < len(first) + 2 else first).ljust(start) + own
+    return left + ("" if len(left) + 2 > width - len(last) else last).rjust(width - len(left))
 
 
 def curves(launch: Launch, occ: Occupancy, limits: SmLimits) -> RenderableType:
     """The three curves below one another: occupancy over registers, shared memory and threads."""
-    from rich.text import Text
-
     blocks = ["\n".join(curve_lines(curve)) for curve in occupancy_curves(launch, occ, limits)]
     return Text("\n\n".join(blocks))
-
-
-def _bar(share: float, row: int) -> str:
-    eighths = round(share * _CURVE_HEIGHT * 8) - 8 * row
-    return _EIGHTHS[max(0, min(8, eighths))]

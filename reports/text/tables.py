@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -16,8 +16,7 @@ from ssdprof.reports.columns import NOT_KNOWN, column, error_text, latency_text
 from ssdprof.reports.text.fitted import FittedTable, ScreenColumn
 from ssdprof.reports.words.conditions import measured_lines
 
-RECORDED_HEADING = "recorded\nlatency ms"
-NOT_MEASURED = "not measured"
+RECORDED_HEADING = column("recorded_latency_ms").heading
 ANOTHER_BINARY = (
     "* registers, spills or shared memory differ from the recorded ones: the recorded latency is of another binary"
 )
@@ -43,21 +42,16 @@ def header(run: Run) -> RenderableType:
 
 def source_lines(header: RunHeader) -> list[tuple[str, str]]:
     """Kernel, problem and versions, each with its label."""
-    problem = ", ".join(f"{name} {_plain(value)}" for name, value in header.problem.items())
+    variants: dict[str, list[str]] = {}  # with the same source
+    for variant, of in header.kernel_hashes.items():
+        variants.setdefault(of, []).append(variant)
+    sources = ", ".join(f"{of} ({', '.join(names)})" if any(names) else of for of, names in variants.items())
     torch = f", PyTorch {header.torch}" if header.torch else ""
     return [
-        ("kernel", f"{header.kernel}, source {_sources(header.kernel_hashes)}"),
-        ("problem", problem),
+        ("kernel", f"{header.kernel}, source {sources}"),
+        ("problem", ", ".join(f"{name} {_plain(value)}" for name, value in header.problem.items())),
         ("versions", f"ssdprof {header.ssdprof}, Triton {header.triton}{torch}, Python {header.python}"),
     ]
-
-
-def _sources(hashes: Mapping[str, str]) -> str:
-    """Each hash with the variants that have it."""
-    variants: dict[str, list[str]] = {}
-    for variant, of in hashes.items():
-        variants.setdefault(of, []).append(variant)
-    return ", ".join(f"{of} ({', '.join(names)})" if any(names) else of for of, names in variants.items())
 
 
 def label_grid(lines: Iterable[tuple[str, str]]) -> RenderableType:
@@ -66,6 +60,11 @@ def label_grid(lines: Iterable[tuple[str, str]]) -> RenderableType:
     for label, text in lines:
         grid.add_row(Text(label, style="dim"), Text(text))
     return grid
+
+
+def dimmed(notes: Iterable[str]) -> list[Text]:
+    """Notes below a table."""
+    return [Text(note, style="dim") for note in notes]
 
 
 def device_text(device: Device) -> str:
@@ -84,21 +83,17 @@ def device_text(device: Device) -> str:
 def ranked_table(run: Run, *, top: int | None = None) -> RenderableType:
     """The correct configs, best first; if nothing was measured, what compiled, by recorded latency if there is one."""
     rows = listed_rows(run)
+    if not rows and run.measured:
+        return Text("No config gave a correct output that could be timed.")
     if not rows:
-        return Text(_why_none(run))
+        compiled = any(row.compiled for row in run.rows)
+        return Text("No config that compiled can be used." if compiled else "No config compiled.")
     shown = rows[:top]
-    columns = (*_latency_columns(run, shown), *_resource_columns(shown))
     styles = tuple("bold" if row.rank == 1 or row.tied_with_best else "" for row in shown)
     notes = _notes(run, shown)
     if len(shown) < len(rows):
         notes.append(f"the first {len(shown)} of {len(rows)} (--top {top})")
-    return Group(FittedTable(columns, styles), *(Text(note, style="dim") for note in notes))
-
-
-def _why_none(run: Run) -> str:
-    if run.measured:
-        return "No config gave a correct output that could be timed."
-    return "No config that compiled can be used." if any(row.compiled for row in run.rows) else "No config compiled."
+    return Group(FittedTable((*_latency_columns(run, shown), *_resource_columns(shown)), styles), *dimmed(notes))
 
 
 def rejected_tables(run: Run, *, top: int | None = None) -> list[RenderableType]:
@@ -108,11 +103,10 @@ def rejected_tables(run: Run, *, top: int | None = None) -> list[RenderableType]
     parts: list[RenderableType] = []
     for status, title in STATUSES.items():
         group = [row for row in rest if row.known_status == status]
-        if not group:
-            continue
-        as_recorded = ", as recorded" if any(row.status != status for row in group) else ""
-        parts += [Text(), Text(f"{title} ({status}{as_recorded}): {len(group)}", style="bold")]
-        parts.append(_rejected_table(group[:top]))
+        if group:
+            as_recorded = ", as recorded" if any(row.status != status for row in group) else ""
+            heading = Text(f"{title} ({status}{as_recorded}): {len(group)}", style="bold")
+            parts += [Text(), heading, _rejected_table(group[:top])]
         if top is not None and len(group) > top:
             parts.append(Text(f"the first {top} of {len(group)} (--top {top})", style="dim"))
     return parts
@@ -120,8 +114,8 @@ def rejected_tables(run: Run, *, top: int | None = None) -> list[RenderableType]
 
 def _rejected_table(rows: Sequence[Row]) -> RenderableType:
     if all(row.compiled is None for row in rows):
-        ids = _from("config_id", rows, right=False)
-        return FittedTable((ids, _from("status_reason", rows, right=False, wraps=True)))
+        ids = from_rows("config_id", rows, right=False)
+        return FittedTable((ids, from_rows("status_reason", rows, right=False, wraps=True)))
     reasons = list(dict.fromkeys(row.known_reason for row in rows))
     numbers = tuple(f"[{reasons.index(row.known_reason) + 1}]" for row in rows)
     figures = []
@@ -133,7 +127,7 @@ def _rejected_table(rows: Sequence[Row]) -> RenderableType:
         figures.append(ScreenColumn(column("relative_error").heading, errors))
     table = FittedTable((_ids(rows), *figures, *_resource_columns(rows), ScreenColumn("why", numbers)))
     notes = [f"[{i}] {reason}" for i, reason in enumerate(reasons, 1)] + another_binary_notes(rows)
-    return Group(table, *(Text(note, style="dim") for note in notes))
+    return Group(table, *dimmed(notes))
 
 
 def another_binary_notes(rows: Iterable[Row]) -> list[str]:
@@ -141,7 +135,7 @@ def another_binary_notes(rows: Iterable[Row]) -> list[str]:
     return [ANOTHER_BINARY] if any(map(of_another_binary, rows)) else []
 
 
-def _latency_columns(run: Run, rows: Sequence[Row]) -> tuple[ScreenColumn, ...]:
+def _latency_columns(run: Run, rows: Sequence[Row]) -> list[ScreenColumn]:
     columns = []
     if any(row.rank for row in rows):
         ties = _tied(run)
@@ -149,13 +143,15 @@ def _latency_columns(run: Run, rows: Sequence[Row]) -> tuple[ScreenColumn, ...]:
         columns.append(ScreenColumn("#", ranks))
     columns.append(_ids(rows))
     if not run.measured:
-        cells = tuple(latency_text(row.known_latency_ms) if row.known_timing else NOT_MEASURED for row in rows)
-        return (*columns, ScreenColumn(RECORDED_HEADING if has_latencies(run) else "latency", cells))
-    columns.append(_from("latency_ms", rows))
-    columns.append(ScreenColumn("p20–p80\nms", tuple(_spread(row) for row in rows), gives_up=2))
+        cells = tuple(latency_text(row.known_latency_ms) if row.known_timing else "not measured" for row in rows)
+        return [*columns, ScreenColumn(RECORDED_HEADING if has_latencies(run) else "latency", cells)]
+    timings = [row.timing for row in rows]
+    spreads = [(one.latency_p20_ms, one.latency_p80_ms) if one else None for one in timings]
+    cells = tuple("–".join(map(latency_text, spread)) if spread else NOT_KNOWN for spread in spreads)
+    columns += [from_rows("latency_ms", rows), ScreenColumn("p20–p80\nms", cells, gives_up=2)]
     if any(row.speedup_vs_baseline is not None for row in rows):
-        columns.append(_from("speedup_vs_baseline", rows))
-    return tuple(columns)
+        columns.append(from_rows("speedup_vs_baseline", rows))
+    return columns
 
 
 def _ids(rows: Sequence[Row]) -> ScreenColumn:
@@ -163,29 +159,26 @@ def _ids(rows: Sequence[Row]) -> ScreenColumn:
     return ScreenColumn(column("config_id").heading, marked, right=False)
 
 
-def _resource_columns(rows: Sequence[Row]) -> tuple[ScreenColumn, ...]:
-    columns = [_from(name, rows) for name in ("theoretical_occupancy_pct", "warps_per_scheduler")]
-    columns.append(_from("registers_per_thread", rows))
-    if any(column("spill_bytes").value(row) for row in rows):
-        columns.append(_from("spill_bytes", rows, gives_up=3))
-    columns.append(_from("dynamic_shared_mem_bytes", rows))
-    columns.append(limiters_column(rows, gives_up=1))
-    return tuple(columns)
+def _resource_columns(rows: Sequence[Row]) -> list[ScreenColumn]:
+    names = ("theoretical_occupancy_pct", "warps_per_scheduler", "registers_per_thread")
+    return [*(from_rows(name, rows) for name in names), *memory_columns(rows, gives_up=3), limiters_column(rows)]
 
 
-def limiters_column(rows: Iterable[Row], gives_up: int = 0) -> ScreenColumn:
-    """What limits each row's occupancy in ncu's words, shortened if the width is short."""
+def memory_columns(rows: Sequence[Row], gives_up: int = 0) -> list[ScreenColumn]:
+    """The spilled bytes, if any are, and the dynamic shared memory."""
+    spilled = any(column("spill_bytes").value(row) for row in rows)
+    spill_bytes = [from_rows("spill_bytes", rows, gives_up=gives_up)] if spilled else []
+    return [*spill_bytes, from_rows("dynamic_shared_mem_bytes", rows)]
 
-    def names(row: Row, word: Callable[[str], str]) -> str:
-        if row.occupancy is None:
-            return NOT_KNOWN
-        return ", ".join(word(name) for name in row.occupancy.limiters) or BARRIERS
 
-    whole, short = [], []
-    for row in rows:
-        whole.append(names(row, str))
-        short.append(names(row, lambda name: LIMITERS[name].short))
-    return ScreenColumn("limited by", tuple(whole), right=False, short=tuple(short), gives_up=gives_up)
+def limiters_column(rows: Iterable[Row]) -> ScreenColumn:
+    """What limits each row's occupancy in ncu's words, shortened first if the width is short."""
+    names = [None if row.occupancy is None else row.occupancy.limiters for row in rows]
+    whole = tuple(NOT_KNOWN if of is None else ", ".join(of) or BARRIERS for of in names)
+    short = tuple(
+        NOT_KNOWN if of is None else ", ".join(LIMITERS[name].short for name in of) or BARRIERS for of in names
+    )
+    return ScreenColumn("limited by", whole, right=False, short=short, gives_up=1)
 
 
 def _notes(run: Run, rows: Sequence[Row]) -> list[str]:
@@ -209,18 +202,13 @@ def _tied(run: Run) -> bool:
     return any(row.tied_with_best and row.rank != 1 for row in run.ranked)
 
 
-def _from(
+def from_rows(
     name: str, rows: Iterable[Row], *, right: bool = True, gives_up: int = 0, wraps: bool = False
 ) -> ScreenColumn:
+    """The column of that name among those of every run."""
     source = column(name)
     cells = tuple(source.text(row) for row in rows)
     return ScreenColumn(source.heading, cells, right=right, gives_up=gives_up, wraps=wraps)
-
-
-def _spread(row: Row) -> str:
-    if row.timing is None:
-        return NOT_KNOWN
-    return f"{latency_text(row.timing.latency_p20_ms)}–{latency_text(row.timing.latency_p80_ms)}"
 
 
 def _plain(value: object) -> str:

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.profiling.ncu.program import RULE
-from ssdprof.profiling.ncu.verify import (
-    DRIVER_CALLS,
-    FIGURES,
-    RULE_SENTENCE,
-    Agreement,
-    Comparison,
-    Source,
-    Verification,
-)
+from ssdprof.profiling.ncu.verify import DRIVER_CALLS, FIGURES, RULE_SENTENCE, Comparison, Source, Verification
 from ssdprof.reports.export.run_json import SCHEMA, json_text
+from ssdprof.reports.text.occupancy import titled_table
 from ssdprof.reports.text.tables import label_grid
 from ssdprof.reports.words.verdicts import as_dicts, render
 from ssdprof.reports.words.verification import launches_text, words
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
 
 METRICS = {**DRIVER_CALLS, **{figure.name: figure.metric for figure in FIGURES}, RULE_SENTENCE: f"rule {RULE}"}
 """What each figure is called by whom it is compared with."""
@@ -35,15 +27,11 @@ CSV_COLUMNS = ("launch", "source", "figure", "metric", "ours", "theirs", "outcom
 
 def verify_report(found: Verification) -> RenderableType:
     """What was compared with what, the agreements, every difference, what could not be checked, and the verdict."""
-    from rich.console import Group
-    from rich.text import Text
-
     parts: list[RenderableType] = [label_grid(_heading(found)), Text()]
     if found.comparisons or found.limits_compared:
         parts += [agreement_table(found), Text()]
     for title, outcome in (("Differences", "differs"), ("Differences on purpose", "known")):
-        chosen = [one for one in found.differences if one.outcome == outcome]
-        parts += _differences(title, chosen)
+        parts += _differences(title, [one for one in found.differences if one.outcome == outcome])
     if found.limits_differences:
         parts += [Text("Limits of the architecture that differ", style="bold")]
         parts += [Text(f"  {line}") for line in found.limits_differences] + [Text()]
@@ -56,18 +44,19 @@ def verify_report(found: Verification) -> RenderableType:
 
 def agreement_table(found: Verification) -> Table:
     """One row per figure: how many of how many launches are equal, by the driver and by ncu."""
-    from rich.table import Table
-
-    table = Table(title="Equal figures", title_justify="left", box=None, pad_edge=False)
+    table = titled_table("Equal figures")
     for heading in ("Figure", "Compared with"):
         table.add_column(heading, overflow="fold")
-    counted = {(one.source, one.figure): one for one in found.agreements}
+    counted = {
+        (one.source, one.figure): f"{one.equal} of {one.compared}" + (f" ({one.known} on purpose)" if one.known else "")
+        for one in found.agreements
+    }
     asked = {source for source, _ in counted} | ({"driver"} if found.limits_compared else set())
     sources = [source for source in _SOURCES if source in asked]
     for source in sources:
         table.add_column("Driver" if source == "driver" else "ncu", justify="right", no_wrap=True)
     for figure, metric in METRICS.items():
-        cells = [_counts(counted.get((source, figure))) for source in sources]
+        cells = [counted.get((source, figure), "") for source in sources]
         if any(cells):
             table.add_row(figure, metric, *cells)
     if found.limits_compared:
@@ -102,19 +91,15 @@ def verdict(found: Verification) -> Statement:
 
 def verify_json(found: Verification) -> str:
     """Everything for programs: agreements, differences, every comparison, and the verdicts."""
+    named = {name: getattr(found, name) for name in ("of", "arch", "gpu", "ncu", "launches", "status")}
     return json_text(
         {
             "schema": SCHEMA,
-            "of": found.of,
-            "arch": found.arch,
-            "gpu": found.gpu,
-            "ncu": found.ncu,
-            "launches": found.launches,
-            "status": found.status,
+            **named,
             "agreements": [{**asdict(one), "metric": METRICS[one.figure]} for one in found.agreements],
             "differences": [asdict(one) for one in found.differences],
             "limits_compared": found.limits_compared,
-            "limits_differences": list(found.limits_differences),
+            "limits_differences": found.limits_differences,
             "unchecked": [asdict(one) for one in found.unchecked],
             "comparisons": [asdict(one) for one in found.comparisons],
             "verdicts": as_dicts(statements(found), words),
@@ -138,38 +123,23 @@ _SOURCES: tuple[Source, Source] = ("driver", "ncu")
 
 
 def _heading(found: Verification) -> list[tuple[str, str]]:
-    lines = [
-        ("verified", f"{found.of}, {launches_text(found.launches)}"),
-        ("architecture", found.arch),
-        ("GPU", found.gpu or ""),
-        ("ncu", found.ncu or ""),
-    ]
+    verified = f"{found.of}, {launches_text(found.launches)}"
+    lines = [("verified", verified), ("architecture", found.arch), ("GPU", found.gpu), ("ncu", found.ncu)]
     return [(label, text) for label, text in lines if text]
 
 
-def _counts(one: Agreement | None) -> str:
-    if one is None:
-        return ""
-    return f"{one.equal} of {one.compared}" + (f" ({one.known} on purpose)" if one.known else "")
-
-
-def _differences(title: str, chosen: Sequence[Comparison]) -> Iterable[RenderableType]:
+def _differences(title: str, chosen: Sequence[Comparison]) -> list[RenderableType]:
     """A table of short values; sentences, which are long, below one another."""
-    from rich.table import Table
-    from rich.text import Text
-
-    if not chosen:
-        return []
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = titled_table(title)
     for heading in ("Launch", "Figure", "With", "Ours", "Theirs"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "Launch")
     sentences = [one for one in chosen if one.figure == RULE_SENTENCE]
     for one in chosen:
         if one.figure != RULE_SENTENCE:
             table.add_row(one.launch, one.figure, one.source, one.ours, one.theirs)
-    parts: list[Any] = [table, Text()] if table.row_count else []
+    parts: list[RenderableType] = [table, Text()] if table.row_count else []
     if sentences:
-        parts.append(Text(title if not parts else "Sentences", style="bold"))
+        parts.append(Text("Sentences" if parts else title, style="bold"))
         for one in sentences:
             parts += [Text(one.launch), label_grid([("  ours", one.ours), ("  ncu", one.theirs)])]
         parts.append(Text())

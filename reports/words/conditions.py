@@ -20,24 +20,25 @@ def measured_lines(run: Run) -> list[tuple[str, str]]:
 
 
 def _measured(of: Figures) -> str:
-    how = []
-    if of["launches"]:
-        how.append(f"checked on {_span(of['launches'])} launches and {_counted(of['seeds'], 'seed')} each")
-    how.append(f"timed by {_timed_by(of['timed_by'])}, {_counted(of['samples'], 'sample')} each")
-    return ", ".join(how)
+    total = sum(of["timed_by"].values())
+    by = [TIMED_BY[how] + (f" ({count} of {total})" if count < total else "") for how, count in of["timed_by"].items()]
+    timed = f"timed by {' and '.join(by)}, {_counted(of['samples'], 'sample')} each"
+    if not of["launches"]:
+        return timed
+    return f"checked on {_span(of['launches'])} launches and {_counted(of['seeds'], 'seed')} each, {timed}"
 
 
 def _state(of: Figures) -> str:
     """Each quantity as the range of the rows' medians; those that NVML does not tell are named at the end."""
     limit = "" if of["power_limit_w"] is None else f" of at most {of['power_limit_w']:.0f}"
     forms = {
-        "SM clock": ("sm_clock_mhz", "SM {} MHz"),
-        "memory clock": ("memory_clock_mhz", "memory {} MHz"),
-        "power": ("power_w", "{} W" + limit),
-        "temperature": ("temperature_c", "{} °C"),
+        "SM clock": ("SM {} MHz", of["sm_clock_mhz"]),
+        "memory clock": ("memory {} MHz", of["memory_clock_mhz"]),
+        "power": ("{} W" + limit, of["power_w"]),
+        "temperature": ("{} °C", of["temperature_c"]),
     }
-    told = [form.format(_span(of[name])) for name, form in forms.values() if of[name]]
-    missing = [what for what, (name, _) in forms.items() if not of[name]]
+    told = [form.format(_span(span)) for form, span in forms.values() if span]
+    missing = [what for what, (_, span) in forms.items() if not span]
     if of["throttled_samples"]:
         count, samples = thousands(of["throttled_samples"]), thousands(of["samples"])
         told.append(f"throttled ({', '.join(of['reasons'])}) in {count} of {samples} samples")
@@ -45,8 +46,8 @@ def _state(of: Figures) -> str:
         told.append("not throttled")
     else:
         missing.append("throttling")
-    not_told = f"not told by NVML: {', '.join(missing)}" if missing else ""
-    return "; ".join(part for part in (", ".join(told), not_told) if part)
+    not_told = [f"not told by NVML: {', '.join(missing)}"] if missing else []
+    return "; ".join(([", ".join(told)] if told else []) + not_told)
 
 
 def _allowed(of: Figures) -> str:
@@ -57,13 +58,6 @@ def _allowed(of: Figures) -> str:
         f"all and {one['row_error']:g} in a row: {one['reason']}"
         for one in of["tolerances"]
     )
-
-
-def _timed_by(counts: Mapping[TimedBy, int]) -> str:
-    if len(counts) == 1:
-        return TIMED_BY[next(iter(counts))]
-    total = sum(counts.values())
-    return " and ".join(f"{TIMED_BY[how]} ({count} of {total})" for how, count in counts.items())
 
 
 def _span(extremes: Sequence[float]) -> str:

@@ -28,10 +28,8 @@ def words(explanation: Explanation, statement: Statement) -> str:
 
 def asked_tile(explanation: Explanation) -> str:
     """What the parameter that the explanation's question is of is called: `DSTATE tile`."""
-    question = explanation.question
-    column = question.parameter if question else ""
-    headings = [param.heading for param in explanation.header.params if param.column == column]
-    return f"{headings[0] if headings else column} tile"
+    column = explanation.question.parameter if explanation.question else ""
+    return f"{next((one.heading for one in explanation.header.params if one.column == column), column)} tile"
 
 
 def parameter_name(explanation: Explanation, param: Param) -> str:
@@ -68,52 +66,25 @@ def _series(what: str, values: Sequence[int | str]) -> str:
 
 def _blocks_change(of: Figures, _: str) -> str:
     before, after = of["blocks_per_sm_before"], of["blocks_per_sm"]
+    verbs = {SHARED_MEMORY: "allows"}
     causes = [
-        f"{one['limiter']} {'allows' if one['limiter'] == SHARED_MEMORY else 'allow'} {one['after']} instead of "
-        f"{one['before']}"
+        f"{one['limiter']} {verbs.get(one['limiter'], 'allow')} {one['after']} instead of {one['before']}"
         for one in of["causes"]
     ]
-    why = f": {' and '.join(causes)}" if causes else ""
-    verb = "drop" if after < before else "rise"
-    return f"At {of['value']} the blocks per SM {verb} from {before} to {after}{why}."
-
-
-def _limits(of: Figures, tile: str) -> str:
-    return (
-        f"So the {tile} of {of['value']} does limit this config: {of['warps_per_scheduler']:.2f} of "
-        f"{of['max_warps_per_scheduler']} warps per scheduler, while {of['least_value']} would have "
-        f"{of['warps_per_scheduler_at_least']:.2f}."
-    )
+    change = f"At {of['value']} the blocks per SM {'drop' if after < before else 'rise'} from {before} to {after}"
+    return f"{change}: {' and '.join(causes)}." if causes else f"{change}."
 
 
 def _does_not_limit(of: Figures, tile: str) -> str:
-    by = "; ".join(
-        f"by {' and '.join(one['limiters'])} at {' and '.join(map(str, one['values']))}" for one in of["limiters"]
-    )
-    if len(of["limiters"]) == 1:
-        by = f"by {' and '.join(of['limiters'][0]['limiters'])}"
+    by = [f"by {' and '.join(one['limiters'])}" for one in of["limiters"]]
+    if len(by) > 1:
+        by = [f"{b} at {' and '.join(map(str, one['values']))}" for b, one in zip(by, of["limiters"], strict=True)]
     more = of["registers_more"]
     still = f" The {more} registers more still allow as many blocks." if more > 0 else ""
     return (
         f"So {tile.removesuffix(' tile')} does not limit the occupancy of this config: every tile that compiled gives "
-        f"{of['warps_per_scheduler']:.2f} of {of['max_warps_per_scheduler']} warps per scheduler, limited {by}.{still}"
-    )
-
-
-def _carve_out(of: Figures, _: str) -> str:
-    assumed = ", assumed" if of["shared_mem_config_source"] == "assumed" else ""
-    return (
-        f"At {of['value']} shared memory is named only because the driver configures "
-        f"{thousands(of['shared_mem_config_bytes'])} bytes of it for that many blocks{assumed}; the largest size, "
-        f"{thousands(of['largest_config_bytes'])} bytes, would hold {of['blocks_at_largest']}, so it is "
-        f"{' and '.join(of['other_limiters'])} that must change first."
-    )
-
-
-def _in_registers(of: Figures, _: str) -> str:
-    return (
-        f"With {of['num_warps']} warps the products compile to mma.sync, whose operands are fragments in registers: a "
-        f"larger tile costs registers ({of['registers_more']} more per thread), not shared memory."
+        f"{of['warps_per_scheduler']:.2f} of {of['max_warps_per_scheduler']} warps per scheduler, limited "
+        f"{'; '.join(by)}.{still}"
     )
 
 
@@ -128,38 +99,17 @@ def _in_shared_memory(of: Figures, _: str) -> str:
 
 
 def _smaller_is_wrong(of: Figures, _: str) -> str:
-    tiles = " or ".join(map(str, of["values"]))
-    errors = ", ".join(map(error_text, of["relative_errors"]))
-    how = (of["latency_source"] or "").partition(" ")[0]
+    errors, how = ", ".join(map(error_text, of["relative_errors"])), (of["latency_source"] or "").partition(" ")[0]
     found = f" (relative error {errors} as {how})" if errors else ""
-    return (
-        f"A smaller tile is no way out: {tiles} is wrong by construction{found}. A tile of {of['reason_value']} "
-        f"{of['reason']}."
-    )
+    tiles = " or ".join(map(str, of["values"]))
+    wrong = f"A smaller tile is no way out: {tiles} is wrong by construction{found}."
+    return f"{wrong} A tile of {of['reason_value']} {of['reason']}."
 
 
 def _smaller_is_a_choice(of: Figures, _: str) -> str:
     tiles = f"tile of {' or '.join(map(str, of['values']))} is a real choice"
     start, kernel = (f"In the `{of['variant']}` variant a", "it") if of["variant"] else ("A", "the kernel")
     return f"{start} {tiles}: {kernel} loops over the tiles of the {of['extent']} elements."
-
-
-def _missing(of: Figures, _: str) -> str:
-    return f"Tile {of['value']} is missing here: {of['status']} ({of['reason']})."
-
-
-def _too_few(of: Figures, tile: str) -> str:
-    compiled = f"only tile {of['values'][0]} compiled" if of["values"] else "no tile compiled"
-    return f"What the {tile} changes cannot be said: {compiled} for this config."
-
-
-def _no_other(_: Figures, tile: str) -> str:
-    return f"The kernel takes this config with one {tile} alone: there is no other to compare."
-
-
-def _no_latency(of: Figures, _: str) -> str:
-    state = "was not measured" if of["status"] in ("ok", "not-run") else f"is {of['status']}"
-    return f"Cannot be said: {of['config_id']} {state}, so there is no latency to compare occupancy with."
 
 
 def _no_higher(of: Figures, _: str) -> str:
@@ -183,19 +133,41 @@ def _higher(of: Figures, _: str) -> str:
 
 _WORDS: Mapping[str, _Words] = {
     "blocks-change": _blocks_change,
-    "carve-out": _carve_out,
+    "carve-out": lambda of, _: (
+        f"At {of['value']} shared memory is named only because the driver configures "
+        f"{thousands(of['shared_mem_config_bytes'])} bytes of it for that many blocks"
+        f"{', assumed' if of['shared_mem_config_source'] == 'assumed' else ''}; the largest size, "
+        f"{thousands(of['largest_config_bytes'])} bytes, would hold {of['blocks_at_largest']}, so it is "
+        f"{' and '.join(of['other_limiters'])} that must change first."
+    ),
     "does-not-limit-occupancy": _does_not_limit,
     "growth": _growth,
     "higher-occupancy": _higher,
-    "limits-occupancy": _limits,
-    "missing-value": _missing,
+    "limits-occupancy": lambda of, tile: (
+        f"So the {tile} of {of['value']} does limit this config: {of['warps_per_scheduler']:.2f} of "
+        f"{of['max_warps_per_scheduler']} warps per scheduler, while {of['least_value']} would have "
+        f"{of['warps_per_scheduler_at_least']:.2f}."
+    ),
+    "missing-value": lambda of, _: f"Tile {of['value']} is missing here: {of['status']} ({of['reason']}).",
     "no-higher-occupancy": _no_higher,
-    "no-latency": _no_latency,
-    "no-other-value": _no_other,
+    "no-latency": lambda of, _: (
+        f"Cannot be said: {of['config_id']} "
+        f"{'was not measured' if of['status'] in ('ok', 'not-run') else 'is ' + of['status']}, so there is no latency "
+        "to compare occupancy with."
+    ),
+    "no-other-value": lambda _, tile: (
+        f"The kernel takes this config with one {tile} alone: there is no other to compare."
+    ),
     "occupancy-and-latency": lambda of, _: correlation_words(of),
-    "operands-in-registers": _in_registers,
+    "operands-in-registers": lambda of, _: (
+        f"With {of['num_warps']} warps the products compile to mma.sync, whose operands are fragments in registers: a "
+        f"larger tile costs registers ({of['registers_more']} more per thread), not shared memory."
+    ),
     "operands-in-shared-memory": _in_shared_memory,
     "smaller-is-a-choice": _smaller_is_a_choice,
     "smaller-is-wrong": _smaller_is_wrong,
-    "too-few-values": _too_few,
+    "too-few-values": lambda of, tile: (
+        f"What the {tile} changes cannot be said: "
+        f"{'only tile ' + str(of['values'][0]) if of['values'] else 'no tile'} compiled for this config."
+    ),
 }

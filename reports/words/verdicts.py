@@ -64,9 +64,8 @@ def correlation_words(of: Figures) -> str:
     return {
         "no-relation": f"Occupancy shows no relation to latency here: {figures} ({chance}).",
         "unclear": f"These {n} configs do not tell whether occupancy goes with latency: {figures}, and {chance}.",
-        "higher-latency": (
-            f"Higher occupancy goes with higher latency here: {figures}. More occupancy is not what is missing."
-        ),
+        "higher-latency": f"Higher occupancy goes with higher latency here: {figures}."
+        " More occupancy is not what is missing.",
         "strong": f"Higher occupancy goes with lower latency among these configs: {figures}.",
         "loose": f"Higher occupancy goes loosely with lower latency among these configs: {figures}.",
     }[of["finding"]]
@@ -86,20 +85,22 @@ def _occupancy_and_latency(of: Figures) -> str:
 
 def _fastest_correct(of: Figures) -> str:
     ids, baseline = of["config_ids"], of["baseline_id"]
-    span = " to ".join(dict.fromkeys(map(latency_text, of["latency_ms"])))
-    if len(ids) == 1:
-        text = f"The fastest correct config is {ids[0]}: {span} ms"
-    else:
-        text = f"The fastest correct configs are {listed(ids, NAMED_TIES + 1)}, tied: {span} ms"
+    among, text = "itself: no other correct config is faster", f"The fastest correct config is {ids[0]}"
+    if len(ids) > 1:
+        among, text = "among them", f"The fastest correct configs are {listed(ids, NAMED_TIES + 1)}, tied"
+    text += f": {_span(map(latency_text, of['latency_ms']))} ms"
     if of["baseline_is_among_them"]:
-        among = "itself: no other correct config is faster" if len(ids) == 1 else "among them"
         return f"{text}, the baseline {among}."
     if of["speedup_vs_baseline"]:
-        times = " to ".join(dict.fromkeys(f"{speedup:.2f}" for speedup in of["speedup_vs_baseline"]))
+        times = _span(f"{speedup:.2f}" for speedup in of["speedup_vs_baseline"])
         return f"{text}, {times} times as fast as the baseline {baseline}."
     if baseline:
         return f"{text}; the baseline {baseline} gave no latency to compare with."
     return f"{text}; no baseline was named to compare with."
+
+
+def _span(texts: Iterable[str]) -> str:
+    return " to ".join(dict.fromkeys(texts))
 
 
 def _ties(of: Figures) -> str:
@@ -113,31 +114,13 @@ def _ties(of: Figures) -> str:
 
 
 def _fastest_is_wrong(of: Figures) -> str:
-    error = of["relative_error"]
+    error, count = of["relative_error"], of["faster_configs"]
     why = of["reason"] if error is None else f"relative error {error_text(error)}"
-    count = of["faster_configs"]
-    others = f" {count} configs that must not be used are faster than it." if count > 1 else ""
     return (
         f"The fastest of all, {of['config_id']}, takes {latency_text(of['latency_ms'])} ms, "
         f"{of['less_than_best_pct']:.0f} % less than the fastest correct config, and is {of['status']} ({why}): it "
         "must not be used. An autotuner that looks at latency alone picks it; keep it out of the list you tune from."
-        f"{others}"
-    )
-
-
-def _nothing_correct(of: Figures) -> str:
-    statuses = ", ".join(f"{count} {status}" for status, count in of["statuses"].items())
-    return (
-        f"No config of {of['configs']} gave a correct output that could be timed ({statuses}): nothing here may be "
-        "used. The tables give each one's reason."
-    )
-
-
-def _unstable(of: Figures) -> str:
-    return (
-        f"{listed(of['config_ids'])} gave different outputs from launch to launch, as a race or a miscompilation does: "
-        "do not use; another Triton version may compile it correctly."
-    )
+    ) + (f" {count} configs that must not be used are faster than it." if count > 1 else "")
 
 
 def _disagrees(of: Figures) -> str:
@@ -151,14 +134,6 @@ def _disagrees(of: Figures) -> str:
     return f"{listed(ids)} must be wrong by construction ({of['reason']}), but the {check} found {its} correct. {then}"
 
 
-def _wrong_by_construction(of: Figures) -> str:
-    is_wrong, them = ("is wrong", "it") if of["wrong_configs"] == 1 else ("are wrong", "them")
-    return (
-        f"{of['wrong_configs']} of {of['configs']} configs {is_wrong} by construction, on every GPU and for every "
-        f"input. {of['config_id']} {of['reason']}. Keep {them} out of the list you tune from."
-    )
-
-
 def _left_out(of: Figures) -> str:
     count = of["left_out_configs"]
     reasons = [f"{one['reason']} ({one['configs']})" for one in of["reasons"]]
@@ -168,31 +143,15 @@ def _left_out(of: Figures) -> str:
 
 
 def _memory_floor(of: Figures) -> str:
-    text = (
+    near = "No launch configuration can gain much more."
+    far = (
+        "Whether the kernel moves more than those bytes decides what to do next: compare ncu's dram__bytes_read.sum and"
+        " dram__bytes_write.sum with them before working on occupancy."
+    )
+    return (
         f"The bytes this problem must move ({of['bytes_min'] / 1e9:.2f} GB) take {latency_text(of['floor_ms'])} ms at "
         f"this GPU's measured copy bandwidth ({of['copy_gbps']:.0f} GB/s); the best config takes "
-        f"{of['times_the_floor']:.2f} times that."
-    )
-    if of["near_the_floor"]:
-        return f"{text} No launch configuration can gain much more."
-    return (
-        f"{text} Whether the kernel moves more than those bytes decides what to do next: compare ncu's"
-        " dram__bytes_read.sum and dram__bytes_write.sum with them before working on occupancy."
-    )
-
-
-def _not_measured(of: Figures) -> str:
-    source = f" Latencies are those {of['latency_source']}." if of["latency_source"] else ""
-    return (
-        f"No latency was measured here: the configs were compiled for {of['arch']} without a GPU.{source} Run the same "
-        "command on a machine with a GPU to measure."
-    )
-
-
-def _interrupted(of: Figures) -> str:
-    return (
-        f"Interrupted: {of['left_configs']} of {of['configs']} configs were not reached; all that follows is of the "
-        "others alone."
+        f"{of['times_the_floor']:.2f} times that. {near if of['near_the_floor'] else far}"
     )
 
 
@@ -245,15 +204,6 @@ _REMEDY = (
 )
 
 
-def _busy(of: Figures) -> str:
-    others = of["processes"]
-    count = "Another process was" if len(others) == 1 else f"{len(others)} other processes were"
-    return (
-        f"{count} on the GPU, and none is expected: {listed(others)}. What runs beside a config makes its latency "
-        "higher and less certain: wait until the GPU is free, or choose another one with --device."
-    )
-
-
 def _clocks(of: Figures) -> str:
     low_mhz, max_mhz = of["sm_clock_mhz"], of["sm_clock_max_mhz"]
     return (
@@ -262,18 +212,6 @@ def _clocks(of: Figures) -> str:
         f"({100 * low_mhz / max_mhz:.0f} %): compare latencies only with those of other runs at such clocks. A power "
         "cap or clocks that someone set do that; `nvidia-smi -q -d CLOCK,POWER,PERFORMANCE` tells which."
     )
-
-
-def _not_told(of: Figures) -> str:
-    return (
-        "NVML does not tell whether this GPU lowers its clocks for heat or power, as is usual on virtual GPUs: all "
-        f"{thousands(of['samples'])} samples count (100 %), throttled ones among them, if there are any. Repeat the "
-        "run before you trust a difference of a few per cent."
-    )
-
-
-def _limits_differ(of: Figures) -> str:
-    return f"The GPU is not what limits.json says: {of['difference']}. Occupancy may be wrong."
 
 
 def _driver_differs(of: Figures) -> str:
@@ -288,24 +226,50 @@ def _driver_differs(of: Figures) -> str:
 
 
 _WORDS: Mapping[str, Callable[[Figures], str]] = {
-    "busy": _busy,
+    "busy": lambda of: (
+        ("Another process was" if len(of["processes"]) == 1 else f"{len(of['processes'])} other processes were")
+        + f" on the GPU, and none is expected: {listed(of['processes'])}. What runs beside a config makes its latency "
+        "higher and less certain: wait until the GPU is free, or choose another one with --device."
+    ),
     "by-construction-disagrees": _disagrees,
     "clocks": _clocks,
     "driver-differs": _driver_differs,
     "fastest-correct": _fastest_correct,
     "fastest-is-wrong": _fastest_is_wrong,
-    "interrupted": _interrupted,
+    "interrupted": lambda of: (
+        f"Interrupted: {of['left_configs']} of {of['configs']} configs were not reached; all that follows is of the "
+        "others alone."
+    ),
     "left-out": _left_out,
     "limiters": _limiters,
-    "limits-differ": _limits_differ,
+    "limits-differ": lambda of: f"The GPU is not what limits.json says: {of['difference']}. Occupancy may be wrong.",
     "memory-floor": _memory_floor,
     "noise": _noise,
-    "not-measured": _not_measured,
-    "not-told": _not_told,
-    "nothing-correct": _nothing_correct,
+    "not-measured": lambda of: (
+        f"No latency was measured here: the configs were compiled for {of['arch']} without a GPU."
+        + (f" Latencies are those {of['latency_source']}." if of["latency_source"] else "")
+        + " Run the same command on a machine with a GPU to measure."
+    ),
+    "not-told": lambda of: (
+        "NVML does not tell whether this GPU lowers its clocks for heat or power, as is usual on virtual GPUs: all "
+        f"{thousands(of['samples'])} samples count (100 %), throttled ones among them, if there are any. Repeat the "
+        "run before you trust a difference of a few per cent."
+    ),
+    "nothing-correct": lambda of: (
+        f"No config of {of['configs']} gave a correct output that could be timed "
+        f"({', '.join(f'{count} {status}' for status, count in of['statuses'].items())}): nothing here may be used. "
+        "The tables give each one's reason."
+    ),
     "occupancy-and-latency": _occupancy_and_latency,
     "throttled": _throttled,
     "ties": _ties,
-    "unstable": _unstable,
-    "wrong-by-construction": _wrong_by_construction,
+    "unstable": lambda of: (
+        f"{listed(of['config_ids'])} gave different outputs from launch to launch, as a race or a miscompilation does: "
+        "do not use; another Triton version may compile it correctly."
+    ),
+    "wrong-by-construction": lambda of: (
+        f"{of['wrong_configs']} of {of['configs']} configs {'is' if of['wrong_configs'] == 1 else 'are'} wrong by "
+        f"construction, on every GPU and for every input. {of['config_id']} {of['reason']}. Keep "
+        f"{'it' if of['wrong_configs'] == 1 else 'them'} out of the list you tune from."
+    ),
 }
