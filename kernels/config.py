@@ -20,20 +20,13 @@ Value: TypeAlias = int | float | str | None
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """Values by parameter, in the order of the kernel's table, and the kernel variant ("" if there is only one).
-
-    `ParamTable.config` makes one with a value for every parameter, so equal configs have equal ids.
-    """
+    """Values by parameter, as `ParamTable.config` orders and completes them, and the variant ("" if there is one)."""
 
     values: tuple[tuple[str, Value], ...]
     variant: str = ""
 
     def __getitem__(self, name: str) -> Value:
-        """The value of a parameter. Raises KeyError if the config lacks it."""
-        for known, value in self.values:
-            if known == name:
-                return value
-        raise KeyError(name)
+        return dict(self.values)[name]
 
     def number(self, name: str) -> int:
         """The value of a parameter that is set to a whole number."""
@@ -73,9 +66,8 @@ class Param:
     aliases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("column", "heading"):
-            if not getattr(self, name):
-                object.__setattr__(self, name, self.column if name == "heading" else self.name)
+        object.__setattr__(self, "column", self.column or self.name)
+        object.__setattr__(self, "heading", self.heading or self.column)
 
     @property
     def spellings(self) -> tuple[str, ...]:
@@ -98,19 +90,17 @@ class Param:
         """Raises ConfigError for a value that it cannot take."""
         if value is None and not self.required and self.default is None:
             return
-        if self.low is None:
-            if value is None:
-                raise ConfigError(f"{self.column} must have a value")
+        if self.low is None and value is not None:
             return
+        if self.low is None:
+            raise ConfigError(f"{self.column} must have a value")
         if type(value) is int and self.low <= value <= self.high and (not self.power_of_two or value.bit_count() == 1):
             return
+        rule, way_out = f"whole number from {self.low} to {self.high}", ""
         if self.power_of_two:
-            powers = self.powers
-            raise ConfigError(
-                f"{self.column} must be a power of two from {powers[0]} to {powers[-1]}, got {shown(value)}: "
-                f"try {self.nearest(value)}"
-            )
-        raise ConfigError(f"{self.column} must be a whole number from {self.low} to {self.high}, got {shown(value)}")
+            rule = f"power of two from {self.powers[0]} to {self.powers[-1]}"
+            way_out = f": try {self.nearest(value)}"
+        raise ConfigError(f"{self.column} must be a {rule}, got {shown(value)}{way_out}")
 
 
 NUM_WARPS = Param(
@@ -135,14 +125,12 @@ NUM_CTAS = Param(
 TRITON_DEFAULTS: Mapping[str, int] = {"num_warps": 4, "num_stages": 3, "num_ctas": 1}
 """The defaults of `triton.Config`."""
 _PRINTED_ORDER = ("num_warps", "num_ctas", "num_stages", "maxnreg")
+_UNSET = {("num_ctas", 1), ("num_ctas", None), ("maxnreg", None)}
 
 
 @dataclass(frozen=True)
 class ParamTable:
-    """The parameters of a kernel in the order of their columns, its variants, and a config to show as an example.
-
-    The first variant is the default; a kernel without variants has one named "".
-    """
+    """The parameters of a kernel in the order of their columns, its variants, the default one first, and an example."""
 
     params: tuple[Param, ...]
     variants: tuple[str, ...] = ("",)
@@ -190,24 +178,20 @@ class ParamTable:
             raise ConfigError(f"a config of this kernel sets {', '.join(self.by_name)}")
         if config.variant not in self.variants:
             raise ConfigError(f"unknown variant {shown(config.variant)}: one of {', '.join(self.variants)}")
-        ordered = sorted(self.params, key=lambda param: not param.power_of_two)
-        for param in ordered:
+        for param in sorted(self.params, key=lambda param: not param.power_of_two):
             param.check(config[param.name])
         return config
 
     def id(self, config: Config) -> str:
         """The id: letters and numbers if the kernel has letters, else NAME=VALUE; unset values are left out."""
         head = f"{config.variant}:" if config.variant != self.variants[0] else ""
-        letters, rest = [], []
-        for param in self.params:
-            value = config[param.name]
-            if self.has_letters and param.letter:
-                letters += [] if value is None else [f"{param.letter}{value}"]
-            elif param.required or value != param.default:
-                rest.append(param)
-        if self.has_letters:
-            rest.sort(key=lambda param: not param.is_option)
-        return head + ",".join(["".join(letters)] * bool(letters) + [f"{p.column}={config[p.name]}" for p in rest])
+        lettered = self.by_letter if self.has_letters else {}
+        pairs = [(param, config[param.name]) for param in self.params]
+        letters = "".join(f"{p.letter}{value}" for p, value in pairs if p.letter in lettered and value is not None)
+        rest = [(p, value) for p, value in pairs if p.letter not in lettered and (p.required or value != p.default)]
+        rest.sort(key=lambda pair: self.has_letters and not pair[0].is_option)
+        parts = [letters, *(f"{param.column}={value}" for param, value in rest)]
+        return head + ",".join(part for part in parts if part)
 
     def triton_form(self, config: Config) -> str:
         """The config as Triton prints it: `BLOCK_SIZE_M: 64, …, maxnreg: None`. It has no place for the variant."""
@@ -215,23 +199,16 @@ class ParamTable:
 
     def autotune_form(self, config: Config) -> str:
         """The config as in an `@triton.autotune` list: `triton.Config({…}, num_stages=4, num_warps=2)`, no variant."""
-        tiles = ", ".join(f"{name!r}: {value!r}" for name, value in self._printed(config) if self._is_meta(name))
-        options = f"num_stages={config['num_stages']}, num_warps={config['num_warps']}"
-        for name, unset in (("num_ctas", 1), ("maxnreg", None)):
-            if name in self.by_name and config[name] != unset:
-                options += f", {name}={config[name]}"
-        return f"triton.Config({{{tiles}}}, {options})"
+        printed = dict(self._printed(config))
+        options = [(name, printed.pop(name, None)) for name in ("num_stages", "num_warps", "num_ctas", "maxnreg")]
+        given = ", ".join(f"{name}={value}" for name, value in options if (name, value) not in _UNSET)
+        return f"triton.Config({printed!r}, {given})"
 
     def key_value_form(self, config: Config) -> str:
         """`BLOCK_SIZE_M=64,…,num_stages=4`, then values that are not at their defaults, and the variant."""
-        unset = {("num_ctas", 1), ("maxnreg", None)}
-        pairs = [f"{name}={value}" for name, value in self._printed(config) if (name, value) not in unset]
-        if config.variant != self.variants[0]:
-            pairs.append(f"variant={config.variant}")
-        return ",".join(pairs)
-
-    def _is_meta(self, name: str) -> bool:
-        return not self.by_name[name].is_option
+        pairs = [*self._printed(config), ("variant", config.variant)]
+        unset = {*_UNSET, ("variant", self.variants[0])}
+        return ",".join(f"{name}={value}" for name, value in pairs if (name, value) not in unset)
 
     def _printed(self, config: Config) -> list[tuple[str, Value]]:
         """Names and values in the order in which Triton prints them, without meta-parameters that are not set."""

@@ -18,18 +18,9 @@ from ssdprof.kernels.errors import ConfigError
 
 _PAIR = re.compile(r"\s*([A-Za-z_]\w*)\s*[:=]\s*([^\s,;:=]+)\s*", re.ASCII)
 _WHOLE, _FLOAT = r"-?[0-9]{1,18}", r"-?[0-9]{1,18}(\.[0-9]{1,25})?(e[+-]?[0-9]{1,3})?"
-# Options of some Triton version; accepted only if off, since no config sets them.
-_OTHER_OPTIONS = {
-    "num_ctas",
-    "maxnreg",
-    "pre_hook",
-    "ir_override",
-    "num_buffers_warp_spec",
-    "num_consumer_groups",
-    "reg_dec_producer",
-    "reg_inc_consumer",
-}
 _CALL_ORDER = ("num_warps", "num_stages", "num_ctas", "maxnreg", "pre_hook", "ir_override")
+# Options of some Triton version; accepted only if off, since no config sets them.
+_OTHERS = {*_CALL_ORDER[2:], "num_buffers_warp_spec", "num_consumer_groups", "reg_dec_producer", "reg_inc_consumer"}
 _TEXT_MAX = 1000
 
 
@@ -65,36 +56,28 @@ def config_from_pairs(pairs: Iterable[tuple[object, object]], table: ParamTable)
     Raises ConfigError for a key that is unknown, missing or given twice, and for a value that breaks a rule.
     """
     values: dict[str, Value] = {}
-    variant: str | None = None
     for key, value in pairs:
         param = param_of(key, table)
-        name = "variant" if param is None and _lower(key) == "variant" else str(key)
-        if (param is not None and param.name in values) or (name == "variant" and variant is not None):
+        name = param.name if param else _lower(key)
+        if name in values:
             raise ConfigError(f"{param.column if param else name} is given twice")
-        if param is not None:
-            values[param.name] = value_of(param, value)
-        elif name == "variant":
-            variant = _variant(value, table)
+        if param or name == "variant":
+            values[name] = value_of(param, value) if param else _variant(value, table)
         elif shown(value) not in ("None", "0", "False") and (name, shown(value)) != ("num_ctas", "1"):
-            raise ConfigError(f"{_lower(key)} cannot be set, got {shown(value)}: leave it out")
+            raise ConfigError(f"{name} cannot be set, got {shown(value)}: leave it out")
     missing = [param.column for param in table if param.required and values.get(param.name) is None]
     if missing:
         raise ConfigError(f"{' and '.join(missing)} missing: did you mean {table.id(_completed(values, table))}?")
     given = {name: value for name, value in values.items() if value is not None}
-    return table.config(given, variant)
+    return table.config(given, str(given["variant"]) if "variant" in given else None)
 
 
 def param_of(key: object, table: ParamTable) -> Param | None:
-    """The parameter that a key names in any spelling; None for `variant` and for options that no config sets.
-
-    Raises ConfigError for an unknown key.
-    """
-    name = _lower(key)
-    if name in table.by_spelling:
-        return table.by_spelling[name]
-    if (name == "variant" and len(table.variants) > 1) or name in _OTHER_OPTIONS:
-        return None
-    known = [param.name for param in table] + ["variant"] * (len(table.variants) > 1)
+    """The parameter that a key names; None for `variant` and options that no config sets. Raises ConfigError."""
+    name, variant = _lower(key), ["variant"] * (len(table.variants) > 1)
+    if name in (*table.by_spelling, *variant, *_OTHERS):
+        return table.by_spelling.get(name)
+    known = [*(param.name for param in table), *variant]
     near = get_close_matches(str(key), known, n=1, cutoff=0.7) if isinstance(key, str) else []
     way_out = f"did you mean {near[0]}?" if near else f"one of {', '.join(known)}"
     raise ConfigError(f"unknown key {shown(key)}: {way_out}")
@@ -104,15 +87,11 @@ def value_of(param: Param, value: object) -> Value:
     """A value from a file or a text, None if not set. Raises ConfigError if the parameter cannot take it."""
     if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
         return None
-    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,9}", value):
+    if isinstance(value, str) and re.fullmatch(_WHOLE if param.low is None else r"-?[0-9]{1,9}", value):
         return int(value)
-    if param.low is None and isinstance(value, str):
-        if re.fullmatch(_FLOAT, value):
-            return int(value) if re.fullmatch(_WHOLE, value) else float(value)
-        return {"true": True, "false": False}.get(value.lower(), value)
-    if param.low is None and isinstance(value, (bool, int, float)):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, str) and param.low is None:
+        return float(value) if re.fullmatch(_FLOAT, value) else {"true": True, "false": False}.get(value.lower(), value)
+    if isinstance(value, (bool, int, float)) and (param.low is None or type(value) is int):
         return value
     raise ConfigError(f"{param.column} must be a whole number, got {shown(value)}")
 
@@ -125,12 +104,8 @@ def _short_id(table: ParamTable) -> re.Pattern[str]:
     """The form of the short id; only required parameters must be in it. Matches nothing if there are no letters."""
     if not table.has_letters:
         return re.compile(r"(?!)")
-    parts = [
-        f"{p.letter}(?P<{p.letter}>[0-9]{{1,6}})" if p.required else f"(?:{p.letter}(?P<{p.letter}>[0-9]{{1,6}}))?"
-        for p in table
-        if p.letter
-    ]
-    return re.compile("".join(parts), re.IGNORECASE)
+    parts = [(f"{p.letter}(?P<{p.letter}>[0-9]{{1,6}})", p.required) for p in table if p.letter]
+    return re.compile("".join(part if required else f"(?:{part})?" for part, required in parts), re.IGNORECASE)
 
 
 def _read(body: str, table: ParamTable) -> list[tuple[object, object]] | None:
@@ -138,16 +113,10 @@ def _read(body: str, table: ParamTable) -> list[tuple[object, object]] | None:
     if re.match(r"(triton\s*\.\s*)?Config\s*\(", body):
         return _read_call(body)
     items = body.split(",")
-    pairs: list[tuple[object, object]] = []
     if short := _short_id(table).fullmatch(items[0].strip()):
-        pairs += [(table.by_letter[key].name, value) for key, value in short.groupdict().items() if value is not None]
-        items = items[1:]
-    for item in items:
-        pair = _PAIR.fullmatch(item)
-        if pair is None:
-            return None
-        pairs.append((pair[1], pair[2]))
-    return pairs
+        items[:1] = [f"{table.by_letter[key].name}={value}" for key, value in short.groupdict().items() if value]
+    pairs = [_PAIR.fullmatch(item) for item in items]
+    return [(pair[1], pair[2]) for pair in pairs if pair] if all(pairs) else None
 
 
 def _read_call(body: str) -> list[tuple[object, object]] | None:
@@ -158,12 +127,11 @@ def _read_call(body: str) -> list[tuple[object, object]] | None:
             call = ast.parse(body, mode="eval").body
         if not isinstance(call, ast.Call):
             return None
-        tiles = ast.literal_eval(call.args[0])
         options = list(zip(_CALL_ORDER, map(ast.literal_eval, call.args[1:]), strict=False))
         options += [(keyword.arg or "", ast.literal_eval(keyword.value)) for keyword in call.keywords]
-        given = {name for name, _ in options}
+        given = dict(options)
         options += [(name, value) for name, value in TRITON_DEFAULTS.items() if name not in given]
-        return [*tiles.items(), *options]
+        return [*ast.literal_eval(call.args[0]).items(), *options]
     except (SyntaxError, ValueError, TypeError, IndexError, AttributeError, RecursionError, MemoryError):
         return None
 
@@ -179,15 +147,15 @@ def _variant(value: object, table: ParamTable) -> str:
 
 def _completed(values: Mapping[str, Value], table: ParamTable, variant: str | None = None) -> Config:
     """A valid config near the values that could be read; the rest comes from the example."""
-    example = table.example
+    known = dict(table.example.values) if table.example else TRITON_DEFAULTS
     full: dict[str, Value] = {}
     for param in table:
         value = values.get(param.name)
         if value is not None:
             full[param.name] = value if param.low is None else param.nearest(value)
         elif param.required:
-            known = example[param.name] if example else TRITON_DEFAULTS.get(param.name)
-            full[param.name] = param.nearest(0) if known is None else known
+            value = known.get(param.name)
+            full[param.name] = param.nearest(0) if value is None else value
     return table.config(full, variant)
 
 
@@ -196,14 +164,12 @@ def _advice(body: str, table: ParamTable) -> str:
     names = {**table.by_letter, **table.by_spelling}
     values: dict[str, Value] = {}
     for word, number in re.findall(r"([A-Za-z_]+)[^\w-]{0,4}([0-9]{1,6})(?![0-9])", body):
-        near = get_close_matches(word.lower(), names, n=1, cutoff=0.8)
-        if near:
+        if near := get_close_matches(word.lower(), names, n=1, cutoff=0.8):
             values.setdefault(names[near[0]].name, int(number))
     if len(values) >= 2:
         variant = next((name for name in table.variants if name and re.search(rf"\b{re.escape(name)}\b", body)), None)
         return f"did you mean {table.id(_completed(values, table, variant))}?"
-    near = get_close_matches(body.lower(), ["best", "baseline"], n=1, cutoff=0.6)
-    if near:
+    if near := get_close_matches(body.lower(), ["best", "baseline"], n=1, cutoff=0.6):
         return f"did you mean {near[0]}?"
     example = table.example or _completed({}, table)
     first = next(iter(table))

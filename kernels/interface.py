@@ -1,19 +1,18 @@
-"""What the engine asks of a kernel bound to a problem: the `Subject` protocol, and optional protocols beside it.
-
-Nothing here imports torch or triton, so command-line help and compile-only runs stay quick.
-"""
+"""What the engine asks of a kernel bound to a problem: `Subject`, and optional protocols; no torch, no triton."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from ssdprof.kernels.config import Config, ParamTable
 from ssdprof.kernels.launch import LaunchPlan, TensorMeta
 
 if TYPE_CHECKING:
     import torch
+
+Tensors: TypeAlias = "Mapping[str, torch.Tensor]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +61,9 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What users of this kernel ask about one parameter: whether its tile limits occupancy.
+    """What users ask about one parameter (a column): whether its tile limits occupancy; `title` heads the answer.
 
-    `parameter` is a column. `extent` is the dimension that it tiles, in elements; `title` heads the answer. `absent`
-    says why there is nothing to compare, if a variant has only one value.
+    `extent`: the dimension that it tiles, in elements. `absent`: why there is nothing to compare, if that is so.
     """
 
     parameter: str
@@ -87,7 +85,7 @@ class Remark:
 class Subject(Protocol):
     """A kernel bound to a problem: all that the engine needs to compile and launch it.
 
-    Implementations are picklable and cheap to make. Latencies are comparable if the `identity` is the same.
+    Implementations are picklable and cheap to make.
     """
 
     @property
@@ -117,10 +115,7 @@ class Subject(Protocol):
         """The launch of a resolved config."""
 
     def memory_bytes(self) -> int:
-        """Peak device memory for making one set of inputs and its reference (an upper estimate).
-
-        Includes workspaces and the CUDA context, but not what the engine holds beside them.
-        """
+        """Device memory for making one set of inputs and its reference, with the CUDA context: an upper estimate."""
 
 
 @runtime_checkable
@@ -154,7 +149,7 @@ class Spaced(Protocol):
 class Referenced(Protocol):
     """A subject that knows the correct outputs. Only configs of such a subject can be ranked."""
 
-    def reference(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def reference(self, inputs: Tensors) -> dict[str, torch.Tensor]:
         """The correct outputs by name, each in the shape of its output, computed without the kernel."""
 
     def tolerances(self) -> tuple[Tolerances, ...]:
@@ -198,11 +193,5 @@ class Diagnosing(Protocol):
     def remarks(self, configs: Sequence[Config], arch: str) -> Sequence[Remark]:
         """What to say about these configs on an architecture."""
 
-    def cause(
-        self,
-        config: Config,
-        inputs: Mapping[str, torch.Tensor],
-        reference: Mapping[str, torch.Tensor],
-        outputs: Mapping[str, torch.Tensor],
-    ) -> str | None:
+    def cause(self, config: Config, inputs: Tensors, reference: Tensors, outputs: Tensors) -> str | None:
         """Why a wrong output is wrong; None if unknown. Decided by computing, not from the config alone."""

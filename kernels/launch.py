@@ -1,7 +1,4 @@
-"""A launch as a value: the same plan is compiled without a GPU and launched on one.
-
-Nothing here imports torch or triton before a launch is bound, so help and compile-only runs stay quick.
-"""
+"""A launch as a value, compiled without a GPU and launched on one; no torch, no triton before it is bound."""
 
 from __future__ import annotations
 
@@ -24,10 +21,9 @@ Role = Literal["in", "out", "in-out"]
 
 @dataclass(frozen=True, slots=True)
 class TensorMeta:
-    """A tensor of a launch: shape, dtype (torch's name without the prefix, such as `bfloat16`), and role.
+    """A tensor of a launch: shape, dtype (torch's name without the prefix, such as `bfloat16`), and what becomes of it.
 
     `strides` and `offset` are in elements; None: contiguous, row major. Tensors that name the same `storage` share it.
-    `role`: whether the launch reads it, writes it, or both.
     """
 
     shape: tuple[int, ...]
@@ -68,10 +64,7 @@ class TensorMeta:
 
 @dataclass(frozen=True, slots=True)
 class TensorRef:
-    """A kernel argument that is a tensor, or the part of one that begins `offset` elements into it.
-
-    It is bound to real memory at launch; for compiling alone, only to its dtype and alignment.
-    """
+    """A kernel argument that is a tensor, or the part of one that begins `offset` elements into it."""
 
     name: str
     dtype: str
@@ -148,21 +141,19 @@ class LaunchPlan:
 
     def callee(self) -> Any:
         """The kernel itself, without any autotuner or heuristics around it."""
-        return [*layers(getattr(load_module(self.module, self.file), self.function))][-1]
+        return list(layers(getattr(load_module(self.module, self.file), self.function)))[-1]
 
     def bind(self, tensors: Mapping[str, torch.Tensor]) -> Callable[[], Any]:
         """The launch on these tensors, as a call without arguments that returns the compiled kernel."""
 
         def part(ref: TensorRef | DescriptorRef) -> torch.Tensor:
-            tensor = tensors[ref.name]
-            if isinstance(ref, DescriptorRef) or not ref.offset:
-                return tensor
-            return tensor.as_strided((1,), (1,), tensor.storage_offset() + ref.offset)
+            tensor, offset = tensors[ref.name], ref.offset if isinstance(ref, TensorRef) else 0
+            return tensor.as_strided((1,), (1,), tensor.storage_offset() + offset) if offset else tensor
 
         function = self.callee()[self.grid]
         arch = arch_of(next(iter(tensors.values())).device)
-        tma = arch is None or has_tma(arch)  # on the CPU, Triton's interpreter takes descriptors
-        arguments = self.arguments(part, tma=tma)
+        # On the CPU, Triton's interpreter takes descriptors.
+        arguments = self.arguments(part, tma=arch is None or has_tma(arch))
         return lambda: function(**arguments, **self.options)
 
     def arguments(self, tensor_of: Callable[[TensorRef | DescriptorRef], Any], *, tma: bool) -> dict[str, Any]:

@@ -28,8 +28,7 @@ def load_module(name: str, file: str = "", capability: int | None = None) -> Mod
     """The module of that name; with `file`, the one that the source file makes, loaded alone and once.
 
     `name` then says which package the file is part of, `capability` which compute capability it is told, if not that of
-    the GPU here. `sys.modules` and the finders of imports are left as they were.
-    Raises whatever the file raises.
+    the GPU here. `sys.modules` and the finders of imports are left as they were. Raises whatever the file raises.
     """
     return _load_alone(name, file, os.stat(file).st_mtime_ns, capability) if file else importlib.import_module(name)
 
@@ -67,18 +66,10 @@ def package_folders(name: str) -> list[Path]:
 
 @lru_cache(maxsize=32)
 def _load_alone(name: str, file: str, _mtime_ns: int, capability: int | None) -> ModuleType:
-    load = _Load(name, Path(file), capability)
-    loader = _Source(name, file, load)
-    spec = spec_from_file_location(name, file, loader=loader)
-    assert spec is not None
-    module = module_from_spec(spec)
-    with load.running(), cuda_untouched(capability):
-        sys.modules[name] = module
-        loader.exec_module(module)
-    return module
+    return _Load(name, Path(file), capability).module()
 
 
-class _Load(Loading, Loader):
+class _Load(Loading, Loader, MetaPathFinder):
     """One loading of a file: what it and its neighbours import, where that lies, and what stands for the rest."""
 
     def __init__(self, name: str, file: Path, capability: int | None) -> None:
@@ -88,34 +79,40 @@ class _Load(Loading, Loader):
         self.is_in_checkout = file.parts[-len(inside) :] == inside
         installed = [folder.parent for folder in package_folders(self.top)]
         self.roots = [file.parents[len(inside) - 1]] if self.is_in_checkout else installed[:1]
-        self.wanted: set[str] = set()  # what it and its neighbours cannot do without
+        self.wanted: set[str] = set()  # what it and its neighbours import and cannot do without, in no `try`
         self.imported: set[str] = set()  # by the file itself
         self.made: set[str] = set()
 
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """What is imported meanwhile is found here: of the file's own package before, of others after all finders."""
+    def module(self) -> ModuleType:
+        """Runs the file; what is imported meanwhile is found by `find_spec`. All is then as it was before."""
+        loader = _Source(self.name, str(self.file), self)
+        spec = spec_from_file_location(self.name, self.file, loader=loader)
+        assert spec is not None
+        module = module_from_spec(spec)
         held = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == self.top}
-        first, last = _Finder(self, is_first=True), _Finder(self, is_first=False)
-        sys.meta_path[:] = [first, *sys.meta_path, last]
+        sys.meta_path.insert(0, self)
         try:
-            yield
+            with cuda_untouched(self.capability):
+                sys.modules[self.name] = module
+                loader.exec_module(module)
+            return module
         finally:
             self.is_running = False
-            for finder in (first, last):
-                sys.meta_path.remove(finder)
+            sys.meta_path.remove(self)
             for name in self.made | {self.name}:
-                module, (package, _, module_name) = sys.modules.pop(name, None), name.rpartition(".")
-                if module is not None and vars(sys.modules.get(package, module)).get(module_name) is module:
-                    delattr(sys.modules[package], module_name)  # an installed package that lacks the module
+                made, (package, _, last) = sys.modules.pop(name, None), name.rpartition(".")
+                if made is not None and vars(sys.modules.get(package, made)).get(last) is made:
+                    delattr(sys.modules[package], last)  # an installed package that lacks the module
             sys.modules.update(held)
 
-    def note(self, tree: ast.AST, module: str) -> None:
-        """Notes what a module imports, but for what it can do without: imports in a `try`."""
-        names = set(_imports(tree, module.rpartition(".")[0]))
-        self.wanted |= names
-        if module == self.name:
-            self.imported |= names
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        """What the file's own package has only here, what others have here if nobody else finds it."""
+        if fullname.partition(".")[0] == self.top:
+            if spec := self.spec(fullname):
+                return spec
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)  # nor is the installed one tried
+        others = (one.find_spec(fullname, path, target) for one in sys.meta_path[sys.meta_path.index(self) + 1 :])
+        return next((spec for spec in others if spec), None) or self.spec(fullname)
 
     def spec(self, name: str) -> ModuleSpec | None:
         """Of a plain module, or of a stand-in; None if the file can do without."""
@@ -149,22 +146,6 @@ class _Load(Loading, Loader):
         module.__dict__["__getattr__"] = named
 
 
-class _Finder(MetaPathFinder):
-    """Finds what a loading file imports: of its own package only there, of others what nobody else finds."""
-
-    def __init__(self, load: _Load, is_first: bool) -> None:
-        self._load, self._is_first = load, is_first
-
-    def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:  # noqa: ARG002
-        """As import asks for it."""
-        if (fullname.partition(".")[0] == self._load.top) != self._is_first:
-            return None
-        spec = self._load.spec(fullname)
-        if spec is None and self._is_first:  # and so that nobody imports the package that is installed
-            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
-        return spec
-
-
 class _Source(SourceFileLoader):
     """Loads the file or a neighbour, always from its source; a neighbour that fails is stood in for."""
 
@@ -173,13 +154,13 @@ class _Source(SourceFileLoader):
         self._load = load
 
     def get_code(self, fullname: str) -> CodeType:
-        """Of the source as it is, of which nothing is kept."""
         text = self.get_data(self.path)
-        self._load.note(ast.parse(text), fullname)
+        names = set(_imports(ast.parse(text), fullname.rpartition(".")[0]))
+        self._load.wanted |= names
+        self._load.imported |= names if fullname == self._load.name else set()
         return self.source_to_code(text, self.path)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Runs the source."""
         try:
             super().exec_module(module)
         except Exception:

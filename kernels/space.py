@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import TypeAlias
 
 from ssdprof.kernels.config import Config, Param, Value, shown
 from ssdprof.kernels.config_text import param_of, value_of
@@ -15,22 +16,19 @@ from ssdprof.kernels.errors import ConfigError, SpaceError, UsageError
 from ssdprof.kernels.interface import Space, Spaced, Subject
 from ssdprof.kernels.space_file import CONFIGS_MAX, SUFFIXES, read_space_file
 
+Values: TypeAlias = Mapping[str, Sequence[object]]
+
 
 def space_of(
-    subject: Subject,
-    name_or_path: str | None = None,
-    *,
-    variant: str | None = None,
-    values: Mapping[str, Sequence[object]] | None = None,
+    subject: Subject, name_or_path: str | None = None, *, variant: str | None = None, values: Values | None = None
 ) -> Space:
     """The space with that name, the one in a .json, .yaml or .yml file, or the subject's default.
 
-    `variant` replaces the variant of the configs. `values` are crossed with the space: each of its configs is combined
-    with each value. Raises SpaceError for an unknown name, variant or parameter, an unreadable file, an entry that is
-    not a config (named), and a space that is empty or too large.
+    `variant` replaces that of the configs, each of which is combined with each of `values`. Raises SpaceError for what
+    is unknown or cannot be read, an entry that is not a config (named), and a space that is empty or too large.
     """
-    name = name_or_path or (subject.default_space if isinstance(subject, Spaced) else "")
-    known = subject.space_names() if isinstance(subject, Spaced) else {}
+    default, known = (subject.default_space, subject.space_names()) if isinstance(subject, Spaced) else ("", {})
+    name = name_or_path or default
     if isinstance(subject, Spaced) and name in known:
         found = subject.space(name, variant)
     elif Path(name).suffix.lower() in SUFFIXES:
@@ -83,29 +81,20 @@ def _completed(subject: Subject, config: Config) -> Config:
         return config
 
 
-def _crossed_with(subject: Subject, space: Space, values: Mapping[str, Sequence[object]]) -> Space:
+def _crossed_with(subject: Subject, space: Space, values: Values) -> Space:
     listed: dict[Param, list[Value]] = {}
-    for name, given in values.items():
-        param, numbers = _checked(subject, name, given)
-        if param in listed:
-            raise SpaceError(f"--values {name}: {param.column} is given twice")
-        listed[param] = numbers
+    name = ""
+    try:
+        for name, given in values.items():
+            param = param_of(name, subject.params)
+            if param is None or param in listed:
+                raise ConfigError(f"{param.column} is given twice" if param else "it cannot be swept")
+            listed[param] = [value_of(param, value) for value in given]
+            for value in listed[param]:
+                param.check(value)
+    except ConfigError as error:
+        raise SpaceError(f"--values {name}: {error}") from None
     changes = [dict(zip((p.name for p in listed), each, strict=True)) for each in product(*listed.values())]
     if len(changes) * len(space.configs) > CONFIGS_MAX:
         raise SpaceError(f"--values: {len(changes) * len(space.configs)} configs, a space has at most {CONFIGS_MAX}")
-    configs: list[Config] = [config.with_values(change) for config in space.configs for change in changes]
-    return replace(space, configs=tuple(configs))
-
-
-def _checked(subject: Subject, name: str, given: Sequence[object]) -> tuple[Param, list[Value]]:
-    """The parameter with that name, and the values as it takes them. Raises SpaceError."""
-    try:
-        param = param_of(name, subject.params)
-        if param is None:
-            raise ConfigError("it cannot be swept")
-        values = [value_of(param, value) for value in given]
-        for value in values:
-            param.check(value)
-    except ConfigError as error:
-        raise SpaceError(f"--values {name}: {error}") from None
-    return param, values
+    return replace(space, configs=tuple(config.with_values(change) for config in space.configs for change in changes))

@@ -6,10 +6,10 @@ import ast
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import chain, islice, takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 from ssdprof.kernels.config import shown
 from ssdprof.kernels.errors import UsageError
@@ -31,8 +31,7 @@ _LONE = "ssdprof_lone.file.loaded.alone"
 """The package of a file that is in none: deep enough for its relative imports."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A file with a chunk scan, its module's name, and the name of its owner: an engine, or the file itself."""
 
     file: str
@@ -71,8 +70,10 @@ def find(kernel: str) -> Found:
 def holds_chunk_scan(file: Path, *, strict: bool = False) -> bool:
     """Whether a file defines entry and kernel of a chunk scan. Raises UsageError if `strict` and it is not Python."""
     try:
-        is_named = KERNEL in file.read_text(encoding="utf-8")
-        return is_named and {ENTRY, KERNEL} <= {name for node in _statements(file) for name in _defined(node)}
+        nodes = list(_statements(file)) if KERNEL in file.read_text(encoding="utf-8") else []
+        targets = [one for node in nodes if isinstance(node, ast.Assign) for one in node.targets]
+        names = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+        return {ENTRY, KERNEL} <= names | {one.id for one in targets if isinstance(one, ast.Name)}
     except (OSError, ValueError, SyntaxError) as error:  # ValueError: not UTF-8, or null bytes
         if not strict:
             return False
@@ -95,7 +96,6 @@ def _in_folders(folders: list[Path], engine: str | None, where: str) -> Path:
 
 
 def _python_files(folder: Path) -> Iterator[Path]:
-    """Every source file below a folder, but for hidden folders."""
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(parent, name) for name in sorted(files) if name.endswith(".py"))
@@ -134,9 +134,3 @@ def _statements(file: Path) -> Iterator[ast.AST]:
         yield node
         if isinstance(node, (ast.Module, ast.If, ast.Try)):
             nodes += ast.iter_child_nodes(node)
-
-
-def _defined(node: ast.AST) -> list[str]:
-    if isinstance(node, ast.FunctionDef):
-        return [node.name]
-    return [one.id for one in node.targets if isinstance(one, ast.Name)] if isinstance(node, ast.Assign) else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,22 +26,17 @@ _ABSENT = ("D", "z", "seq_idx", "initial_states", "chunk_indices", "chunk_offset
 
 @dataclass
 class Layout:
-    """Values by parameter of the entry; the launch's tensors by name, and their names by storage on the meta device.
-
-    `tensors` are held, so that nothing else gets their storage's identity.
-    """
+    """Values by parameter of the entry; the launch's tensors by name, as a plan has them and on the meta device."""
 
     values: dict[str, Any] = field(default_factory=dict)
     metas: dict[str, TensorMeta] = field(default_factory=dict)
-    names: dict[int, str] = field(default_factory=dict)
-    tensors: list[torch.Tensor] = field(default_factory=list)
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def add(self, name: str, meta: TensorMeta) -> torch.Tensor:
         """A tensor of that name on the meta device."""
-        tensor = torch.empty(meta.shape, dtype=getattr(torch, meta.dtype), device="meta")
-        self.tensors.append(tensor)
-        self.metas[name], self.names[storage_id(tensor)] = meta, name
-        return tensor
+        self.metas[name] = meta
+        self.tensors[name] = torch.empty(meta.shape, dtype=getattr(torch, meta.dtype), device="meta")
+        return self.tensors[name]
 
     def arguments(self, parameters: Mapping[str, inspect.Parameter], where: str) -> dict[str, Any]:
         """Values for every parameter that has a known one or needs one. Raises UsageError."""
@@ -57,9 +52,10 @@ class Layout:
         return arguments
 
 
-def storage_id(tensor: torch.Tensor) -> int:
-    """What tensors on the meta device that share their storage have in common: it has no address."""
-    return int(tensor.untyped_storage()._cdata)
+def named(tensor: torch.Tensor, tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """Which of the named tensors on the meta device, whose storage has no address, shares this one's; empty if none."""
+    storage = tensor.untyped_storage()._cdata
+    return next((name for name, one in tensors if one.untyped_storage()._cdata == storage), "")
 
 
 def batched(problem: ChunkScanProblem) -> Layout:
@@ -99,8 +95,3 @@ def added_inputs(problem: ChunkScanProblem, device: str) -> dict[str, torch.Tens
     starts = torch.arange(problem.nchunks + 1, dtype=torch.int32, device=device) * problem.chunk_size
     chunks = torch.zeros(problem.nchunks, dtype=torch.int32, device=device)
     return {BY_CHUNK: starts.clamp(max=problem.seqlen), CHUNK_SEQ_IDX: chunks}
-
-
-def layouts(parameters: Mapping[str, inspect.Parameter], problem: ChunkScanProblem, where: str) -> list[Layout]:
-    """The layouts that an entry with these parameters may have, likeliest first. Raises UsageError."""
-    return [by_chunk(problem, where)] if BY_CHUNK in parameters else [batched(problem), unbatched(problem)]

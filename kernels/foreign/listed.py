@@ -32,11 +32,7 @@ class Listed:
 
     @cached_property
     def table(self) -> ParamTable:
-        """The parameters of its configs: what its list sets and the tiles that its entry sets, then launch options.
-
-        Those that our own table has are ours, with their letters; others have none. Raises UsageError if the kernel has
-        another one that nothing sets.
-        """
+        """The parameters of its configs: what its list or its entry sets, then launch options. Raises UsageError."""
         noted = self.noted
         names = dict.fromkeys(name for config in self._configs for name in config.kwargs)
         computed = {name for layer in noted.heuristics for name in layer.values}
@@ -46,17 +42,14 @@ class Listed:
                 names.setdefault(name)
             if name not in {*names, *computed, *noted.bound} and parameter.default is parameter.empty:
                 raise UsageError(f"{noted.module.__file__}: neither the entry nor a config nor a heuristic sets {name}")
-        ours = [self._ours(param) for name, param in _KNOWN.items() if name in names]
-        others = [self._unknown(name) for name in names if name not in _KNOWN]
+        ours = [self._param(name) for name in _KNOWN if name in names]
+        others = [self._param(name) for name in names if name not in _KNOWN]
         table = ParamTable((*ours, NUM_WARPS, NUM_STAGES, MAXNREG, *others, NUM_CTAS))
         read = (self._read(one, table) for one in self._configs)
         return replace(table, example=next((config for config in read if isinstance(config, Config)), None))
 
     def space(self, name: str, owner: str) -> Space:
-        """The configs of its list in order, under that name, without those that its own pruning drops on this problem.
-
-        Left out are those and what our configs cannot hold. Raises SpaceError if there is nothing else.
-        """
+        """The configs of its list that its own pruning keeps and ours can hold, in order. Raises SpaceError if none."""
         kept, by, note = self._pruned()
         read = [(one, self._read(one, self.table)) for one in self._configs]
         fitting = {self._read(one, self.table) for one in kept}
@@ -82,9 +75,8 @@ class Listed:
         """A config with unset values filled in by the entry, else by the kernel's defaults. Raises ConfigError."""
         unset = [param.name for param in table.shape_params if config[param.name] is None]
         full = table.validated(config.with_values({name: self.noted.given(name) for name in unset}))
-        for name in unset:
-            if full[name] is None:
-                raise ConfigError(f"{name} is not set, and neither the kernel nor its entry has a value for it: set it")
+        if none := [name for name in unset if full[name] is None]:
+            raise ConfigError(f"{none[0]} is not set, and neither the kernel nor its entry has a value for it: set it")
         return full
 
     @cached_property
@@ -117,17 +109,14 @@ class Listed:
         except ConfigError as error:
             return str(error)
 
-    def _ours(self, param: Param) -> Param:
-        """A parameter of our own table, required only if every config sets it, as large as the entry's own value."""
-        is_listed = all(param.name in config.kwargs for config in self._configs)
-        given = self.noted.given(param.name)
-        high = max(param.high, given) if type(given) is int else param.high
-        return replace(param, required=param.required and is_listed, high=high)
-
-    def _unknown(self, name: str) -> Param:
-        """A parameter that only this kernel has: of any value, or a whole number if it is one wherever it is set."""
-        values = [self.noted.given(name), *(config.kwargs.get(name) for config in self._configs)]
-        low = 0 if all(type(value) is int and value >= 0 for value in values if value is not None) else None
+    def _param(self, name: str) -> Param:
+        """Ours, required if every config sets it, as large as the entry's; or another, whole if it is wherever set."""
+        given, listed = self.noted.given(name), [config.kwargs.get(name) for config in self._configs]
+        if known := _KNOWN.get(name):
+            high = max(known.high, given) if type(given) is int else known.high
+            return replace(known, required=known.required and None not in listed, high=high)
+        values = [value for value in (given, *listed) if value is not None]
+        low = 0 if all(type(value) is int and value >= 0 for value in values) else None
         is_option = name not in self.noted.parameters
         return Param(name, description="meta-parameter of this kernel", low=low, is_option=is_option)
 

@@ -13,7 +13,7 @@ import torch
 
 from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.foreign.files import ENTRY, KERNEL
-from ssdprof.kernels.foreign.layouts import Layout, layouts, storage_id
+from ssdprof.kernels.foreign.layouts import BY_CHUNK, Layout, batched, by_chunk, named, unbatched
 from ssdprof.kernels.launch import TensorMeta, TensorRef, dtype_name, layers
 from ssdprof.kernels.loading import cuda_untouched, load_module
 from ssdprof.kernels.ssd.on_problem import OUTPUT
@@ -25,13 +25,14 @@ from ssdprof.kernels.stand_ins import NOT_THERE, StandIn
 class Noted:
     """A launch without its config.
 
-    `layers`: the kernel as its file has it, with the autotuner and heuristics that are around it, outermost first.
+    `autotuner`: None if the kernel has none; `heuristics`: what computes meta-parameters from others, outermost first.
     `bound`: arguments by parameter, tensors on the meta device; `positional`: how many of them came by position.
     `refs`: the tensors among them as a plan has them, by parameter; `tensors`: what they refer to.
     """
 
     module: ModuleType
-    layers: tuple[Any, ...]
+    autotuner: Any
+    heuristics: list[Any]
     parameters: Mapping[str, inspect.Parameter]
     grid: Any
     bound: Mapping[str, Any]
@@ -39,16 +40,6 @@ class Noted:
     options: Mapping[str, Any]
     refs: Mapping[str, TensorRef]
     tensors: Mapping[str, TensorMeta]
-
-    @property
-    def autotuner(self) -> Any:
-        """The autotuner, None if the kernel has none."""
-        return next((layer for layer in self.layers if type(layer).__name__ == "Autotuner"), None)
-
-    @property
-    def heuristics(self) -> list[Any]:
-        """What computes meta-parameters from the others, outermost first."""
-        return [layer for layer in self.layers if type(layer).__name__ == "Heuristics"]
 
     def given(self, name: str) -> Any:
         """A parameter's value without a config: what the entry passes, else the kernel's default, else None."""
@@ -84,7 +75,7 @@ def noted(file: str, module_name: str, problem: ChunkScanProblem) -> Noted:
     where = f"{ENTRY} of {file}"
     parameters = inspect.signature(getattr(module, ENTRY)).parameters
     refusals = []
-    for layout in layouts(parameters, problem, where):
+    for layout in [by_chunk(problem, where)] if BY_CHUNK in parameters else [batched(problem), unbatched(problem)]:
         arguments = layout.arguments(parameters, where)
         try:
             launches, returned = _launches(module, arguments)
@@ -97,10 +88,14 @@ def noted(file: str, module_name: str, problem: ChunkScanProblem) -> Noted:
             raise UsageError(f"{where} launches {KERNEL} {len(launches)} times instead of once")
         if problem.batch > 1 and layout.values["x"].dim() == 3:
             raise UsageError(f"{where} takes no batch: the problem's must be 1, got {problem.batch}")
-        outputs = _tensors(returned)
-        if "out" not in parameters:
-            _take_output(layout, outputs, problem)
-        return _bound(module, launches[0], layout, outputs, where)
+        if "out" not in parameters:  # then the first that it returns is our output, if it has its shape
+            meta = layout.metas.pop(OUTPUT)
+            for out in returned[:1]:
+                if tuple(out.shape) in (meta.shape, meta.shape[problem.batch == 1 :]):
+                    strides = None if out.is_contiguous() else (out.stride()[0] * out.shape[0], *out.stride())[-4:]
+                    layout.metas[OUTPUT] = replace(meta, dtype=dtype_name(out), strides=strides)
+                    layout.tensors[OUTPUT] = out
+        return _bound(module, launches[0], layout, returned, where)
     raise UsageError(f"{where} refuses these inputs: {refusals[0]}")
 
 
@@ -117,7 +112,6 @@ class _Recorder:
 
     @property
     def best_config(self) -> Any:
-        """As if it had been tuned."""
         return self._kernel.configs[0]
 
     def __getitem__(self, grid: Any) -> Callable[..., None]:
@@ -127,38 +121,25 @@ class _Recorder:
 _Launch = tuple[Any, tuple[Any, ...], dict[str, Any]]
 
 
-def _launches(module: ModuleType, arguments: Mapping[str, Any]) -> tuple[list[_Launch], Any]:
-    """The launches of the entry, and what it returns."""
+def _launches(module: ModuleType, arguments: Mapping[str, Any]) -> tuple[list[_Launch], list[torch.Tensor]]:
     kernel = getattr(module, KERNEL)
     recorder = _Recorder(kernel)
     setattr(module, KERNEL, recorder)
     try:
         with cuda_untouched():
-            returned = getattr(module, ENTRY)(**arguments)
+            return recorder.launches, _tensors(getattr(module, ENTRY)(**arguments))
     finally:
         setattr(module, KERNEL, kernel)
-    return recorder.launches, returned
-
-
-def _take_output(layout: Layout, outputs: list[torch.Tensor], problem: ChunkScanProblem) -> None:
-    """Takes the first tensor that the entry returns as our output, if it has its shape."""
-    meta = layout.metas.pop(OUTPUT)
-    if not outputs or tuple(outputs[0].shape) not in (meta.shape, meta.shape[problem.batch == 1 :]):
-        return
-    out = outputs[0]
-    strides = None if out.is_contiguous() else (out.stride()[0] * out.shape[0], *out.stride())[-4:]
-    layout.metas[OUTPUT] = replace(meta, dtype=dtype_name(out), strides=strides)
-    layout.names[storage_id(out)] = OUTPUT
 
 
 def _bound(module: ModuleType, launch: _Launch, layout: Layout, outputs: list[torch.Tensor], where: str) -> Noted:
     """The launch by the kernel's parameters, its tensors by our names. Raises UsageError if it cannot be made."""
     grid, args, kwargs = launch
-    stack = tuple(layers(getattr(module, KERNEL)))
-    function = getattr(stack[-1], "fn", None)
+    *around, kernel = layers(getattr(module, KERNEL))
+    function = getattr(kernel, "fn", None)
     if not inspect.isfunction(function):
         raise UsageError(f"{KERNEL} of {module.__file__} is not a Triton kernel, a function under @triton.jit")
-    _check_names(stack[-1], f"the kernel of {module.__file__}")
+    _check_names(kernel, f"the kernel of {module.__file__}")
     parameters = inspect.signature(function).parameters
     if len(args) > len(parameters):
         raise UsageError(f"{where} passes {len(args)} arguments, and its kernel takes {len(parameters)}")
@@ -169,20 +150,22 @@ def _bound(module: ModuleType, launch: _Launch, layout: Layout, outputs: list[to
         if not isinstance(value, torch.Tensor):
             _check_plain(name, value, where)
             continue
-        storage, dtype = storage_id(value), dtype_name(value)
-        if storage not in layout.names:
-            if storage not in map(storage_id, outputs):
-                itself = f"a tensor that it makes itself, {name}, and does not return"
-                raise UsageError(f"{where} passes its kernel {itself}")
-            layout.names[storage] = made = name.removesuffix("_ptr")
-            layout.metas[made] = TensorMeta(tuple(value.shape), dtype, "out", tuple(value.stride()))
-        refs[name] = TensorRef(layout.names[storage], dtype, int(value.storage_offset()))
+        ours, returned = named(value, layout.tensors.items()), named(value, ((name, one) for one in outputs))
+        if not ours and not returned:
+            raise UsageError(f"{where} passes its kernel a tensor that it makes itself, {name}, and does not return")
+        if not ours:
+            ours = name.removesuffix("_ptr")
+            layout.tensors[ours] = value
+            layout.metas[ours] = TensorMeta(tuple(value.shape), dtype_name(value), "out", tuple(value.stride()))
+        refs[name] = TensorRef(ours, dtype_name(value), int(value.storage_offset()))
     used = {ref.name for ref in refs.values()}
     if OUTPUT not in used:
         raise UsageError(f"{where} neither takes an output nor returns one of the problem's shape")
     options = {name: value for name, value in kwargs.items() if name not in parameters}
     metas = {name: meta for name, meta in layout.metas.items() if name in used}
-    return Noted(module, stack, parameters, grid, bound, len(args), options, refs, metas)
+    heuristics = [layer for layer in around if type(layer).__name__ == "Heuristics"]
+    autotuner = next((layer for layer in around if layer not in heuristics), None)
+    return Noted(module, autotuner, heuristics, parameters, grid, bound, len(args), options, refs, metas)
 
 
 def _check_names(kernel: Any, what: str) -> None:
@@ -198,13 +181,11 @@ def _check_names(kernel: Any, what: str) -> None:
 
 
 def _check_plain(name: str, value: Any, where: str) -> None:
-    """Raises UsageError for an argument that cannot be handed to another process."""
     try:
-        pickle.dumps(value)
+        pickle.dumps(value)  # to hand it to another process
     except Exception:
-        raise UsageError(
-            f"{where} passes its kernel a {type(value).__name__} as {name}: ssdprof can pass numbers, text and tensors"
-        ) from None
+        passed = f"a {type(value).__name__} as {name}"
+        raise UsageError(f"{where} passes its kernel {passed}: ssdprof can pass numbers, text and tensors") from None
 
 
 def _tensors(returned: Any) -> list[torch.Tensor]:
@@ -214,5 +195,4 @@ def _tensors(returned: Any) -> list[torch.Tensor]:
 
 
 def _said(error: Exception) -> str:
-    """An error in one line."""
     return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])

@@ -16,7 +16,7 @@ from ssdprof.kernels.interface import Question, Remark, Space
 from ssdprof.kernels.launch import LaunchPlan, TensorMeta
 from ssdprof.kernels.sources import source_hash
 from ssdprof.kernels.ssd import spaces
-from ssdprof.kernels.ssd.on_problem import ChunkScanOnProblem, tensors
+from ssdprof.kernels.ssd.on_problem import ChunkScanOnProblem
 from ssdprof.kernels.ssd.params import BLOCK_DSTATE, BLOCK_K, BLOCK_M, BLOCK_N
 from ssdprof.kernels.ssd.partial import LOOP_ENDS, remedy_of_partial_state
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
@@ -36,10 +36,7 @@ _BASELINE = {BLOCK_M.name: 64, BLOCK_N.name: 64, BLOCK_K.name: 32, "num_warps": 
 
 
 def foreign_chunk_scan(kernel: str, problem: ChunkScanProblem) -> ForeignChunkScan:
-    """The chunk scan of an installed engine, of a checkout or of a file, on a problem.
-
-    Raises UsageError if there is none, if it cannot be loaded, and if its entry cannot be given the problem.
-    """
+    """The chunk scan of an installed engine, of a checkout or of a file. Raises UsageError if it cannot be launched."""
     found = find(kernel)
     subject = ForeignChunkScan(problem, found.file, found.module, f"{found.owner}:{NAME}")
     subject.baseline()  # loads it and prepares its launch
@@ -88,12 +85,6 @@ class ForeignChunkScan(ChunkScanOnProblem):
         added = {name: one for name, one in added_inputs(self.problem, device).items() if name in self.tensors()}
         return super().inputs(device, seed) | added
 
-    def memory_bytes(self) -> int:
-        """As ours, and the tensors that its launch adds."""
-        ours = tensors(self.problem)
-        added = sum(meta.size_bytes for name, meta in self.tensors().items() if name not in ours)
-        return ChunkScanOnProblem(self.problem).memory_bytes() + added
-
     def resolve(self, config: Config) -> Config:
         """Fills in what is not set as its entry sets it, such as a whole DSTATE tile. Raises ConfigError."""
         return self._listed.filled(self.params.validated(config), self.params)
@@ -104,8 +95,7 @@ class ForeignChunkScan(ChunkScanOnProblem):
         given = {name: value for name, value in config.values if value is not None}
         values = noted.values(given)
         args = {name: noted.refs.get(name, values[name]) for name in noted.parameters}
-        options = {name: value for name, value in given.items() if name not in noted.parameters}
-        options = {**noted.options, **options}
+        options = {**noted.options, **{name: value for name, value in given.items() if name not in noted.parameters}}
         return LaunchPlan(self.module, KERNEL, noted.grid_of(values), args, options, self.file)
 
     def source_hashes(self) -> Mapping[str, str]:
@@ -114,9 +104,8 @@ class ForeignChunkScan(ChunkScanOnProblem):
 
     def baseline(self) -> Config:
         """64×64×32, 2 warps, 4 stages, whole state, as of our kernel; the first of its list if that does not fit it."""
-        if self._takes_our_tiles:
-            return self.resolve(self.params.config(_BASELINE))
-        return self.space(OWN).configs[0]
+        ours = self._takes_our_tiles
+        return self.resolve(self.params.config(_BASELINE)) if ours else self.space(OWN).configs[0]
 
     def space_names(self) -> Mapping[str, str]:
         """Its own list, and ours if it takes tiles of M, N and K."""
@@ -141,17 +130,14 @@ class ForeignChunkScan(ChunkScanOnProblem):
 
     def wrong_by_construction(self, config: Config) -> str | None:
         """That it sums a part of the state only: a DSTATE tile smaller than the state, and no loop over it."""
-        dstate = self.problem.dstate
-        tile = dict(config.values).get(BLOCK_DSTATE.name)
+        dstate, tile = self.problem.dstate, dict(config.values).get(BLOCK_DSTATE.name)
         if not isinstance(tile, int) or tile >= dstate:
             return None
         arguments = self.launch(config).args
         if arguments.get(STATE) != dstate or not sums_one_tile(self.file, BLOCK_DSTATE.name, arguments):
             return None
-        return (
-            f"sums only the first {tile} of {dstate} state elements (dstate) and does not loop over the rest: "
-            f"{remedy_of_partial_state(dstate, '')}"
-        )
+        cut = f"sums only the first {tile} of {dstate} state elements (dstate) and does not loop over the rest"
+        return f"{cut}: {remedy_of_partial_state(dstate, '')}"
 
     def remedy(self, config: Config) -> str:
         """A larger tile if the kernel takes the state in one; otherwise its loop is at fault."""
@@ -159,10 +145,8 @@ class ForeignChunkScan(ChunkScanOnProblem):
 
     def question(self, config: Config) -> Question | None:  # noqa: ARG002
         """Why DSTATE limits the warps per scheduler, or does not, if it has a tile of it."""
-        if BLOCK_DSTATE.name not in self.params.by_name:
-            return None
-        return Question(BLOCK_DSTATE.column, QUESTION_TITLE, self.problem.dstate)
+        has_tile = BLOCK_DSTATE.name in self.params.by_name
+        return Question(BLOCK_DSTATE.column, QUESTION_TITLE, self.problem.dstate) if has_tile else None
 
     def remarks(self, configs: Sequence[Config], arch: str) -> Sequence[Remark]:  # noqa: ARG002
-        """None."""
         return ()

@@ -23,21 +23,15 @@ from ssdprof.kernels.ssd.params import GROUPED, PARAMS, SPLIT, chunk_scan_config
 from ssdprof.kernels.ssd.problem import D_FORMS, STATES_DTYPES, X_DTYPES, ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
 
-WHOLE_MAX = 256
-"""The longest chunk and largest state, in elements, that `grouped` is chosen for; see `candidates`."""
-HEADS_MAX = 16
-"""The most heads that one program of `grouped` takes; see `candidates`."""
-
+WHOLE_MAX, HEADS_MAX = 256, 16
+"""The longest chunk and largest state, in elements, and the most heads of a program of `grouped`; see `candidates`."""
 _AXES = {
+    **dict.fromkeys(("x", "z", "out"), "batch, seqlen, nheads, headdim"),
+    **dict.fromkeys(("dt", "da_cumsum"), "batch, nheads, nchunks, chunk_size"),
     "cb": "batch, nchunks, ngroups, chunk_size, chunk_size",
-    "x": "batch, seqlen, nheads, headdim",
-    "dt": "batch, nheads, nchunks, chunk_size",
-    "da_cumsum": "batch, nheads, nchunks, chunk_size",
     "C": "batch, seqlen, ngroups, dstate",
     "states": "batch, nchunks, nheads, headdim, dstate",
-    "z": "batch, seqlen, nheads, headdim",
     "seq_idx": "batch, seqlen",
-    "out": "batch, seqlen, nheads, headdim",
 }
 _SIZES_FROM = "batch, seqlen, nheads and headdim are x's, ngroups and dstate C's, chunk_size is dt's"
 
@@ -100,7 +94,10 @@ def chunk_scan(
     if config is None:
         _launch_first_that_fits(problem, tensors)
     else:
-        _launch(_plan(problem, _user_config(config, problem), _aligned(tensors)), tensors)
+        chosen = parse_config(config, PARAMS) if isinstance(config, str) else PARAMS.validated(config)
+        if wrong := ChunkScan(problem).wrong_by_construction(chosen):
+            raise ConfigError(f"{PARAMS.id(chosen)} {wrong}")
+        _launch(_plan(problem, chosen, _aligned(tensors)), tensors)
     return out
 
 
@@ -120,8 +117,7 @@ def candidates(problem: ChunkScanProblem) -> tuple[Config, ...]:
     if max(problem.chunk_size, problem.dstate) > WHOLE_MAX:
         return (split,)
     rows = max(16, min(64, problem.chunk_size))
-    in_group = problem.heads_per_group
-    heads = max(count for count in range(1, HEADS_MAX + 1) if in_group % count == 0)
+    heads = max(count for count in range(1, HEADS_MAX + 1) if problem.heads_per_group % count == 0)
     tiles = [(rows, 4, 3), (rows, 4, 2), (rows, 4, 1)]
     if problem.states_dtype == "float32" and problem.chunk_size >= 128:
         tiles.insert(0, (128, 8, 3))
@@ -130,7 +126,6 @@ def candidates(problem: ChunkScanProblem) -> tuple[Config, ...]:
 
 
 def _check_kind(tensors: Mapping[str, Tensor]) -> None:
-    """Raises TensorError for anything that is not a tensor, is on the wrong device or requires grad."""
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor):
             raise TensorError(f"{name} must be a torch.Tensor, got {type(tensor).__name__}")
@@ -193,14 +188,6 @@ def _overlap(one: Tensor, other: Tensor) -> bool:
     return first.data_ptr() + first.nbytes > second.data_ptr()
 
 
-def _user_config(config: Config | str, problem: ChunkScanProblem) -> Config:
-    """The given config. Raises ConfigError if it is not valid or would leave out part of the state."""
-    config = parse_config(config, PARAMS) if isinstance(config, str) else PARAMS.validated(config)
-    if wrong := ChunkScan(problem).wrong_by_construction(config):
-        raise ConfigError(f"{PARAMS.id(config)} {wrong}")
-    return config
-
-
 def _aligned(tensors: Mapping[str, Tensor]) -> bool:
     """Whether the tensors are aligned for tensor descriptors."""
     described = (tensors[name] for name in grouped.DESCRIBED if name in tensors)
@@ -209,7 +196,6 @@ def _aligned(tensors: Mapping[str, Tensor]) -> bool:
 
 @lru_cache(maxsize=256)
 def _plan(problem: ChunkScanProblem, config: Config, descriptors: bool) -> LaunchPlan:
-    """The launch of a config. Raises ConfigError if the kernel cannot take it."""
     config = ChunkScan(problem).resolve(config)
     if config.variant == GROUPED and not descriptors:
         return grouped.launch(problem, config, descriptors=False)
@@ -217,12 +203,11 @@ def _plan(problem: ChunkScanProblem, config: Config, descriptors: bool) -> Launc
 
 
 def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Tensor]) -> None:
-    """Launches the candidate that is known to fit, else the first that does.
+    """Launches the first candidate that fits; warns if that is not of `grouped`, or if `grouped` has no TMA.
 
-    Warns if it is not of `grouped`, or if the GPU has no TMA for `grouped`. Raises OutOfResources if none fits.
+    Raises OutOfResources if none fits.
     """
-    device, configs, aligned = tensors["x"].device, candidates(problem), _aligned(tensors)
-    arch = arch_of(device)
+    arch, configs, aligned = arch_of(tensors["x"].device), candidates(problem), _aligned(tensors)
     key = (arch, replace(problem, seqlen=1, batch=1))
     known = _chosen.get(key)
     reason = f"a chunk_size of {problem.chunk_size} or dstate of {problem.dstate} is beyond its {WHOLE_MAX}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ssdprof.kernels.config import Config
-from ssdprof.kernels.interface import Axis, Tolerances, Work
+from ssdprof.kernels.interface import Axis, Tensors, Tolerances, Work
 from ssdprof.kernels.launch import DTYPE_BYTES, TensorMeta
 from ssdprof.kernels.ssd.params import BLOCK_DSTATE, TILE
+from ssdprof.kernels.ssd.partial import LOOP_ENDS, partial_sum, remedy_of_partial_state
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 
 if TYPE_CHECKING:
@@ -53,42 +55,27 @@ class ChunkScanOnProblem:
         from ssdprof.kernels.ssd import reference
 
         p = self.problem
-        dtype, states_dtype = getattr(torch, p.dtype), getattr(torch, p.states_dtype)
         generator = torch.Generator(device=device).manual_seed(seed)
 
-        def normal(*shape: int) -> torch.Tensor:
-            return torch.randn(shape, generator=generator, device=device, dtype=dtype)
-
-        def uniform(*shape: int) -> torch.Tensor:
-            return torch.rand(shape, generator=generator, device=device, dtype=torch.float32)
-
+        normal = partial(torch.randn, generator=generator, device=device, dtype=getattr(torch, p.dtype))
+        uniform = partial(torch.rand, generator=generator, device=device, dtype=torch.float32)
         x = normal(p.batch, p.seqlen, p.nheads, p.headdim)
         B, C = (normal(p.batch, p.seqlen, p.ngroups, p.dstate) for _ in range(2))
         dt = 10.0 ** (-3.0 + 2.0 * uniform(p.batch, p.seqlen, p.nheads))
         A = -(2.0 ** (-4.0 + 2.0 * uniform(p.nheads)))
         seq_idx = _packed(p, generator, device) if p.seq_idx else None
-        da_cumsum, dt_chunked = reference.chunk_cumsum(dt, A, p.chunk_size)
-        states = reference.chunk_states(B, x, dt_chunked, da_cumsum, seq_idx, dtype=torch.float32)
-        prev_states, _ = reference.state_passing(states, da_cumsum, seq_idx, dtype=states_dtype)
-        del states
-        inputs = {
-            "cb": reference.cb_product(C, B, p.chunk_size, seq_idx),
-            "x": x,
-            "dt": dt_chunked,
-            "da_cumsum": da_cumsum,
-            "c": C,
-            "states": prev_states,
-        }
+        da_cumsum, dt = reference.chunk_cumsum(dt, A, p.chunk_size)
+        states = reference.chunk_states(B, x, dt, da_cumsum, seq_idx, dtype=torch.float32)
+        states, _ = reference.state_passing(states, da_cumsum, seq_idx, dtype=getattr(torch, p.states_dtype))
+        cb = reference.cb_product(C, B, p.chunk_size, seq_idx)
+        inputs = {"cb": cb, "x": x, "dt": dt, "da_cumsum": da_cumsum, "c": C, "states": states}
         if p.d_form != "none":
-            shape = (p.nheads, p.headdim) if p.d_form == "head-dim" else (p.nheads,)
-            inputs["d"] = torch.randn(shape, generator=generator, device=device)
+            inputs["d"] = torch.randn(tensors(p)["d"].shape, generator=generator, device=device)
         if p.z:
             inputs["z"] = normal(*x.shape)
-        if seq_idx is not None:
-            inputs["seq_idx"] = seq_idx
-        return inputs
+        return inputs if seq_idx is None else {**inputs, "seq_idx": seq_idx}
 
-    def reference(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def reference(self, inputs: Tensors) -> dict[str, torch.Tensor]:
         """The correct output, float32 (batch, seqlen, nheads, headdim), from the plain PyTorch stage."""
         from ssdprof.kernels.ssd import reference
 
@@ -112,31 +99,15 @@ class ChunkScanOnProblem:
         )
         return (Tolerances(relative, row, reason, output=OUTPUT),)
 
-    def cause(
-        self,
-        config: Config,
-        inputs: Mapping[str, torch.Tensor],
-        reference: Mapping[str, torch.Tensor],
-        outputs: Mapping[str, torch.Tensor],
-    ) -> str | None:
+    def cause(self, config: Config, inputs: Tensors, reference: Tensors, outputs: Tensors) -> str | None:
         """Which part of its sums a wrong output leaves out, found by computing sums without it; None if none fits."""
-        from ssdprof.kernels.ssd.partial import partial_sum
-
-        tile = dict(config.values).get(BLOCK_DSTATE.name)
-        return partial_sum(
-            self.problem,
-            inputs,
-            reference[OUTPUT],
-            outputs[OUTPUT],
-            self.tolerances()[0].relative_error,
-            tile if isinstance(tile, int) else None,
-            self.remedy(config),
-        )
+        tile, (tolerances,) = dict(config.values).get(BLOCK_DSTATE.name), self.tolerances()
+        tile = tile if isinstance(tile, int) else self.problem.dstate
+        pair = reference[OUTPUT], outputs[OUTPUT]
+        return partial_sum(self.problem, inputs, *pair, tolerances.relative_error, tile, self.remedy(config))
 
     def remedy(self, config: Config) -> str:
         """What is wrong in the kernel, or what to do, if a config sums only part of the state."""
-        from ssdprof.kernels.ssd.partial import LOOP_ENDS, remedy_of_partial_state
-
         return remedy_of_partial_state(self.problem.dstate) if config.variant == TILE else LOOP_ENDS
 
     def work(self) -> Work:
@@ -149,7 +120,7 @@ class ChunkScanOnProblem:
 
     def memory_bytes(self) -> int:
         """Inputs, B, and dt before it is cut into chunks; float32 states, later the float32 reference; workspace."""
-        metas = self.tensors()
+        metas = {**tensors(self.problem), **self.tensors()}
         inputs = sum(meta.size_bytes for name, meta in metas.items() if name != OUTPUT)
         while_making = metas["c"].size_bytes + metas["dt"].size_bytes
         largest = max(metas["states"].numel, metas[OUTPUT].numel) * DTYPE_BYTES["float32"]
@@ -179,11 +150,10 @@ def tensors(problem: ChunkScanProblem) -> dict[str, TensorMeta]:
     return metas
 
 
-def _packed(problem: ChunkScanProblem, generator: torch.Generator, device: str) -> torch.Tensor:
+def _packed(p: ChunkScanProblem, generator: torch.Generator, device: str) -> torch.Tensor:
     """Sequence indices (batch, seqlen) int32 that increase by one at about one token in 1000."""
     import torch
 
-    p = problem
     starts = torch.rand((p.batch, p.seqlen), generator=generator, device=device) < max(1e-3, 2.0 / p.seqlen)
     starts[:, p.chunk_size :: 4 * p.chunk_size] = True
     starts[:, 0] = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
-from types import MappingProxyType
 from typing import Any
 
 from ssdprof.kernels.config import shown
@@ -39,20 +38,15 @@ def _mamba2(size: str, d_model: int) -> Preset:
     return Preset(2 * d_model // 64, 64, 1, 128, 256, source)
 
 
-PRESETS: Mapping[str, Preset] = MappingProxyType(
-    {
-        "nemotron-3-super": Preset(128, 64, 8, 128, 128, "NVIDIA Nemotron 3 Super, config.json (mamba_num_heads 128)"),
-        "nemotron-3-nano": Preset(64, 64, 8, 128, 128, "NVIDIA Nemotron 3 Nano, config.json (mamba_num_heads 64)"),
-        "mamba2-130m": _mamba2("130m", 768),
-        "mamba2-370m": _mamba2("370m", 1024),
-        "mamba2-780m": _mamba2("780m", 1536),
-        "mamba2-1.3b": _mamba2("1.3b", 2048),
-        "mamba2-2.7b": _mamba2("2.7b", 2560),
-        "codestral-mamba-7b": Preset(
-            128, 64, 8, 128, 256, "mistralai/Mamba-Codestral-7B-v0.1, config.json (hidden_size 4096, expand 2)"
-        ),
-    }
-)
+_MAMBA2 = {"130m": 768, "370m": 1024, "780m": 1536, "1.3b": 2048, "2.7b": 2560}
+PRESETS: Mapping[str, Preset] = {
+    "nemotron-3-super": Preset(128, 64, 8, 128, 128, "NVIDIA Nemotron 3 Super, config.json (mamba_num_heads 128)"),
+    "nemotron-3-nano": Preset(64, 64, 8, 128, 128, "NVIDIA Nemotron 3 Nano, config.json (mamba_num_heads 64)"),
+    **{f"mamba2-{size}": _mamba2(size, d_model) for size, d_model in _MAMBA2.items()},
+    "codestral-mamba-7b": Preset(
+        128, 64, 8, 128, 256, "mistralai/Mamba-Codestral-7B-v0.1, config.json (hidden_size 4096, expand 2)"
+    ),
+}
 
 
 def problem_from(preset: str = DEFAULT_PRESET, *, seqlen: int | None = None, **overrides: Any) -> ChunkScanProblem:
@@ -67,9 +61,8 @@ def problem_from(preset: str = DEFAULT_PRESET, *, seqlen: int | None = None, **o
         raise ProblemError(f"unknown preset {shown(preset)}: one of {', '.join(PRESETS)}.{guess}")
     known = {field.name for field in fields(ChunkScanProblem)}
     given = {name: value for name, value in overrides.items() if value is not None}
-    for name in given:
-        if name not in known:
-            raise ProblemError(f"a problem has no {shown(name)}: its fields are {', '.join(sorted(known))}")
+    if unknown := [name for name in given if name not in known]:
+        raise ProblemError(f"a problem has no {shown(unknown[0])}: its fields are {', '.join(sorted(known))}")
     values = PRESETS[preset].as_fields() | given
     for name in ("dtype", "states_dtype"):
         if isinstance(values.get(name), str):

@@ -5,76 +5,48 @@ The published tile lists are facts about mamba-ssm, TensorRT-LLM (before and wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from itertools import product
-from types import MappingProxyType
+from typing import NamedTuple
 
 from ssdprof.kernels.config import Config, shown
+from ssdprof.kernels.config_text import parse_config
 from ssdprof.kernels.errors import SpaceError
 from ssdprof.kernels.interface import Space
-from ssdprof.kernels.ssd.params import (
-    BLOCK_DSTATE,
-    GROUPED,
-    SPLIT,
-    TILE,
-    TILE_MAX,
-    VARIANTS,
-    chunk_scan_config,
-    whole_tile,
-)
+from ssdprof.kernels.ssd.params import BLOCK_DSTATE, GROUPED, PARAMS, SPLIT, TILE, chunk_scan_config, whole_tile
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 
-# Published tiles: M, N, K, stages, warps.
-_MAMBA = (
-    (128, 256, 64, 3, 8),
-    (64, 256, 32, 4, 4),
-    (128, 128, 32, 4, 4),
-    (128, 64, 32, 4, 4),
-    (64, 128, 32, 4, 4),
-    (128, 64, 64, 4, 4),
-    (64, 128, 64, 4, 4),
-    (128, 32, 32, 4, 4),
-    (64, 32, 32, 5, 2),
-    (32, 64, 32, 5, 2),
-    (64, 64, 32, 4, 2),
-)
-_VLLM = (
-    (32, 32, 32, 2, 8),
-    (32, 64, 32, 2, 8),
-    (64, 32, 32, 2, 8),
-    (32, 32, 32, 3, 4),
-    (32, 32, 64, 2, 4),
-    (64, 64, 64, 1, 4),
-    (64, 64, 32, 1, 4),
-    (128, 64, 32, 1, 4),
-    (32, 64, 32, 1, 4),
-    (64, 64, 64, 2, 4),
-    (64, 64, 32, 2, 4),
-    (32, 64, 32, 2, 4),
-    *_MAMBA,
-)
-
-
+# Published configs by their ids, without the DSTATE tile, which each space sets.
+_MAMBA = """
+m128n256k64w8s3 m64n256k32w4s4 m128n128k32w4s4 m128n64k32w4s4 m64n128k32w4s4 m128n64k64w4s4 m64n128k64w4s4
+m128n32k32w4s4 m64n32k32w2s5 m32n64k32w2s5 m64n64k32w2s4
+"""
+_VLLM = f"""
+m32n32k32w8s2 m32n64k32w8s2 m64n32k32w8s2 m32n32k32w4s3 m32n32k64w4s2 m64n64k64w4s1 m64n64k32w4s1 m128n64k32w4s1
+m32n64k32w4s1 m64n64k64w4s2 m64n64k32w4s2 m32n64k32w4s2 {_MAMBA}
+"""
 DEFAULT_SPACE = "compare"
 BOTH = "both"
-PER_HEAD = (TILE, SPLIT)
-"""The variants that take a list of tiles as it is: `both` stands for these."""
 
 
 def space(name: str, problem: ChunkScanProblem, variant: str | None = None) -> Space:
     """The published space with that name on a problem, each config with its DSTATE tile filled in.
 
     `variant` replaces that of every config except those of `grouped`; "both" lists them under tile, then under split.
-    Raises SpaceError for an unknown name or variant, a variant that the space cannot have, and a state dimension too
-    large for one tile in a space that puts the whole state in one.
+    Raises SpaceError for a variant that the space cannot have, and a state too large for one tile if it is to be one.
     """
     published = SPACES[name]
     if variant is not None and published.variant == GROUPED:
         raise SpaceError(f"{name} has only configs of the variant {GROUPED}: leave --variant out")
-    configs = list(_with_whole_state(published.configs(problem), name, problem.dstate))
-    variant = variant or published.variant
-    if variant is not None:
+    configs, whole = list(published.configs(problem)), whole_tile(problem.dstate)
+    if whole > BLOCK_DSTATE.high and any(config[BLOCK_DSTATE.name] is None for config in configs):
+        raise SpaceError(
+            f"{name} takes the whole state in one tile, which is at most {BLOCK_DSTATE.high}: dstate {problem.dstate} "
+            "needs a space with DSTATE tiles, such as wide"
+        )
+    configs = [config.with_values({BLOCK_DSTATE.name: config[BLOCK_DSTATE.name] or whole}) for config in configs]
+    if variant := variant or published.variant:
         configs = under_variant(configs, variant)
     return Space(name, tuple(dict.fromkeys(configs)), published.description)
 
@@ -85,28 +57,25 @@ def descriptions() -> Mapping[str, str]:
 
 
 def under_variant(configs: Iterable[Config], variant: str) -> list[Config]:
-    """The configs under another variant; for "both" under tile, then under split.
-
-    Configs of `grouped` fit no other variant: they stay, and come last. Raises SpaceError for an unknown variant.
-    """
-    if variant not in (BOTH, *VARIANTS):
-        raise SpaceError(f"unknown variant {shown(variant)}: one of {', '.join(VARIANTS)}, {BOTH}")
+    """The configs under another variant, "both": tile, then split; those of `grouped` come last. Raises SpaceError."""
+    known = (*PARAMS.variants, BOTH)
+    if variant not in known:
+        raise SpaceError(f"unknown variant {shown(variant)}: one of {', '.join(known)}")
     listed = list(configs)
-    variants = PER_HEAD if variant == BOTH else (variant,)
-    per_head = [config for config in listed if config.variant != GROUPED]
-    replaced = [replace(config, variant=each) for each in variants for config in per_head]
+    variants = (TILE, SPLIT) if variant == BOTH else (variant,)
+    replaced = [replace(config, variant=each) for each in variants for config in listed if config.variant != GROUPED]
     return [*replaced, *(config for config in listed if config.variant == GROUPED)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Published:
+class _Published(NamedTuple):
     configs: Callable[[ChunkScanProblem], Iterable[Config]]
     variant: str | None  # None: each config has its own
     description: str
 
 
-def _tiles(tiles: Iterable[tuple[int, int, int, int, int]], *dstate_tiles: int | None) -> list[Config]:
-    return [chunk_scan_config(m, n, k, d, warps, stages) for m, n, k, stages, warps in tiles for d in dstate_tiles]
+def _listed(tiles: str, *dstate_tiles: int | None) -> list[Config]:
+    configs = [parse_config(text, PARAMS) for text in tiles.split()]
+    return [config.with_values({BLOCK_DSTATE.name: tile}) for config in configs for tile in dstate_tiles]
 
 
 def _wide(problem: ChunkScanProblem) -> list[Config]:
@@ -135,47 +104,31 @@ def _grouped(problem: ChunkScanProblem) -> list[Config]:
 
 def _all(problem: ChunkScanProblem) -> list[Config]:
     """All other spaces together, the pull request's list under both variants, for one run to compare."""
-    pull_request = _tiles(_MAMBA, 32, 64, 128, None)
+    pull_request = _listed(_MAMBA, 32, 64, 128, None)
     split = [replace(c, variant=SPLIT) for c in (*pull_request, *_wide(problem))]
-    return [*pull_request, *_tiles(_VLLM, None), *split, *_grouped(problem)]
+    return [*pull_request, *_listed(_VLLM, None), *split, *_grouped(problem)]
 
 
-SPACES: Mapping[str, _Published] = MappingProxyType(
-    {
-        "compare": _Published(
-            lambda problem: [*_tiles(_MAMBA, 32, 64, 128), *_tiles(_VLLM, None), *_grouped(problem)],
-            None,
-            "the published lists, tensorrt-llm-pr and vllm, and ssdprof's own",
-        ),
-        "mamba": _Published(
-            lambda _: _tiles(_MAMBA, None),
-            TILE,
-            "11 configs of mamba-ssm and of TensorRT-LLM before pull request 11345, the whole state in one tile",
-        ),
-        "tensorrt-llm-pr": _Published(
-            lambda _: _tiles(_MAMBA, 32, 64, 128),
-            TILE,
-            "33 configs of TensorRT-LLM's pull request 11345: those of mamba with DSTATE tiles of 32, 64 and 128",
-        ),
-        "vllm": _Published(lambda _: _tiles(_VLLM, None), TILE, "23 configs of vLLM 0.33, the whole state in one tile"),
-        "wide": _Published(_wide, SPLIT, "M, N, K and DSTATE tiles crossed with 2 to 8 warps and 1 to 4 stages"),
-        "ssdprof": _Published(
-            _grouped, GROUPED, "several heads of a group by one program: tiles of tokens, stages and heads crossed"
-        ),
-        "all": _Published(_all, None, "every config of the spaces above, tensorrt-llm-pr under both variants"),
-    }
-)
-
-
-def _with_whole_state(configs: Iterable[Config], name: str, dstate: int) -> Iterator[Config]:
-    tile = whole_tile(dstate)
-    for config in configs:
-        if config[BLOCK_DSTATE.name] is not None:
-            yield config
-            continue
-        if tile > TILE_MAX:
-            raise SpaceError(
-                f"{name} takes the whole state in one tile, which is at most {TILE_MAX}: dstate {dstate} needs "
-                "a space with DSTATE tiles, such as wide"
-            )
-        yield config.with_values({BLOCK_DSTATE.name: tile})
+SPACES: Mapping[str, _Published] = {
+    "compare": _Published(
+        lambda problem: [*_listed(_MAMBA, 32, 64, 128), *_listed(_VLLM, None), *_grouped(problem)],
+        None,
+        "the published lists, tensorrt-llm-pr and vllm, and ssdprof's own",
+    ),
+    "mamba": _Published(
+        lambda _: _listed(_MAMBA, None),
+        TILE,
+        "11 configs of mamba-ssm and of TensorRT-LLM before pull request 11345, the whole state in one tile",
+    ),
+    "tensorrt-llm-pr": _Published(
+        lambda _: _listed(_MAMBA, 32, 64, 128),
+        TILE,
+        "33 configs of TensorRT-LLM's pull request 11345: those of mamba with DSTATE tiles of 32, 64 and 128",
+    ),
+    "vllm": _Published(lambda _: _listed(_VLLM, None), TILE, "23 configs of vLLM 0.33, the whole state in one tile"),
+    "wide": _Published(_wide, SPLIT, "M, N, K and DSTATE tiles crossed with 2 to 8 warps and 1 to 4 stages"),
+    "ssdprof": _Published(
+        _grouped, GROUPED, "several heads of a group by one program: tiles of tokens, stages and heads crossed"
+    ),
+    "all": _Published(_all, None, "every config of the spaces above, tensorrt-llm-pr under both variants"),
+}

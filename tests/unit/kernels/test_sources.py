@@ -188,7 +188,7 @@ def test_the_chunk_scans_variants_are_told_apart_by_their_kernels() -> None:
             (True, True),
         ),
         ("reference.py", "def chunk_scan(", "def other():\n    pass\n\n\ndef chunk_scan(", (False, False)),
-        ("spaces.py", "(128, 256, 64, 3, 8),", "(128, 256, 64, 3, 4),", (False, False)),
+        ("spaces.py", "m128n256k64w8s3", "m128n256k64w4s3", (False, False)),
         ("subject.py", "INT32_MAX = 2**31 - 1", "INT32_MAX = 2**31", (False, False)),
     ],
 )
