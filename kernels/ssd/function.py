@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -16,7 +17,7 @@ from triton.runtime.errors import OutOfResources
 from ssdprof.kernels.config import Config
 from ssdprof.kernels.config_text import parse_config
 from ssdprof.kernels.errors import ConfigError, ProblemError, TensorError
-from ssdprof.kernels.launch import FIRST_WITH_TMA, LaunchPlan, arch_of, dtype_name, has_tma
+from ssdprof.kernels.launch import DTYPE_BYTES, FIRST_WITH_TMA, LaunchPlan, arch_of, dtype_name, has_tma
 from ssdprof.kernels.ssd import grouped
 from ssdprof.kernels.ssd.on_problem import tensors as tensors_of
 from ssdprof.kernels.ssd.params import GROUPED, PARAMS, SPLIT, chunk_scan_config, whole_tile
@@ -35,8 +36,13 @@ _AXES = {
 }
 _SIZES_FROM = "batch, seqlen, nheads and headdim are x's, ngroups and dstate C's, chunk_size is dt's"
 
-_chosen: dict[tuple[str | None, ChunkScanProblem], int] = {}
-"""Which candidate fits, by architecture and problem (whatever its seqlen and batch)."""
+_THROUGH_POINTERS = (
+    f"a row or an address of x, states, z or out is not a multiple of {grouped.DESCRIPTOR_ALIGNMENT} bytes, so it "
+    "would read through pointers, and ptxas 12.8, which Triton 3.6 has, miscompiles that"
+)
+_chosen: dict[tuple[str | None, ChunkScanProblem, int], int] = {}
+"""Which candidate fits, by architecture, problem (whatever its seqlen and batch) and number of candidates."""
+_thread = threading.local()
 
 
 def chunk_scan(
@@ -76,12 +82,13 @@ def chunk_scan(
 
     `config`: a `Config`, or a text that names one in any form of `parse_config`; it is used as it is. None: variant
     `grouped` with the first of `candidates` that fits the GPU, found on the first call for each problem and GPU, or
-    variant `split`, with a warning, if none fits.
+    variant `split`, with a warning, if none fits, or if a row or an address of x, states, z or out is not a multiple of
+    16 bytes: `grouped` then reads through pointers, which ptxas 12.8 miscompiles (docs/kernel.md).
 
     Before anything is launched, raises TensorError if a tensor is not as above, or requires grad while grad is enabled
     (there is no backward); ConfigError for a config that cannot be read, that the kernel cannot take or whose output
-    would be wrong, such as `tile` with a tile smaller than the state. For a given config, Triton's own errors pass
-    through, such as OutOfResources.
+    would be wrong, such as `tile` with a tile smaller than the state, or `grouped` in the case above. For a given
+    config, Triton's own errors pass through, such as OutOfResources.
     """
     tensors = {"cb": cb, "x": x, "dt": dt, "da_cumsum": da_cumsum, "C": C, "states": states}
     optional = {"D": D, "z": z, "seq_idx": seq_idx, "out": out}
@@ -97,7 +104,9 @@ def chunk_scan(
         chosen = parse_config(config, PARAMS) if isinstance(config, str) else PARAMS.validated(config)
         if wrong := ChunkScan(problem).wrong_by_construction(chosen):
             raise ConfigError(f"{PARAMS.id(chosen)} {wrong}")
-        _launch(_plan(problem, chosen, _aligned(tensors)), tensors)
+        if chosen.variant == GROUPED and not (_rows_aligned(problem) and _aligned(tensors)):
+            raise ConfigError(f"{PARAMS.id(chosen)} may be wrong here: {_THROUGH_POINTERS}: take the variant {SPLIT}")
+        _launch(_plan(problem, chosen), tensors)
     return out
 
 
@@ -110,11 +119,12 @@ def candidates(problem: ChunkScanProblem) -> tuple[Config, ...]:
       large, 128 tokens and eight warps;
     - all 16 heads of a group together, and 16 from a group of 80: with more, the load balances badly.
     Fewer stages are for GPUs with less shared memory. A chunk or state beyond 256 leaves no registers for the rest.
-    The last is of `split` and needs at most 64 KiB, which every GPU has.
+    The last is of `split` and needs at most 64 KiB, which every GPU has. It is the only one if rows of x or of the
+    states are not multiples of 16 bytes, and the only one that is tried if addresses are not.
     """
     dim_tile = min(64, whole_tile(problem.headdim))
     split = chunk_scan_config(64, 64, 32, min(64, whole_tile(problem.dstate)), num_warps=4, num_stages=2, variant=SPLIT)
-    if max(problem.chunk_size, problem.dstate) > WHOLE_MAX:
+    if max(problem.chunk_size, problem.dstate) > WHOLE_MAX or not _rows_aligned(problem):
         return (split,)
     rows = max(16, min(64, problem.chunk_size))
     heads = max(count for count in range(1, HEADS_MAX + 1) if problem.heads_per_group % count == 0)
@@ -194,12 +204,16 @@ def _aligned(tensors: Mapping[str, Tensor]) -> bool:
     return all(tensor.data_ptr() % grouped.DESCRIPTOR_ALIGNMENT == 0 for tensor in described)
 
 
+def _rows_aligned(problem: ChunkScanProblem) -> bool:
+    """Whether rows of x and of the states are multiples of 16 bytes, as tensor descriptors need them."""
+    rows_bytes = problem.headdim * DTYPE_BYTES[problem.dtype], problem.dstate * DTYPE_BYTES[problem.states_dtype]
+    return all(row_bytes % grouped.DESCRIPTOR_ALIGNMENT == 0 for row_bytes in rows_bytes)
+
+
 @lru_cache(maxsize=256)
-def _plan(problem: ChunkScanProblem, config: Config, descriptors: bool) -> LaunchPlan:
-    config = ChunkScan(problem).resolve(config)
-    if config.variant == GROUPED and not descriptors:
-        return grouped.launch(problem, config, descriptors=False)
-    return ChunkScan(problem).launch(config)
+def _plan(problem: ChunkScanProblem, config: Config) -> LaunchPlan:
+    subject = ChunkScan(problem)
+    return subject.launch(subject.resolve(config))
 
 
 def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Tensor]) -> None:
@@ -207,13 +221,17 @@ def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Ten
 
     Raises OutOfResources if none fits.
     """
-    arch, configs, aligned = arch_of(tensors["x"].device), candidates(problem), _aligned(tensors)
-    key = (arch, replace(problem, seqlen=1, batch=1))
+    arch, configs = arch_of(tensors["x"].device), candidates(problem)
+    reason = _THROUGH_POINTERS
+    if not _aligned(tensors):
+        configs = configs[-1:]
+    elif max(problem.chunk_size, problem.dstate) > WHOLE_MAX:
+        reason = f"a chunk_size of {problem.chunk_size} or dstate of {problem.dstate} is beyond its {WHOLE_MAX}"
+    key = (arch, replace(problem, seqlen=1, batch=1), len(configs))
     known = _chosen.get(key)
-    reason = f"a chunk_size of {problem.chunk_size} or dstate of {problem.dstate} is beyond its {WHOLE_MAX}"
     for place in range(known or 0, len(configs)):
         try:
-            _launch(_plan(problem, configs[place], aligned), tensors)
+            _launch(_plan(problem, configs[place]), tensors)
         except OutOfResources as error:  # raised before the launch: out is as it was
             if place == len(configs) - 1:
                 raise
@@ -245,7 +263,21 @@ def _launch(plan: LaunchPlan, tensors: Mapping[str, Tensor]) -> None:
     device = tensors["x"].device
     on_device: AbstractContextManager[object] = torch.cuda.device(device) if device.type == "cuda" else nullcontext()
     with on_device:
+        _bind_context(device)
         launch()
+
+
+def _bind_context(device: torch.device) -> None:
+    """Makes CUDA's context current in a thread that has called nothing of CUDA yet: descriptors are made without it.
+
+    Any call of CUDA's runtime does; PyTorch makes none as long as its own memory is enough. In a thread that captures a
+    graph there was one.
+    """
+    known = _thread.__dict__.setdefault("devices", set())
+    if device.type == "cuda" and device not in known:
+        if not torch.cuda.is_current_stream_capturing():
+            torch.cuda.current_stream(device).query()
+        known.add(device)
 
 
 def _interpreted() -> bool:

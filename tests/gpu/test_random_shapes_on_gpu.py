@@ -1,0 +1,65 @@
+"""`chunk_scan` on random shapes, options and addresses within its docstring, and from a thread new to CUDA."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from threading import Thread
+
+import pytest
+import torch
+from api_calls import named
+from random_shapes import Shape, called, shapes
+
+from ssdprof.kernels import chunk_scan
+from ssdprof.kernels.ssd.problem import ChunkScanProblem
+from ssdprof.kernels.ssd.subject import ChunkScan
+
+pytestmark = pytest.mark.gpu
+
+COUNT, SEED = 320, 13
+# Of an H100 with Triton 3.6, on which `grouped` through pointers gave NaN, infinities or an illegal memory access.
+KNOWN_BAD = [
+    {"headdim": 1, "dstate": 64, "states_dtype": "float32"},
+    {"headdim": 6, "dstate": 33},
+    {"headdim": 17, "dstate": 128, "states_dtype": "float32"},
+    {"headdim": 17, "dstate": 33},
+    {"headdim": 2, "dstate": 128, "states_dtype": "float32"},
+    {"headdim": 1, "dstate": 100},
+]
+
+
+def test_random_shapes_are_correct_and_nothing_around_them_is_touched() -> None:
+    known = [Shape(ChunkScanProblem(150, 2, 4, ngroups=2, chunk_size=64, **sizes)) for sizes in KNOWN_BAD]
+    listed = [*known, *shapes(COUNT, SEED)]
+    workers = max(1, min(12, (os.cpu_count() or 2) - 2))
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        found = dict(zip(listed, pool.map(called, listed), strict=True))
+
+    assert {} == {shape: said for shape, said in found.items() if said}
+    assert len(found) >= 300
+
+
+def test_a_thread_that_has_called_nothing_of_cuda_yet_can_call_it() -> None:
+    problem = ChunkScanProblem(1000, nheads=16, ngroups=2)
+    subject = ChunkScan(problem)
+    inputs = named(subject.inputs("cuda:0", 0))
+    out = torch.full_like(inputs["x"], torch.nan)
+    expected = chunk_scan(**inputs)  # compiles what the thread then only launches
+    torch.cuda.synchronize()
+    raised: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            chunk_scan(**inputs, out=out)
+        except BaseException as error:
+            raised.append(error)
+
+    thread = Thread(target=call)
+    thread.start()
+    thread.join()
+    torch.cuda.synchronize()
+
+    assert [] == raised
+    assert torch.equal(expected, out)
