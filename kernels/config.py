@@ -130,11 +130,15 @@ _UNSET = {("num_ctas", 1), ("num_ctas", None), ("maxnreg", None)}
 
 @dataclass(frozen=True)
 class ParamTable:
-    """The parameters of a kernel in the order of their columns, its variants, the default one first, and an example."""
+    """The parameters of a kernel in the order of their columns, its variants, the default one first, and an example.
+
+    `functions`: what the kernel is called in Triton's log; empty: unknown.
+    """
 
     params: tuple[Param, ...]
     variants: tuple[str, ...] = ("",)
     example: Config | None = None
+    functions: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Param]:
         return iter(self.params)

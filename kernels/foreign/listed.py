@@ -44,7 +44,7 @@ class Listed:
                 raise UsageError(f"{noted.module.__file__}: neither the entry nor a config nor a heuristic sets {name}")
         ours = [self._param(name) for name in _KNOWN if name in names]
         others = [self._param(name) for name in names if name not in _KNOWN]
-        table = ParamTable((*ours, NUM_WARPS, NUM_STAGES, MAXNREG, *others, NUM_CTAS))
+        table = ParamTable((*ours, NUM_WARPS, NUM_STAGES, MAXNREG, *others, NUM_CTAS), functions=(KERNEL,))
         read = (self._read(one, table) for one in self._configs)
         return replace(table, example=next((config for config in read if isinstance(config, Config)), None))
 

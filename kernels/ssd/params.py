@@ -76,7 +76,9 @@ class Numbers(NamedTuple):
         return cls(*(value for _, value in config.values))  # type: ignore[arg-type]
 
 
-PARAMS = ParamTable(_COLUMNS, VARIANTS, example=chunk_scan_config(64, 64, 32, 128, num_warps=2, num_stages=4))
+FUNCTIONS = ("_chunk_scan_fwd_kernel", "chunk_scan_kernel", "grouped_chunk_scan_kernel")
+"""What the chunk scan is called in Triton's log: the published kernel, and ours."""
+PARAMS = ParamTable(_COLUMNS, VARIANTS, chunk_scan_config(64, 64, 32, 128, num_warps=2, num_stages=4), FUNCTIONS)
 """The chunk scan's table."""
 
 

@@ -121,9 +121,10 @@ def test_written_forms_are_as_documented() -> None:
             "num_stages: 4, maxnreg: None, ir_override: None"
         ),
         (
-            "Triton autotuning for function f finished after 50.0s,\nbest config selected: BLOCK_SIZE_M: 64, "
-            "BLOCK_SIZE_N: 64, BLOCK_SIZE_K: 32, BLOCK_SIZE_DSTATE: 128, num_warps: 2, num_ctas: 1, num_stages: 4, "
-            "num_buffers_warp_spec: 0, num_consumer_groups: 0, reg_dec_producer: 0, reg_inc_consumer: 0, maxnreg: None;"
+            "Triton autotuning for function _chunk_scan_fwd_kernel finished after 50.0s,\nbest config selected: "
+            "BLOCK_SIZE_M: 64, BLOCK_SIZE_N: 64, BLOCK_SIZE_K: 32, BLOCK_SIZE_DSTATE: 128, num_warps: 2, num_ctas: 1, "
+            "num_stages: 4, num_buffers_warp_spec: 0, "
+            "num_consumer_groups: 0, reg_dec_producer: 0, reg_inc_consumer: 0, maxnreg: None;"
         ),
         (
             "triton.Config({'BLOCK_SIZE_M': 64, 'BLOCK_SIZE_N': 64, 'BLOCK_SIZE_K': 32, 'BLOCK_SIZE_DSTATE': 128}, "
@@ -163,7 +164,10 @@ def test_the_first_variant_is_meant_where_none_is_named() -> None:
         ("block_m=64 block_n=128 num_warps=8 split", "did you mean split:m64n128k32w8s4?"),
         ("split:m64n64k32w2s4d128", "did you mean split:m64n64k32d128w2s4?"),
         ("m100n64k32s4w5", "did you mean m128n64k32w4s4?"),
-        ('{"BLOCK_SIZE_M": 64, "BLOCK_SIZE_N": 32, "num_warps": 8}', "did you mean m64n32k32w8s4?"),
+        (
+            '{"BLOCK_SIZE_M": 64, "BLOCK_SIZE_N": 32, "num_warps": 8}',
+            "block_k and num_stages missing: did you mean m64n32k32w8s4?",
+        ),
         ("triton.Config({'BLOCK_SIZE_M': 64, 'BLOCK_SIZE_N': 32}", "did you mean m64n32k32w2s4?"),
         ("triton.Config({'BLOCK_SIZE_M': f(), 'BLOCK_SIZE_N': 32})", "a config is an id such as"),
         ("triton.Config()", "a config is an id such as m64n64k32d128w2s4"),
@@ -192,7 +196,7 @@ def test_the_first_variant_is_meant_where_none_is_named() -> None:
         ("bets", "did you mean best?"),
         ("", "a config is an id such as m64n64k32d128w2s4"),
         ("64x64x32", "a config is an id such as m64n64k32d128w2s4"),
-        ("m" * 5000, "it has 5000 characters, more than the 1000 allowed"),
+        ("m" * 50_000, "it has 50000 characters, more than the 10000 allowed"),
     ],
 )
 def test_what_is_no_config_is_answered_with_the_rule_and_the_nearest(text: str, reason: str) -> None:
