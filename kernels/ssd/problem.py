@@ -72,10 +72,12 @@ class ChunkScanProblem:
     def divided(self, tp: int) -> ChunkScanProblem:
         """The share of one GPU under tensor parallelism: heads and groups divided by `tp`.
 
-        Raises ProblemError if `tp` does not divide both.
+        With fewer groups than GPUs each GPU has one, which several hold, as engines do it. Raises ProblemError if `tp`
+        does not divide the heads, or neither divides the groups nor is a multiple of them.
         """
-        if tp <= 0 or self.nheads % tp or self.ngroups % tp:
+        if tp <= 0 or self.nheads % tp or (self.ngroups % tp and tp % self.ngroups):
             raise ProblemError(
-                f"--tp must divide heads and groups, got --tp {tp} for {self.nheads} heads and {self.ngroups} groups"
+                "--tp must divide the heads, and divide the groups or be a multiple of them, got --tp "
+                f"{tp} for {self.nheads} heads and {self.ngroups} groups"
             )
-        return replace(self, nheads=self.nheads // tp, ngroups=self.ngroups // tp)
+        return replace(self, nheads=self.nheads // tp, ngroups=max(1, self.ngroups // tp))

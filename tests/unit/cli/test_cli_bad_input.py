@@ -46,8 +46,20 @@ Say = Callable[..., str]
             ("--nheads", "10", "--ngroups", "4"),
             "ssdprof: nheads must be a multiple of ngroups, got 10 heads and 4 groups",
         ),
-        (("--tp", "3"), "ssdprof: --tp must divide heads and groups, got --tp 3 for 128 heads and 8 groups"),
-        (("--tp", "0"), "ssdprof: --tp must divide heads and groups, got --tp 0 for 128 heads and 8 groups"),
+        (
+            ("--tp", "3"),
+            (
+                "ssdprof: --tp must divide the heads, and divide the groups or be a multiple of them, got --tp 3 for "
+                "128 heads and 8 groups"
+            ),
+        ),
+        (
+            ("--tp", "0"),
+            (
+                "ssdprof: --tp must divide the heads, and divide the groups or be a multiple of them, got --tp 0 for "
+                "128 heads and 8 groups"
+            ),
+        ),
         (("--jobs", "0"), "ssdprof: --jobs must be at least 1, got 0"),
         (("--timeout", "0"), "ssdprof: --timeout must be above 0 seconds, got 0"),
     ],

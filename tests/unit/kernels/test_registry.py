@@ -31,7 +31,7 @@ def test_a_problem_is_a_presets_with_fields_of_ones_own_divided_by_tp() -> None:
     [
         ({"preset": "mamba"}, "unknown preset mamba: one of "),
         ({"heads": 3}, "a problem has no heads: its fields are "),
-        ({"tp": 3}, "--tp must divide heads and groups, got --tp 3"),
+        ({"tp": 3}, "--tp must divide the heads, and divide the groups or be a multiple of them, got --tp 3"),
         ({"seqlen": 0}, "seqlen must be a whole number above 0, got 0"),
     ],
 )

@@ -60,7 +60,13 @@ def test_tensor_parallelism_divides_heads_and_groups() -> None:
     assert problem == problem.divided(1)
 
 
-@pytest.mark.parametrize("tp", [0, -2, 3, 16])
+@pytest.mark.parametrize(("ngroups", "tp", "left"), [(1, 2, 1), (1, 8, 1), (2, 8, 1), (8, 16, 1), (8, 4, 2)])
+def test_gpus_beyond_the_groups_share_them(ngroups: int, tp: int, left: int) -> None:
+    divided = ChunkScanProblem(seqlen=128, nheads=80, ngroups=ngroups).divided(tp)
+    assert (80 // tp, left) == (divided.nheads, divided.ngroups)
+
+
+@pytest.mark.parametrize("tp", [0, -2, 3, 12, 256])
 def test_tensor_parallelism_that_does_not_divide_is_refused(tp: int) -> None:
     with pytest.raises(ProblemError, match=f"got --tp {tp} for 128 heads and 8 groups"):
         ChunkScanProblem(seqlen=128).divided(tp)
