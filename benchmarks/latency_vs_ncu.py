@@ -22,8 +22,15 @@ from sweeps import TIMEOUT_S, at_least, parser_of, require_gpu, swept, table, te
 from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.kernels.ssd.presets import problem_from
 from ssdprof.kernels.ssd.subject import ChunkScan
-from ssdprof.profiling.ncu.launch_file import read_launches, write_launches
-from ssdprof.profiling.ncu.program import REGISTERS, NcuRow, find_ncu, read_raw, run_program
+from ssdprof.profiling.ncu.program import (
+    REGISTERS,
+    NcuRow,
+    find_ncu,
+    read_launches,
+    read_raw,
+    run_program,
+    write_launches,
+)
 from ssdprof.profiling.runs.model import Row
 
 DEVICE = "cuda:0"

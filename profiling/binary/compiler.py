@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 from ssdprof.kernels.errors import SsdprofError, first_line
@@ -31,40 +31,19 @@ class CompileError(SsdprofError):
     """A launch that Triton's front end or ptxas rejects."""
 
 
-@dataclass(frozen=True, slots=True)
-class _TensorStandIn:
-    """A tensor as Triton's specialisation sees it: a dtype and an offset from an aligned address."""
-
-    dtype: str
-    address: int
-
-    def data_ptr(self) -> int:
-        return self.address
-
-
-class _TargetOnlyDriver:
-    """A driver that names its target and nothing else."""
-
-    def __init__(self, capability: int) -> None:
-        from triton.backends.compiler import GPUTarget
-
-        self._target = GPUTarget("cuda", capability, 32)
-
-    def get_current_target(self) -> Any:
-        return self._target
-
-    def get_current_device(self) -> int:
-        return int(self._target.arch)  # the JIT keeps one cache per device: one per target here
-
-    def get_current_stream(self, _device: int | None = None) -> int:
-        return 0
-
-
 @lru_cache(maxsize=1)
 def _set_target(arch: str) -> None:
+    """Gives Triton a driver that names its target and nothing else."""
+    from triton.backends.compiler import GPUTarget
     from triton.runtime.driver import driver
 
-    driver.set_active(_TargetOnlyDriver(capability(arch)))
+    target = GPUTarget("cuda", capability(arch), 32)
+    target_only = SimpleNamespace(
+        get_current_target=lambda: target,
+        get_current_device=lambda: target.arch,  # the JIT keeps one cache per device: one per target here
+        get_current_stream=lambda _device=None: 0,
+    )
+    driver.set_active(target_only)
 
 
 def warm_up() -> None:
@@ -118,9 +97,12 @@ def compile_launch(plan: LaunchPlan, arch: str) -> Compiled:
 
 
 def _stand_in(ref: TensorRef | DescriptorRef) -> Any:
-    """What replaces a tensor: a stand-in, or an empty tensor for a descriptor, which needs a torch dtype."""
+    """A tensor as Triton's specialisation sees it: a dtype and an offset from an aligned address.
+
+    For a descriptor, which needs a torch dtype, an empty tensor.
+    """
     if isinstance(ref, TensorRef):
-        return _TensorStandIn(ref.dtype, ref.offset_bytes)
+        return SimpleNamespace(dtype=ref.dtype, data_ptr=lambda: ref.offset_bytes)
     import torch
 
     return torch.empty(0, dtype=getattr(torch, ref.dtype))

@@ -66,30 +66,22 @@ def _attributes(info: bytes) -> Iterator[tuple[int, int, bytes]]:
     offset = 0
     while offset + 4 <= len(info):
         form, attribute, short = struct.unpack_from("<BBH", info, offset)
-        offset += 4
-        payload = b""
-        if form == _FORMAT_SIZED:
-            payload = info[offset : offset + short]
-            offset += short
-        yield attribute, short, payload
+        begin, offset = offset + 4, offset + 4 + (short if form == _FORMAT_SIZED else 0)
+        yield attribute, short, info[begin:offset]
 
 
 def _value_of_symbol(info: bytes, wanted: int, symbol_index: int) -> int | None:
-    for attribute, _, payload in _attributes(info):
-        if attribute == wanted and len(payload) == 8:
-            index, value = struct.unpack("<II", payload)
-            if index == symbol_index:
-                return int(value)
-    return None
+    payloads = [payload for attribute, _, payload in _attributes(info) if attribute == wanted and len(payload) == 8]
+    pairs = (struct.unpack("<II", payload) for payload in payloads)
+    return next((value for index, value in pairs if index == symbol_index), None)
 
 
 def _num_barriers(elf: ELFFile, kernel: str, text_flags: int) -> int:
     """From the attribute if there is one; before ELF ABI 8, from the flags of the kernel's text section."""
     info = elf.get_section_by_name(f".nv.info.{kernel}")
-    if info is not None:
-        for attribute, short, _ in _attributes(info.data()):
-            if attribute == _NUM_BARRIERS:
-                return short & 0xFF
+    for attribute, short, _ in _attributes(b"" if info is None else info.data()):
+        if attribute == _NUM_BARRIERS:
+            return short & 0xFF
     if elf["e_ident"]["EI_ABIVERSION"] <= _ABI_WITH_BARRIER_FLAGS:
         return (text_flags >> _BARRIER_FLAGS_SHIFT) & _BARRIER_FLAGS_MASK
     return 0

@@ -47,13 +47,8 @@ class GpuInfo:
     @property
     def conditions(self) -> Conditions:
         """Clocks, power, temperature and throttling at the time of the description."""
-        return Conditions(
-            sm_clock_mhz=self.sm_clock_mhz,
-            memory_clock_mhz=self.memory_clock_mhz,
-            power_w=self.power_w,
-            temperature_c=self.temperature_c,
-            throttled=telemetry.throttled_by(self.throttle_reasons),
-        )
+        throttled = telemetry.throttled_by(self.throttle_reasons)
+        return Conditions(self.sm_clock_mhz, self.memory_clock_mhz, self.power_w, self.temperature_c, throttled)
 
 
 def gpus() -> tuple[GpuInfo, ...]:
@@ -62,8 +57,7 @@ def gpus() -> tuple[GpuInfo, ...]:
     if module is None:
         return ()
     try:
-        visible = _visible(module)
-        return tuple(_describe(module, handle, index, entry) for index, (handle, entry) in enumerate(visible))
+        return tuple(_describe(module, handle, i, entry) for i, (handle, entry) in enumerate(_visible(module)))
     finally:
         module.nvmlShutdown()
 
@@ -76,11 +70,9 @@ def select_gpu(text: str, known: tuple[GpuInfo, ...] | None = None) -> GpuInfo |
     if text == "auto":
         return known[0] if known else None
     number = text.removeprefix("cuda:")
-    there = "this machine has no NVIDIA GPU" if not known else f"this machine has GPUs 0 to {len(known) - 1}"
-    if len(known) == 1:
-        there = "this machine has only GPU 0"
     if not number.isascii() or not number.isdigit() or int(number) >= len(known):
-        raise DeviceError(f"no GPU {text!r}: {there}; give --device auto, none or an index")
+        there = {0: "no NVIDIA GPU", 1: "only GPU 0"}.get(len(known), f"GPUs 0 to {len(known) - 1}")
+        raise DeviceError(f"no GPU {text!r}: this machine has {there}; give --device auto, none or an index")
     return known[int(number)]
 
 

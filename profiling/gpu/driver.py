@@ -14,19 +14,7 @@ from ssdprof.profiling.runs.measured import Loaded
 SM_COUNT = "CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT"
 DRIVER_FILES = (Path("/dev/nvidiactl"), Path("/proc/driver/nvidia"), Path("/dev/dxg"))
 """At least one of these exists if NVIDIA's driver does, on Linux and on WSL."""
-ATTRIBUTE_NUMBERS: Mapping[str, int] = {
-    "CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK": 1,
-    "CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK": 8,
-    "CU_DEVICE_ATTRIBUTE_WARP_SIZE": 10,
-    "CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_BLOCK": 12,
-    SM_COUNT: 16,
-    "CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_MULTIPROCESSOR": 39,
-    "CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR": 81,
-    "CU_DEVICE_ATTRIBUTE_MAX_REGISTERS_PER_MULTIPROCESSOR": 82,
-    "CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN": 97,
-    "CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR": 106,
-    "CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK": 111,
-}
+ATTRIBUTE_NUMBERS: Mapping[str, int] = {**DRIVER_ATTRIBUTES, SM_COUNT: 16}
 """The values of the CUDA driver API's CUdevice_attribute that are used here."""
 
 
@@ -52,31 +40,24 @@ def driver_attributes(cuda: Any) -> dict[str, int]:
     """The attributes of device 0 that limits.json has too, and its SMs; those that the driver lacks are left out."""
     cuda.cuInit(0)
     found = {}
-    for name in (*DRIVER_ATTRIBUTES, SM_COUNT):
+    for name, number in ATTRIBUTE_NUMBERS.items():
         value = ctypes.c_int()
-        if cuda.cuDeviceGetAttribute(ctypes.byref(value), ATTRIBUTE_NUMBERS[name], 0) == 0:
+        if cuda.cuDeviceGetAttribute(ctypes.byref(value), number, 0) == 0:
             found[name] = value.value
     return found
 
 
-def driver_blocks_per_sm(cuda: Any, function: int, threads: int, dynamic_shared_mem_bytes: int) -> int | None:
+def driver_blocks_per_sm(cuda: Any, function: int, threads: int, dynamic_bytes: int) -> int | None:
     """CuOccupancyMaxActiveBlocksPerMultiprocessor of a loaded function; None if the driver refuses."""
     blocks = ctypes.c_int()
     status = cuda.cuOccupancyMaxActiveBlocksPerMultiprocessor(
-        ctypes.byref(blocks),
-        ctypes.c_void_p(function),
-        ctypes.c_int(threads),
-        ctypes.c_size_t(dynamic_shared_mem_bytes),
+        ctypes.byref(blocks), ctypes.c_void_p(function), ctypes.c_int(threads), ctypes.c_size_t(dynamic_bytes)
     )
     return blocks.value if status == 0 else None
 
 
 def loaded(compiled: Any) -> Loaded:
     """What the driver says about a launched kernel, given as Triton returns it."""
-    return Loaded(
-        registers_per_thread=compiled.n_regs,
-        spill_bytes=4 * compiled.n_spills,
-        blocks_per_sm=driver_blocks_per_sm(
-            cuda_driver(), compiled.function, 32 * compiled.metadata.num_warps, compiled.metadata.shared
-        ),
-    )
+    metadata = compiled.metadata
+    blocks = driver_blocks_per_sm(cuda_driver(), compiled.function, 32 * metadata.num_warps, metadata.shared)
+    return Loaded(registers_per_thread=compiled.n_regs, spill_bytes=4 * compiled.n_spills, blocks_per_sm=blocks)

@@ -85,9 +85,18 @@ def other_processes(visible: str, ours: Collection[int] = (), *, unseen: bool = 
         return ()
     try:
         handle = handle_of(module, visible)
-        return () if handle is None else _processes_on(module, handle, ours, unseen)
+        if handle is None:
+            return ()
+        used_bytes: dict[int, int | None] = {}
+        for function in ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses"):
+            for process in ask(module, function, handle) or ():
+                used_bytes[process.pid] = used_bytes.get(process.pid) or process.usedGpuMemory
+        busy_pct = _busy_pct(module, handle) if unseen and not used_bytes else 0
     finally:
         module.nvmlShutdown()
+    if busy_pct:
+        return (f"an unseen process keeps it {busy_pct} % busy",)
+    return tuple(_line(pid, size_bytes) for pid, size_bytes in sorted(used_bytes.items()) if pid not in ours)
 
 
 def nvml() -> Any:
@@ -150,16 +159,6 @@ def throttle_reasons(module: Any, gpu: Any) -> int | None:
 def throttled_by(reasons: int | None) -> tuple[str, ...] | None:
     """The names of the bits that mean heat or power; None if the bits are unknown."""
     return None if reasons is None else tuple(name for bit, name in THROTTLE_REASONS.items() if reasons & bit)
-
-
-def _processes_on(module: Any, handle: Any, ours: Collection[int], unseen: bool) -> tuple[str, ...]:
-    used_bytes: dict[int, int | None] = {}
-    for function in ("nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetGraphicsRunningProcesses"):
-        for process in ask(module, function, handle) or ():
-            used_bytes[process.pid] = used_bytes.get(process.pid) or process.usedGpuMemory
-    lines = tuple(_line(pid, size_bytes) for pid, size_bytes in sorted(used_bytes.items()) if pid not in ours)
-    busy_pct = _busy_pct(module, handle) if unseen and not used_bytes else 0
-    return (f"an unseen process keeps it {busy_pct} % busy",) if busy_pct else lines
 
 
 def _line(pid: int, size_bytes: int | None) -> str:

@@ -6,19 +6,17 @@ carve-out again, so the largest configuration counts here, whatever size the pre
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ssdprof.profiling.hardware.limits import THREADS_PER_WARP, SmLimits
 from ssdprof.profiling.hardware.occupancy import Launch, Occupancy, occupancy
 
+CURVE_POINTS = 32
+
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """The most that a launch may use if `blocks_per_sm` blocks of its size are to fit.
-
-    Registers are per thread (the value for `maxnreg`), shared memory is dynamic bytes per block.
-    """
+    """The most a launch may use if `blocks_per_sm` such blocks are to fit: the value for `maxnreg`, bytes per block."""
 
     blocks_per_sm: int
     theoretical_occupancy_pct: float
@@ -79,26 +77,17 @@ def headroom(launch: Launch, limits: SmLimits) -> Headroom:
         "blocks": present.limit_blocks_blocks,
         "barriers": present.limit_barriers_blocks,
         "clusters": 0 if launch.num_ctas > limits.max_blocks_per_cluster else wanted,
-        "static shared memory": wanted if _max_dynamic_bytes(launch, limits, wanted) is not None else 0,
+        "static shared memory": wanted if _max_dynamic_bytes(launch, limits, wanted) >= 0 else 0,
     }
     blocked_by = tuple(name for name, limit in fixed.items() if limit < wanted)
-    allowances = []
-    for blocks in range(1, min(fixed["warps"], fixed["blocks"], fixed["barriers"]) + 1):
-        allowance = _allowance(launch, limits, blocks)
-        if allowance is not None:
-            allowances.append(allowance)
-    return Headroom(
-        blocks_per_sm=present.blocks_per_sm,
-        step=None if blocked_by else _step(launch, limits, wanted),
-        blocked_by=blocked_by,
-        allowances=tuple(allowances),
-    )
+    most = min(fixed["warps"], fixed["blocks"], fixed["barriers"])
+    found = [_allowance(launch, limits, blocks) for blocks in range(1, most + 1)]
+    allowances = tuple(one for one in found if one.max_dynamic_shared_mem_bytes >= 0)
+    step = None if blocked_by else _step(launch, limits, _allowance(launch, limits, wanted))
+    return Headroom(present.blocks_per_sm, step, blocked_by, allowances)
 
 
-CURVE_POINTS = 32
-
-
-def occupancy_curves(launch: Launch, occ: Occupancy, limits: SmLimits) -> tuple[Curve, Curve, Curve]:
+def occupancy_curves(launch: Launch, occ: Occupancy, limits: SmLimits) -> tuple[Curve, ...]:
     """The three curves that ncu shows: over registers, dynamic shared memory in bytes, and threads.
 
     Each has 32 points; the launch's own replaces the nearest one above it. `occ` is the launch's occupancy: if its
@@ -107,84 +96,58 @@ def occupancy_curves(launch: Launch, occ: Occupancy, limits: SmLimits) -> tuple[
     config_bytes = limits.max_config_bytes
     if _occupancy_at_most(launch, limits).blocks_per_sm > occ.blocks_per_sm:
         config_bytes = occ.shared_mem_config_bytes
-
-    def curve(of: str, value: int, highest: int, changed: Callable[[int], Launch]) -> Curve:
+    highest_bytes = limits.shared_mem_opt_in_bytes - launch.static_shared_mem_bytes
+    curves = []
+    for of, field, highest in (
+        ("registers per thread", "registers_per_thread", limits.max_registers_per_thread),
+        ("bytes of dynamic shared memory per block", "dynamic_shared_mem_bytes", highest_bytes),
+        ("threads per block", "threads_per_block", limits.max_threads_per_block),
+    ):
+        value = getattr(launch, field)
         points = [-(-highest * step // CURVE_POINTS) for step in range(1, CURVE_POINTS + 1)]
         present = next((index for index, point in enumerate(points) if point >= value), CURVE_POINTS - 1)
         points[present] = value
-        occupancies = [occupancy(changed(point), limits, shared_mem_config_bytes=config_bytes) for point in points]
-        return Curve(of, tuple(points), tuple(each.theoretical_occupancy_pct for each in occupancies), present)
-
-    highest_bytes = limits.shared_mem_opt_in_bytes - launch.static_shared_mem_bytes
-    return (
-        curve(
-            "registers per thread",
-            launch.registers_per_thread,
-            limits.max_registers_per_thread,
-            lambda count: replace(launch, registers_per_thread=count),
-        ),
-        curve(
-            "bytes of dynamic shared memory per block",
-            launch.dynamic_shared_mem_bytes,
-            highest_bytes,
-            lambda size_bytes: replace(launch, dynamic_shared_mem_bytes=size_bytes),
-        ),
-        curve(
-            "threads per block",
-            launch.threads_per_block,
-            limits.max_threads_per_block,
-            lambda count: replace(launch, threads_per_block=count),
-        ),
-    )
+        changed = [replace(launch, **{field: point}) for point in points]
+        occupancies = [occupancy(one, limits, shared_mem_config_bytes=config_bytes) for one in changed]
+        occupancies_pct = tuple(one.theoretical_occupancy_pct for one in occupancies)
+        curves.append(Curve(of, tuple(points), occupancies_pct, present))
+    return tuple(curves)
 
 
 def _occupancy_at_most(launch: Launch, limits: SmLimits) -> Occupancy:
     return occupancy(launch, limits, shared_mem_config_bytes=limits.max_config_bytes)
 
 
-def _step(launch: Launch, limits: SmLimits, blocks: int) -> Step | None:
-    allowance = _allowance(launch, limits, blocks)
-    if allowance is None:
-        return None
-    changed = replace(
-        launch,
-        registers_per_thread=min(launch.registers_per_thread, allowance.max_registers_per_thread),
-        dynamic_shared_mem_bytes=min(launch.dynamic_shared_mem_bytes, allowance.max_dynamic_shared_mem_bytes),
-    )
+def _step(launch: Launch, limits: SmLimits, allowance: Allowance) -> Step:
+    registers = min(launch.registers_per_thread, allowance.max_registers_per_thread)
+    dynamic_bytes = min(launch.dynamic_shared_mem_bytes, allowance.max_dynamic_shared_mem_bytes)
+    changed = replace(launch, registers_per_thread=registers, dynamic_shared_mem_bytes=dynamic_bytes)
     reached = _occupancy_at_most(changed, limits)
     return Step(
         blocks_per_sm=reached.blocks_per_sm,
         theoretical_occupancy_pct=reached.theoretical_occupancy_pct,
-        registers_per_thread=changed.registers_per_thread,
-        registers_fewer=launch.registers_per_thread - changed.registers_per_thread,
-        dynamic_shared_mem_bytes=changed.dynamic_shared_mem_bytes,
-        dynamic_shared_mem_fewer_bytes=launch.dynamic_shared_mem_bytes - changed.dynamic_shared_mem_bytes,
+        registers_per_thread=registers,
+        registers_fewer=launch.registers_per_thread - registers,
+        dynamic_shared_mem_bytes=dynamic_bytes,
+        dynamic_shared_mem_fewer_bytes=launch.dynamic_shared_mem_bytes - dynamic_bytes,
     )
 
 
-def _allowance(launch: Launch, limits: SmLimits, blocks: int) -> Allowance | None:
-    dynamic_bytes = _max_dynamic_bytes(launch, limits, blocks)
-    if dynamic_bytes is None:
-        return None
-    return Allowance(
-        blocks_per_sm=blocks,
-        theoretical_occupancy_pct=100 * blocks * launch.warps_per_block / limits.max_warps_per_sm,
-        max_registers_per_thread=_max_registers(launch, limits, blocks),
-        max_dynamic_shared_mem_bytes=dynamic_bytes,
-    )
-
-
-def _max_registers(launch: Launch, limits: SmLimits, blocks: int) -> int:
+def _allowance(launch: Launch, limits: SmLimits, blocks: int) -> Allowance:
     warps_per_sub_partition = -(-blocks * launch.warps_per_block // limits.sub_partitions)
     per_warp = limits.registers_per_sm // limits.sub_partitions // warps_per_sub_partition
     per_warp -= per_warp % limits.register_allocation_unit
-    return min(limits.max_registers_per_thread, per_warp // THREADS_PER_WARP)
+    return Allowance(
+        blocks_per_sm=blocks,
+        theoretical_occupancy_pct=100 * blocks * launch.warps_per_block / limits.max_warps_per_sm,
+        max_registers_per_thread=min(limits.max_registers_per_thread, per_warp // THREADS_PER_WARP),
+        max_dynamic_shared_mem_bytes=_max_dynamic_bytes(launch, limits, blocks),
+    )
 
 
-def _max_dynamic_bytes(launch: Launch, limits: SmLimits, blocks: int) -> int | None:
-    """None if the static and reserved bytes alone are too many for `blocks` blocks."""
+def _max_dynamic_bytes(launch: Launch, limits: SmLimits, blocks: int) -> int:
+    """Negative if the static and reserved bytes alone are too many for `blocks` blocks."""
     allocated_bytes = limits.max_config_bytes // blocks
     allocated_bytes -= allocated_bytes % limits.shared_mem_allocation_unit_bytes
     own_bytes = min(limits.shared_mem_opt_in_bytes, allocated_bytes - limits.shared_mem_reserved_bytes)
-    dynamic_bytes = own_bytes - launch.static_shared_mem_bytes
-    return dynamic_bytes if dynamic_bytes >= 0 else None
+    return own_bytes - launch.static_shared_mem_bytes

@@ -14,11 +14,9 @@ from ssdprof.profiling.hardware.occupancy import Launch, Occupancy, occupancy
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 """Larger input is refused; this is over a million launches."""
-
 NEEDED = ("threads_per_block", "registers_per_thread", "dynamic_shared_mem_bytes")
 OPTIONAL = ("static_shared_mem_bytes", "barriers", "shared_mem_config_bytes", "prefer_shared", "grid_blocks")
 ARCH = "compute_capability"
-
 ANSWERS = (
     *("shared_mem_allocated_bytes", "shared_mem_config_bytes", "shared_mem_config_source"),
     *("blocks_per_sm", "warps_per_sm", "warps_per_scheduler", "theoretical_occupancy_pct"),
@@ -26,11 +24,9 @@ ANSWERS = (
     *("limit_barriers_blocks", "limiters", "waves_per_sm", "cannot_launch"),
 )
 """The columns that are added, in this order: fields of an `Occupancy`."""
-
 INPUT_PREFIX = "input_"
 """Prefixed to an input column if an answer has the same name."""
-
-_TRUE, _FALSE = ("1", "true", "yes"), ("0", "false", "no")
+_TRUTHS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}(?:\.0*)?")
 
 
@@ -73,7 +69,7 @@ def answered(content: bytes, name: str, *, arch: str | None = None, num_sms: int
     except UnicodeDecodeError as error:
         raise LaunchTableError(f"{name} is not a text file: byte {error.start} is not UTF-8") from None
     records = _records(text, name)
-    _, header = next(records, (0, []))
+    header = [column.strip() for column in next(records, (0, []))[1]]
     _check_header(header, name, arch)
     default = None if arch is None else limits_for(arch)
     rows = []
@@ -82,15 +78,11 @@ def answered(content: bytes, name: str, *, arch: str | None = None, num_sms: int
             occ = _answer(dict(zip(header, cells, strict=True)), default, num_sms)
         except UsageError as error:
             raise LaunchTableError(f"{name}, line {line}: {error}") from None
-        rows.append((*cells, *_answers(occ)))
+        answers = (getattr(occ, column) for column in ANSWERS)
+        rows.append((*cells, *(";".join(value) if isinstance(value, tuple) else value for value in answers)))
     if not rows:
         raise LaunchTableError(f"{name} has a header and no launches below it")
     return LaunchTable(header=(*_kept(header), *ANSWERS), rows=tuple(rows))
-
-
-def _answers(occ: Occupancy) -> Iterator[object]:
-    values = (getattr(occ, name) for name in ANSWERS)
-    return (";".join(value) if isinstance(value, tuple) else value for value in values)
 
 
 def _kept(header: list[str]) -> list[str]:
@@ -111,23 +103,19 @@ def _records(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
     """Line number (from 1, of the record's first line) and cells of each record that is not blank."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     line, columns = 1, 0
-    while True:
-        try:
-            cells = next(reader, None)
-        except csv.Error as error:
-            raise LaunchTableError(f"{name}, line {line}: {error}") from None
-        if cells is None:
-            return
-        if any(cell.strip() for cell in cells):
-            columns = columns or len(cells)
-            if len(cells) != columns:
-                raise LaunchTableError(f"{name}, line {line}: {len(cells)} fields, the header has {columns}")
-            yield line, cells
-        line = reader.line_num + 1
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                columns = columns or len(cells)
+                if len(cells) != columns:
+                    raise LaunchTableError(f"{name}, line {line}: {len(cells)} fields, the header has {columns}")
+                yield line, cells
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise LaunchTableError(f"{name}, line {line}: {error}") from None
 
 
 def _check_header(header: list[str], name: str, arch: str | None) -> None:
-    header[:] = [column.strip() for column in header]
     if not header:
         raise LaunchTableError(f"{name} is empty: it needs a header with {', '.join(NEEDED)}")
     missing = [column for column in NEEDED if column not in header]
@@ -145,29 +133,19 @@ def _check_header(header: list[str], name: str, arch: str | None) -> None:
 
 def _answer(cells: Mapping[str, str], default: SmLimits | None, num_sms: int | None) -> Occupancy:
     written = cells.get(ARCH, "").strip()
-    limits = limits_for(_arch(written)) if written else default
+    if re.fullmatch(r"[0-9]|1[0-9]", written):  # a spreadsheet turned 9.0 into 9
+        written += ".0"
+    limits = limits_for(written) if written else default
     if limits is None:
         raise LaunchTableError(f"{ARCH} is empty")
     launch = Launch(
-        threads_per_block=_needed(cells, "threads_per_block"),
-        registers_per_thread=_needed(cells, "registers_per_thread"),
-        dynamic_shared_mem_bytes=_needed(cells, "dynamic_shared_mem_bytes"),
+        **{column: _needed(cells, column) for column in NEEDED},
         static_shared_mem_bytes=_integer(cells, "static_shared_mem_bytes") or 0,
         num_barriers=1 if (barriers := _integer(cells, "barriers")) is None else barriers,
         grid_blocks=_integer(cells, "grid_blocks"),
     )
-    return occupancy(
-        launch,
-        limits,
-        shared_mem_config_bytes=_integer(cells, "shared_mem_config_bytes"),
-        prefers_shared=_truth(cells, "prefer_shared"),
-        num_sms=num_sms,
-    )
-
-
-def _arch(written: str) -> str:
-    """A compute capability, even if a spreadsheet turned 9.0 into 9."""
-    return f"{written}.0" if re.fullmatch(r"[0-9]|1[0-9]", written) else written
+    config_bytes, prefers = _integer(cells, "shared_mem_config_bytes"), _truth(cells, "prefer_shared")
+    return occupancy(launch, limits, shared_mem_config_bytes=config_bytes, prefers_shared=prefers, num_sms=num_sms)
 
 
 def _needed(cells: Mapping[str, str], column: str) -> int:
@@ -189,13 +167,10 @@ def _integer(cells: Mapping[str, str], column: str) -> int | None:
 
 def _truth(cells: Mapping[str, str], column: str) -> bool | None:
     written = cells.get(column, "").strip().lower()
-    if not written:
-        return None
-    if written.removesuffix(".0") in _TRUE:
-        return True
-    if written.removesuffix(".0") in _FALSE:
-        return False
-    raise LaunchTableError(f"{column} is {_shortened(written)}: write {' or '.join((_TRUE[0], _FALSE[0]))}")
+    truth = _TRUTHS.get(written.removesuffix(".0"))
+    if written and truth is None:
+        raise LaunchTableError(f"{column} is {_shortened(written)}: write 1 or 0")
+    return truth
 
 
 def _shortened(written: str) -> str:

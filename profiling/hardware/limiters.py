@@ -1,7 +1,4 @@
-"""What can limit the number of blocks on an SM: each limiter's name, the field with its limit, and ncu's words for it.
-
-Limiters are named here and nowhere else.
-"""
+"""What can limit the blocks on an SM, named here and nowhere else: the field with the limit, and ncu's words for it."""
 
 from __future__ import annotations
 
@@ -23,19 +20,13 @@ class Limiter:
     section_row: str
 
 
-LIMITERS: Mapping[str, Limiter] = MappingProxyType(
-    {
-        one.name: one
-        for one in (
-            Limiter(BLOCKS, "blocks", "limit_blocks_blocks", "the number of blocks that can fit on the SM", "SM"),
-            Limiter(REGISTERS, "regs", "limit_registers_blocks", "the number of required registers", "Registers"),
-            Limiter(
-                SHARED_MEMORY, "smem", "limit_shared_mem_blocks", "the required amount of shared memory", "Shared Mem"
-            ),
-            Limiter(WARPS, "warps", "limit_warps_blocks", "the number of warps within each block", "Warps"),
-        )
-    }
+_NAMED = (
+    Limiter(BLOCKS, "blocks", "limit_blocks_blocks", "the number of blocks that can fit on the SM", "SM"),
+    Limiter(REGISTERS, "regs", "limit_registers_blocks", "the number of required registers", "Registers"),
+    Limiter(SHARED_MEMORY, "smem", "limit_shared_mem_blocks", "the required amount of shared memory", "Shared Mem"),
+    Limiter(WARPS, "warps", "limit_warps_blocks", "the number of warps within each block", "Warps"),
 )
+LIMITERS: Mapping[str, Limiter] = MappingProxyType({one.name: one for one in _NAMED})
 """Those that ncu names, in its order."""
 BARRIER_LIMITER = Limiter(
     BARRIERS, "barriers", "limit_barriers_blocks", "the number of barriers within each block", "Barriers"

@@ -6,9 +6,8 @@ import functools
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ssdprof.kernels.errors import UsageError
 
@@ -55,32 +54,24 @@ class SmLimits:
     max_blocks_per_cluster: int
 
     @property
-    def compute_capability(self) -> str:
-        """The architecture as CUDA writes it, such as `9.0`."""
-        digits = self.arch.removeprefix("sm_")
-        return f"{digits[:-1]}.{digits[-1]}"
-
-    @property
-    def max_warps_per_scheduler(self) -> int:
-        """Warps that one of the SM's schedulers (one per sub-partition) can hold."""
-        return self.max_warps_per_sm // self.sub_partitions
-
-    @property
     def max_config_bytes(self) -> int:
         """The largest size that shared memory can be configured to."""
         return self.carveouts_bytes[-1]
 
 
 @functools.cache
-def _file() -> Mapping[str, Any]:
-    content: Mapping[str, Any] = json.loads(_FILE.read_text(encoding="utf-8"))
-    return content
+def _known() -> dict[str, SmLimits]:
+    known = {}
+    for arch, entries in json.loads(_FILE.read_text(encoding="utf-8"))["architectures"].items():
+        values = {name: entry["value"] for name, entry in entries.items()}
+        values["carveouts_bytes"] = tuple(values["carveouts_bytes"])
+        known[arch] = SmLimits(arch=arch, **values)
+    return known
 
 
-@functools.cache
 def known_archs() -> tuple[str, ...]:
     """The architectures with known limits, oldest first, such as `sm_90`."""
-    return tuple(_file()["architectures"])
+    return tuple(_known())
 
 
 def canonical_arch(arch: str) -> str:
@@ -88,60 +79,39 @@ def canonical_arch(arch: str) -> str:
     match = _ARCH_FORM.fullmatch(arch.strip().lower())
     if match:
         name = "sm_" + (match["digits"] or match["major"] + match["minor"])
-        if name in known_archs():
+        if name in _known():
             return name
     raise ArchError(f"unknown architecture {arch!r}: one of {', '.join(known_archs())}")
 
 
 def limits_for(arch: str) -> SmLimits:
     """The limits of an architecture in any form that `canonical_arch` takes. Raises ArchError as that does."""
-    return _limits(canonical_arch(arch))
+    return _known()[canonical_arch(arch)]
 
 
-@functools.cache
-def _limits(name: str) -> SmLimits:
-    entries = _file()["architectures"][name]
-    values = {key: entry["value"] for key, entry in entries.items()}
-    values["carveouts_bytes"] = tuple(values["carveouts_bytes"])
-    return SmLimits(arch=name, **values)
-
-
-def sources_for(arch: str) -> Mapping[str, str]:
-    """The source of each limit of an architecture, by field of `SmLimits`."""
-    content = _file()
-    entries = content["architectures"][canonical_arch(arch)]
-    names = [field.name for field in fields(SmLimits) if field.name != "arch"]
-    return {name: content["sources"][entries[name]["source"]] for name in names}
-
-
-_DRIVER: Mapping[str, tuple[str, Callable[[SmLimits], int]]] = {
-    "WARP_SIZE": ("threads per warp", lambda _: THREADS_PER_WARP),
-    "MAX_THREADS_PER_BLOCK": ("threads per block", lambda sm: sm.max_threads_per_block),
-    "MAX_THREADS_PER_MULTIPROCESSOR": ("threads per SM", lambda sm: THREADS_PER_WARP * sm.max_warps_per_sm),
-    "MAX_BLOCKS_PER_MULTIPROCESSOR": ("blocks per SM", lambda sm: sm.max_blocks_per_sm),
-    "MAX_REGISTERS_PER_BLOCK": ("registers per block", lambda sm: sm.max_registers_per_block),
-    "MAX_REGISTERS_PER_MULTIPROCESSOR": ("registers per SM", lambda sm: sm.registers_per_sm),
-    "MAX_SHARED_MEMORY_PER_BLOCK": ("static shared bytes per block", lambda sm: sm.shared_mem_static_bytes),
-    "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN": ("shared bytes per block", lambda sm: sm.shared_mem_opt_in_bytes),
-    "MAX_SHARED_MEMORY_PER_MULTIPROCESSOR": ("shared bytes per SM", lambda sm: sm.shared_mem_per_sm_bytes),
-    "RESERVED_SHARED_MEMORY_PER_BLOCK": ("reserved bytes per block", lambda sm: sm.shared_mem_reserved_bytes),
+_PREFIX = "CU_DEVICE_ATTRIBUTE_"
+_DRIVER: Mapping[str, tuple[int, str, Callable[[SmLimits], int]]] = {
+    "WARP_SIZE": (10, "threads per warp", lambda _: THREADS_PER_WARP),
+    "MAX_THREADS_PER_BLOCK": (1, "threads per block", lambda sm: sm.max_threads_per_block),
+    "MAX_THREADS_PER_MULTIPROCESSOR": (39, "threads per SM", lambda sm: THREADS_PER_WARP * sm.max_warps_per_sm),
+    "MAX_BLOCKS_PER_MULTIPROCESSOR": (106, "blocks per SM", lambda sm: sm.max_blocks_per_sm),
+    "MAX_REGISTERS_PER_BLOCK": (12, "registers per block", lambda sm: sm.max_registers_per_block),
+    "MAX_REGISTERS_PER_MULTIPROCESSOR": (82, "registers per SM", lambda sm: sm.registers_per_sm),
+    "MAX_SHARED_MEMORY_PER_BLOCK": (8, "static shared bytes per block", lambda sm: sm.shared_mem_static_bytes),
+    "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN": (97, "shared bytes per block", lambda sm: sm.shared_mem_opt_in_bytes),
+    "MAX_SHARED_MEMORY_PER_MULTIPROCESSOR": (81, "shared bytes per SM", lambda sm: sm.shared_mem_per_sm_bytes),
+    "RESERVED_SHARED_MEMORY_PER_BLOCK": (111, "reserved bytes per block", lambda sm: sm.shared_mem_reserved_bytes),
 }
-DRIVER_ATTRIBUTES: tuple[str, ...] = tuple(f"CU_DEVICE_ATTRIBUTE_{name}" for name in _DRIVER)
-"""The device attributes that `differences` compares with the file, by their names in the CUDA driver API."""
+"""By the name of the CUDA driver API's CUdevice_attribute: its number there, our words for it, and its value."""
+DRIVER_ATTRIBUTES: Mapping[str, int] = {_PREFIX + name: number for name, (number, _, _) in _DRIVER.items()}
+"""The device attributes that `differences` compares with the file: their numbers by their whole names."""
 
 
 def differences(limits: SmLimits, driver_attributes: Mapping[str, int]) -> tuple[str, ...]:
-    """Where the driver's attributes differ from the file, one line each; empty if all agree.
-
-    `driver_attributes` are values by the CUDA driver API's names (`DRIVER_ATTRIBUTES`; the common prefix is optional,
-    and case does not count). Attributes that the file does not have are ignored.
-    """
+    """Where the driver's attributes, by their whole names, differ from the file, one line each; empty if all agree."""
     lines = []
-    for name, value in driver_attributes.items():
-        entry = _DRIVER.get(name.upper().removeprefix("CU_DEVICE_ATTRIBUTE_"))
-        if entry is None:
-            continue
-        words, expected = entry
-        if value != expected(limits):
-            lines.append(f"{words}: the driver says {value}, limits.json {expected(limits)} for {limits.arch}")
+    for name, (_, words, limit_of) in _DRIVER.items():
+        said, expected = driver_attributes.get(_PREFIX + name), limit_of(limits)
+        if said not in (None, expected):
+            lines.append(f"{words}: the driver says {said}, limits.json {expected} for {limits.arch}")
     return tuple(lines)

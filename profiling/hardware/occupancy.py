@@ -7,11 +7,24 @@ Compute on an H100 and 3 963 answers of NVIDIA's occupancy calculator confirm th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ssdprof.kernels.errors import UsageError
-from ssdprof.profiling.hardware.carveout import TRITON_PREFERS_SHARED_ABOVE_BYTES, ConfigSource, config_size
 from ssdprof.profiling.hardware.limiters import BLOCKS, REGISTERS, SHARED_MEMORY, WARPS
 from ssdprof.profiling.hardware.limits import THREADS_PER_WARP, SmLimits
+
+ConfigSource = Literal["given", "prefers-shared", "assumed"]
+TRITON_PREFERS_SHARED_ABOVE_BYTES = 48 * 1024
+"""Triton asks for CU_FUNC_CACHE_PREFER_SHARED if a kernel needs more dynamic shared memory than this."""
+MEASURED_ARCH = "sm_90"
+"""The architecture that the driver's choice was measured on; others are assumed to take the smallest size that fits."""
+_ROOM_BLOCKS = 32
+_ROOM_BYTES = 132 * 1024
+_ROOM_WITHOUT_OWN_BYTES = 32 * 1024
+
+
+class CarveoutError(UsageError):
+    """A shared-memory size that the architecture does not support; the message lists those it does."""
 
 
 class LaunchError(UsageError):
@@ -96,25 +109,28 @@ def occupancy(
     """
     check_launch(launch, limits)
     warps = launch.warps_per_block
+    registers_per_warp = _round_up(launch.registers_per_thread * THREADS_PER_WARP, limits.register_allocation_unit)
+    allocated_bytes = _round_up(
+        launch.shared_mem_bytes + limits.shared_mem_reserved_bytes, limits.shared_mem_allocation_unit_bytes
+    )
     limit_warps = limits.max_warps_per_sm // warps
-    limit_registers = _limit_registers(launch.registers_per_thread, warps, limits)
-    limit_blocks = limits.max_blocks_per_sm
-    limit_barriers = _limit_barriers(launch.num_barriers, limits)
-    allocated_bytes = shared_mem_allocated_bytes(launch.shared_mem_bytes, limits)
+    limit_registers = _limit_registers(registers_per_warp, warps, limits)
+    limit_blocks = limit_barriers = limit_shared_mem = limits.max_blocks_per_sm
+    if limits.barriers_limit_blocks:
+        limit_barriers = min(limit_blocks, limits.barriers_per_sm // max(1, launch.num_barriers))
     if prefers_shared is None:
         prefers_shared = launch.dynamic_shared_mem_bytes > TRITON_PREFERS_SHARED_ABOVE_BYTES
-    config_bytes, config_source = config_size(
-        limits,
-        threads_per_block=launch.threads_per_block,
-        own_bytes=launch.shared_mem_bytes,
-        allocated_bytes=allocated_bytes,
-        blocks_without_shared_mem=min(limit_warps, limit_registers, limit_blocks),
-        given_bytes=shared_mem_config_bytes,
-        prefers_shared=prefers_shared,
-    )
-    limit_shared_mem = config_bytes // allocated_bytes if allocated_bytes else limits.max_blocks_per_sm
+    if shared_mem_config_bytes is not None:
+        config_bytes, config_source = _given_config(shared_mem_config_bytes, allocated_bytes, limits)
+    elif prefers_shared:
+        config_bytes, config_source = limits.max_config_bytes, "prefers-shared"
+    else:
+        others = min(limit_warps, limit_registers, limit_blocks)
+        config_bytes, config_source = _assumed_config_bytes(launch, allocated_bytes, others, limits), "assumed"
+    if allocated_bytes:
+        limit_shared_mem = config_bytes // allocated_bytes
     named = {BLOCKS: limit_blocks, REGISTERS: limit_registers, SHARED_MEMORY: limit_shared_mem, WARPS: limit_warps}
-    cannot_launch = _cannot_launch(launch, limits, limit_registers)
+    cannot_launch = _cannot_launch(launch, limits, registers_per_warp, limit_registers)
     smallest = min(limit_barriers, *named.values())
     blocks = 0 if cannot_launch else smallest
     warps_per_sm = blocks * warps
@@ -133,15 +149,14 @@ def occupancy(
         limit_blocks_blocks=limit_blocks,
         limit_barriers_blocks=limit_barriers,
         limiters=tuple(name for name, limit in named.items() if limit == smallest),
-        registers_allocated_per_thread=registers_allocated_per_warp(launch.registers_per_thread, limits)
-        // THREADS_PER_WARP,
+        registers_allocated_per_thread=registers_per_warp // THREADS_PER_WARP,
         shared_mem_allocated_bytes=allocated_bytes,
         shared_mem_config_bytes=config_bytes,
         shared_mem_config_source=config_source,
         waves_per_sm=waves,
         cannot_launch=cannot_launch,
         max_warps_per_sm=limits.max_warps_per_sm,
-        max_warps_per_scheduler=limits.max_warps_per_scheduler,
+        max_warps_per_scheduler=limits.max_warps_per_sm // limits.sub_partitions,
     )
 
 
@@ -172,32 +187,54 @@ def check_shared_mem(launch: Launch, limits: SmLimits) -> None:
         )
 
 
-def registers_allocated_per_warp(registers_per_thread: int, limits: SmLimits) -> int:
-    """Registers allocated to a warp: what its threads need, rounded up to the allocation unit."""
-    return _round_up(registers_per_thread * THREADS_PER_WARP, limits.register_allocation_unit)
-
-
-def shared_mem_allocated_bytes(own_bytes: int, limits: SmLimits) -> int:
-    """Bytes allocated to a block: its own and the reserved ones, rounded up to the allocation unit."""
-    return _round_up(own_bytes + limits.shared_mem_reserved_bytes, limits.shared_mem_allocation_unit_bytes)
-
-
-def _limit_registers(registers_per_thread: int, warps: int, limits: SmLimits) -> int:
-    per_warp = registers_allocated_per_warp(registers_per_thread, limits)
-    if per_warp * _round_up(warps, limits.sub_partitions) > limits.max_registers_per_block:
+def _limit_registers(registers_per_warp: int, warps: int, limits: SmLimits) -> int:
+    if registers_per_warp * _round_up(warps, limits.sub_partitions) > limits.max_registers_per_block:
         return 0
     # each sub-partition has its own register file: what is left over in one is no use to another
-    warps_per_sub_partition = limits.registers_per_sm // limits.sub_partitions // per_warp
+    warps_per_sub_partition = limits.registers_per_sm // limits.sub_partitions // registers_per_warp
     return warps_per_sub_partition * limits.sub_partitions // warps
 
 
-def _limit_barriers(num_barriers: int, limits: SmLimits) -> int:
-    if not limits.barriers_limit_blocks:
-        return limits.max_blocks_per_sm
-    return min(limits.max_blocks_per_sm, limits.barriers_per_sm // max(1, num_barriers))
+def _given_config(given_bytes: int, allocated_bytes: int, limits: SmLimits) -> tuple[int, ConfigSource]:
+    """The given size; if one block does not fit in it, the smallest that it fits in, as in NVIDIA's calculator."""
+    if given_bytes not in limits.carveouts_bytes:
+        sizes = ", ".join(str(size_bytes) for size_bytes in limits.carveouts_bytes)
+        raise CarveoutError(f"{limits.arch} cannot configure its shared memory to {given_bytes} bytes: it has {sizes}")
+    if given_bytes >= min(allocated_bytes, limits.max_config_bytes):
+        return given_bytes, "given"
+    return _smallest_config_bytes(limits, allocated_bytes), "assumed"
 
 
-def _cannot_launch(launch: Launch, limits: SmLimits, limit_registers: int) -> str:
+def _assumed_config_bytes(launch: Launch, allocated_bytes: int, blocks: int, limits: SmLimits) -> int:
+    """The shared-memory size that the driver probably configures on an SM; Nsight Compute divides by it.
+
+    One physical memory serves as L1 cache and as shared memory; the driver splits it for each launch (the carve-out).
+    The number of resident blocks does not depend on the split; the shared-memory limit and its ties do. `blocks` is how
+    many the registers, the warps and the SM's block slots allow.
+
+    There is room for the blocks that can be resident. As measured on one H100 (driver 580.159.04), if a second block is
+    possible and blocks are not of full size, there is room for twice as many as the other limits allow, but for no more
+    than 32 blocks or 132 KiB. In that case a kernel without shared memory of its own gets at least 32 KiB
+    (docs/occupancy.md has the counts).
+    """
+    if allocated_bytes == 0 or blocks == 0:
+        return _smallest_config_bytes(limits, allocated_bytes)
+    needed_bytes = min(blocks, max(1, limits.max_config_bytes // allocated_bytes)) * allocated_bytes
+    if limits.arch == MEASURED_ARCH and blocks > 1 and launch.threads_per_block < limits.max_threads_per_block:
+        room_bytes = min(2 * blocks, _ROOM_BLOCKS) * allocated_bytes
+        if launch.shared_mem_bytes == 0:
+            room_bytes = max(room_bytes, _ROOM_WITHOUT_OWN_BYTES)
+        needed_bytes = max(needed_bytes, min(room_bytes, _ROOM_BYTES))
+    return _smallest_config_bytes(limits, needed_bytes)
+
+
+def _smallest_config_bytes(limits: SmLimits, needed_bytes: int) -> int:
+    """The smallest configuration of at least `needed_bytes`, or the largest if none is large enough."""
+    large_enough = (size_bytes for size_bytes in limits.carveouts_bytes if size_bytes >= needed_bytes)
+    return next(large_enough, limits.max_config_bytes)
+
+
+def _cannot_launch(launch: Launch, limits: SmLimits, registers_per_warp: int, limit_registers: int) -> str:
     reasons = []
     if launch.shared_mem_bytes > limits.shared_mem_opt_in_bytes:
         reasons.append(
@@ -206,17 +243,14 @@ def _cannot_launch(launch: Launch, limits: SmLimits, limit_registers: int) -> st
         )
     if limit_registers == 0:
         warps = _round_up(launch.warps_per_block, limits.sub_partitions)
-        per_warp = registers_allocated_per_warp(launch.registers_per_thread, limits)
         reasons.append(
-            f"needs {warps * per_warp} registers per block ({warps} warps of {per_warp}), "
+            f"needs {warps * registers_per_warp} registers per block ({warps} warps of {registers_per_warp}), "
             f"{limits.arch} allows {limits.max_registers_per_block}"
         )
     if launch.num_ctas > limits.max_blocks_per_cluster:
         allowed = limits.max_blocks_per_cluster
-        reasons.append(
-            f"needs a cluster of {launch.num_ctas} blocks, {limits.arch} "
-            + (f"allows {allowed}" if allowed > 1 else "has no clusters")
-        )
+        allows = f"allows {allowed}" if allowed > 1 else "has no clusters"
+        reasons.append(f"needs a cluster of {launch.num_ctas} blocks, {limits.arch} {allows}")
     return "; ".join(reasons)
 
 

@@ -6,7 +6,6 @@ from ssdprof.profiling.hardware.limiters import BARRIER_LIMITER, LIMITERS
 from ssdprof.profiling.hardware.occupancy import Occupancy
 
 RULE_FIRES_BELOW_PCT = 80.0
-"""The rule fires below this occupancy."""
 
 
 def rule_sentence(occ: Occupancy) -> str | None:

@@ -12,29 +12,20 @@ from ssdprof.profiling.hardware.launch_table import MAX_FILE_BYTES
 from ssdprof.profiling.hardware.limits import ArchError, limits_for
 from ssdprof.profiling.hardware.occupancy import Launch, LaunchError, occupancy
 from ssdprof.profiling.hardware.rule import rule_sentence
-from ssdprof.profiling.ncu.program import (
-    DYNAMIC,
-    EXPORT_HINT,
-    REGISTERS,
-    STATIC,
-    NcuCsvError,
-    NcuNumber,
-    NcuRow,
-    read_raw,
-)
+from ssdprof.profiling.ncu.program import EXPORT_HINT, REGISTERS, NcuCsvError, NcuNumber, NcuRow, read_raw
 from ssdprof.profiling.ncu.verify import (
-    FIGURES,
+    DYNAMIC,
+    RESULTS,
+    STATIC,
     Comparison,
     Ours,
     Unchecked,
     Verification,
     against_ncu,
-    missing_metrics,
+    missing_notes,
 )
 
 _CC_COLUMNS = ("device__attribute_compute_capability_major", "device__attribute_compute_capability_minor")
-_SM_COUNTS = ("device__attribute_multiprocessor_count", "launch__sm_count")
-_INPUT_METRICS = {figure.metric for figure in FIGURES if figure.is_input}
 
 
 def read_export(path: Path) -> tuple[NcuRow, ...]:
@@ -71,14 +62,13 @@ def against_export(rows: Sequence[NcuRow], of: str, arch: str | None) -> Verific
         except (ArchError, LaunchError) as error:
             unchecked.append(Unchecked(_label(row), str(error)))
             continue
-        found = against_ncu(ours, row, inputs=False)
+        found = against_ncu(ours, row, RESULTS)
         if not found:
             unchecked.append(Unchecked(ours.name, "has no figure to compare"))
         comparisons += found
         archs.append(ours.limits.arch)
         restored += was_restored
-    absent = [name for name in missing_metrics(rows) if name not in _INPUT_METRICS]
-    notes = [f"Not compared, because the export lacks them: {', '.join(absent)}"] if absent else []
+    notes = missing_notes(rows, "the export lacks them", RESULTS)
     if restored:
         notes.append(
             f"{restored} of {len(rows)} launches give their shared memory in rounded units; it was read as the "
@@ -108,27 +98,26 @@ def _check_columns(row: NcuRow, of: str, arch: str | None) -> None:
 
 def _ours_of(row: NcuRow, arch: str | None) -> tuple[Ours, bool]:
     """Our figures for the launch that ncu describes, and whether its bytes had to be restored from rounded ones."""
-    limits = limits_for(_arch_of(row) or arch or "")
+    major, minor = (_whole(row, name) for name in _CC_COLUMNS)
+    exported = f"{major}.{minor}" if major is not None else row.cells.get("CC", "")
+    limits = limits_for(exported or arch or "")
     if arch not in (None, limits.arch):
         raise NcuCsvError(f"--arch {arch} does not match line {row.line} ({limits.arch}): leave --arch out")
     dynamic, static = row.number(DYNAMIC), row.number(STATIC)
     grid, barriers = _count(row, "launch__grid_size", "Grid Size"), _whole(row, "launch__barrier_count")
+    threads, warps = _count(row, "launch__block_size", "Block Size"), _whole(row, "num_warps")
     launch = Launch(
-        threads_per_block=_threads_of(row),
+        threads_per_block=threads or 32 * (warps or 0),
         registers_per_thread=_whole(row, REGISTERS) or 0,
         dynamic_shared_mem_bytes=_bytes_of(dynamic),
         static_shared_mem_bytes=_bytes_of(static),
         num_barriers=1 if barriers is None else barriers,
         grid_blocks=grid or None,
     )
-    cache = row.cells.get("launch__func_cache_config", "")
-    sms = [count for name in _SM_COUNTS if (count := _whole(row, name))]
-    occ = occupancy(
-        launch,
-        limits,
-        prefers_shared="prefershared" in cache.lower() if re.search("prefer", cache, re.IGNORECASE) else None,
-        num_sms=sms[0] if sms else None,
-    )
+    cache = row.cells.get("launch__func_cache_config", "").lower()
+    prefers_shared = "prefershared" in cache if "prefer" in cache else None
+    sms, more_sms = _whole(row, "device__attribute_multiprocessor_count"), _whole(row, "launch__sm_count")
+    occ = occupancy(launch, limits, prefers_shared=prefers_shared, num_sms=sms or more_sms)
     rounded = any(number is not None and number.half_step >= 1 for number in (dynamic, static))
     return Ours(_label(row), launch, limits, occ, rule_sentence(occ)), rounded
 
@@ -136,16 +125,6 @@ def _ours_of(row: NcuRow, arch: str | None) -> tuple[Ours, bool]:
 def _label(row: NcuRow) -> str:
     number = f"#{row.cells['ID']}" if row.cells.get("ID") else f"line {row.line}"
     return f"{number} {row.cells.get('Kernel Name', '')[:40]}".strip()
-
-
-def _arch_of(row: NcuRow) -> str:
-    major, minor = (_whole(row, name) for name in _CC_COLUMNS)
-    return f"{major}.{minor}" if major is not None else row.cells.get("CC", "")
-
-
-def _threads_of(row: NcuRow) -> int:
-    size, warps = _count(row, "launch__block_size", "Block Size"), _whole(row, "num_warps")
-    return size or 32 * (warps or 0)
 
 
 def _count(row: NcuRow, column: str, sides: str) -> int | None:

@@ -1,58 +1,31 @@
-"""Nsight Compute's command line: finding it, profiling launches with it, and reading the CSV that it exports."""
+"""Nsight Compute's command line: finding it, handing it launches, profiling them, and reading the CSV it exports."""
 
 from __future__ import annotations
 
 import csv
+import glob
 import io
 import os
+import pickle
 import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ssdprof.kernels.errors import SsdprofError, UsageError
+from ssdprof.kernels.launch import LaunchPlan, TensorMeta
 
 RULE = "TheoreticalOccupancy"
 RULE_COLUMN = "theoretical_occupancy_rule"
 """A column for the rule's sentence, which ncu's raw page lacks; read if somebody has added it."""
 REGISTERS = "launch__registers_per_thread"
-DYNAMIC, STATIC = "launch__shared_mem_per_block_dynamic", "launch__shared_mem_per_block_static"
-METRICS = (
-    "launch__block_size",
-    "launch__grid_size",
-    REGISTERS,
-    "launch__registers_per_thread_allocated",
-    DYNAMIC,
-    STATIC,
-    "launch__shared_mem_per_block_driver",
-    "launch__shared_mem_per_block_allocated",
-    "launch__shared_mem_config_size",
-    "launch__occupancy_limit_registers",
-    "launch__occupancy_limit_shared_mem",
-    "launch__occupancy_limit_warps",
-    "launch__occupancy_limit_blocks",
-    "launch__occupancy_limit_barriers",
-    "sm__maximum_warps_per_active_cycle_pct",
-    "sm__maximum_warps_avg_per_active_cycle",
-    "smsp__maximum_warps_avg_per_active_cycle",
-    "launch__waves_per_multiprocessor",
-)
-"""What ncu is asked for: facts about the launch and results of its occupancy calculator, no hardware counters."""
 FALLBACK_FOLDERS = ("/usr/local/cuda/bin", "/opt/nvidia/nsight-compute/*")
 EXPORT_HINT = "ncu --import REPORT --csv --page raw --print-units base"
 NO_PERMISSION = "ERR_NVGPUCTRPERM"
 
-_SECTIONS = ("--section", "Occupancy", "--section", "LaunchStats")
-_COLLECT = (
-    # the sections and their rule; the Occupancy section also has achieved occupancy, a counter
-    (*_SECTIONS, "--metrics", ",".join(METRICS), "--rule", RULE),
-    # if counters are refused: no section, and the rule if ncu applies it anyway
-    ("--metrics", ",".join(METRICS), "--rule", RULE),
-    ("--metrics", ",".join(METRICS), "--apply-rules", "no"),
-)
 _IMPORT_TIMEOUT_S = 300.0
 _BYTES = {"byte": 1.0, "Kbyte": 1e3, "Mbyte": 1e6, "Gbyte": 1e9}
 _PRINTED_STEP = 0.01
@@ -110,32 +83,32 @@ class NcuRow:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """How a program ended and what it printed; `code` None: it was late and was killed."""
+    """How a program ended and what it printed on stdout and stderr; `code` None: it was late and was killed."""
 
     code: int | None
     text: str
 
 
-Runner = Callable[[Sequence[str], Mapping[str, str], float], Finished]
+Launches = tuple[dict[str, TensorMeta], dict[str, LaunchPlan]]
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """What ncu said about each launch, in launch order. `has_sentences`: its rule was applied."""
+def write_launches(path: Path, tensors: Mapping[str, TensorMeta], plans: Mapping[str, LaunchPlan]) -> None:
+    """Writes every tensor by name and every launch by its config's id, in order, for a process that ncu starts."""
+    path.write_bytes(pickle.dumps((dict(tensors), dict(plans))))
 
-    version: str
-    rows: tuple[NcuRow, ...]
-    has_sentences: bool
+
+def read_launches(path: Path) -> Launches:
+    """The tensors and launches in a file from `write_launches`. Read no other file: reading can run code."""
+    launches: Launches = pickle.loads(path.read_bytes())  # noqa: S301  # our own file
+    return launches
 
 
 def find_ncu(folders: Sequence[str] = FALLBACK_FOLDERS) -> Path | None:
     """Ncu from PATH, else from the CUDA toolkit, else the newest in /opt; None if there is none."""
-    on_path = shutil.which("ncu")
-    if on_path:
+    if on_path := shutil.which("ncu"):
         return Path(on_path)
     for folder in folders:
-        root, _, rest = folder.partition("/*")
-        found = Path(root).glob("*/ncu") if rest or folder.endswith("/*") else iter([Path(root) / "ncu"])
+        found = [Path(path) for path in glob.glob(f"{folder}/ncu")]
         runnable = [path for path in found if path.is_file() and os.access(path, os.X_OK)]
         if runnable:
             return max(runnable, key=lambda path: [int(part) for part in re.findall(r"\d+", path.parent.name)])
@@ -143,15 +116,20 @@ def find_ncu(folders: Sequence[str] = FALLBACK_FOLDERS) -> Path | None:
 
 
 def run_program(command: Sequence[str], env: Mapping[str, str], timeout_s: float) -> Finished:
-    """Runs a program, and what it starts, for at most `timeout_s`; returns stdout and stderr as one text.
-
-    Raises NcuError if it cannot be run at all.
-    """
+    """Runs a program, and what it starts, for at most `timeout_s`. Raises NcuError if it cannot be run at all."""
     try:
-        process = _start(command, env)
+        process = subprocess.Popen(
+            list(command),
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+        )
     except OSError as error:
         raise NcuError(f"{command[0]} cannot be run: {error.strerror or error}") from None
-
     try:
         text, _ = process.communicate(timeout=timeout_s)
         return Finished(process.returncode, text)
@@ -163,43 +141,37 @@ def run_program(command: Sequence[str], env: Mapping[str, str], timeout_s: float
             process.communicate()
 
 
-def _start(command: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        list(command),
-        env=dict(env),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,
-    )
-
-
 def profile(
     ncu: Path,
     target: Sequence[str],
     *,
     kernels: Collection[str],
+    metrics: Collection[str],
     folder: Path,
     env: Mapping[str, str],
     timeout_s: float,
-    runner: Runner = run_program,
-) -> Profile:
+) -> tuple[str, tuple[NcuRow, ...]]:
     """Profiles every launch of the functions `kernels` in one run of the command `target`.
 
-    Keeps the report in `folder`. If hardware counters are refused, asks only for what needs none. Raises NcuError if
-    ncu gives nothing.
+    Returns ncu's version and what it said about each launch, in launch order, with sentences if its rule was applied.
+    Asks for `metrics`, which must need no hardware counters, and for sections and a rule unless counters are refused.
+    Keeps the report in `folder`. Raises NcuError if ncu gives nothing.
     """
     env = {**env, "LC_ALL": "C"}
     pattern = "|".join(re.escape(name) for name in sorted(kernels))
     report = folder / "report.ncu-rep"
     common = ["--kernel-name-base", "function", "--kernel-name", f"regex:^({pattern})$"]
     common += ["--clock-control", "none", "--cache-control", "none", "--target-processes", "application-only"]
+    asked = ("--metrics", ",".join(metrics))
     reasons = []
-    for collect in _COLLECT:
-        finished = runner([str(ncu), "-f", "-o", str(report), *common, *collect, *target], env, timeout_s)
+    for collect in (
+        # the sections and their rule; the Occupancy section also has achieved occupancy, a counter
+        ("--section", "Occupancy", "--section", "LaunchStats", *asked, "--rule", RULE),
+        # if counters are refused: no section, and the rule if ncu applies it anyway
+        (*asked, "--rule", RULE),
+        (*asked, "--apply-rules", "no"),
+    ):
+        finished = run_program([str(ncu), "-f", "-o", str(report), *common, *collect, *target], env, timeout_s)
         if finished.code is None:
             raise NcuError(f"ncu gave no report within {timeout_s:.0f} s")
         if report.exists():
@@ -210,7 +182,7 @@ def profile(
 
     def page(name: str) -> str:
         command = [str(ncu), "--import", str(report), "--csv", "--page", name, "--print-units", "base"]
-        finished = runner(command, env, _IMPORT_TIMEOUT_S)
+        finished = run_program(command, env, _IMPORT_TIMEOUT_S)
         if finished.code != 0:
             raise NcuError(f"ncu could not export its report: {_reason(finished)}")
         return finished.text
@@ -218,7 +190,8 @@ def profile(
     rows, sentences = read_raw(page("raw"), "ncu's raw page"), read_sentences(page("details"))
     if sentences:
         rows = tuple(replace(row, sentence=sentences.get(row.cells.get("ID", ""), "")) for row in rows)
-    return Profile(_version(ncu, env, runner), rows, bool(sentences))
+    version = re.search(r"Version ([0-9]+(?:\.[0-9]+){1,2})", run_program([str(ncu), "--version"], env, 60.0).text)
+    return version.group(1) if version else "of unknown version", rows
 
 
 def read_raw(text: str, source: str) -> tuple[NcuRow, ...]:
@@ -227,27 +200,24 @@ def read_raw(text: str, source: str) -> tuple[NcuRow, ...]:
     Raises NcuCsvError for a text without the page's columns, a broken line and a file without launches.
     """
     reader = csv.reader(io.StringIO(text))
-    header: list[str] | None = None
     units: dict[str, str] = {}
     rows: list[NcuRow] = []
     try:
+        header = next((cells for cells in reader if REGISTERS in cells), None)
+        if header is None:
+            raise NcuCsvError(f"{source} has no column {REGISTERS}: export the report with {EXPORT_HINT}")
         for cells in reader:
-            if header is None:
-                header = cells if REGISTERS in cells else None
-            elif not cells or cells[0].startswith("=="):
+            if not cells or cells[0].startswith("=="):
                 continue
-            elif len(cells) != len(header):
+            if len(cells) != len(header):
                 raise NcuCsvError(f"{source}, line {reader.line_num}: {len(cells)} cells, the header has {len(header)}")
+            row = dict(zip(header, cells, strict=True))
+            if not rows and not units and not re.match(r"\s*[0-9]", row[REGISTERS]):
+                units = row
             else:
-                row = dict(zip(header, cells, strict=True))
-                if not rows and not units and not re.match(r"\s*[0-9]", row[REGISTERS]):
-                    units = row
-                    continue
                 rows.append(NcuRow(source, reader.line_num, row, units, row.get(RULE_COLUMN) or None))
     except csv.Error as error:
         raise NcuCsvError(f"{source}, line {reader.line_num}: {error}") from None
-    if header is None:
-        raise NcuCsvError(f"{source} has no column {REGISTERS}: export the report with {EXPORT_HINT}")
     if not rows:
         raise NcuCsvError(f"{source} has no launches below its header: was a kernel profiled?")
     return tuple(rows)
@@ -255,29 +225,18 @@ def read_raw(text: str, source: str) -> tuple[NcuRow, ...]:
 
 def read_sentences(text: str) -> dict[str, str]:
     """The Theoretical Occupancy rule's sentences in a details page in CSV, by launch ID; empty if there are none."""
-    header: list[str] | None = None
-    found = {}
-    for cells in csv.reader(io.StringIO(text)):
-        if header is None:
-            header = cells if "Rule Name" in cells else None
-        else:
-            row = dict(zip(header, cells, strict=False))  # ncu leaves out empty cells at the end
-            if row.get("Rule Name") == RULE and row.get("Rule Description"):
-                found[row.get("ID", "")] = row["Rule Description"]
-    return found
-
-
-def _version(ncu: Path, env: Mapping[str, str], runner: Runner) -> str:
-    match = re.search(r"Version ([0-9]+(?:\.[0-9]+){1,2})", runner([str(ncu), "--version"], env, 60.0).text)
-    return match.group(1) if match else "of unknown version"
+    reader = csv.reader(io.StringIO(text))
+    header = next((cells for cells in reader if "Rule Name" in cells), [])
+    rows = (dict(zip(header, cells, strict=False)) for cells in reader)  # ncu leaves out empty cells at the end
+    found = (row for row in rows if row.get("Rule Name") == RULE and row.get("Rule Description"))
+    return {row.get("ID", ""): row["Rule Description"] for row in found}
 
 
 def _reason(finished: Finished) -> str:
     """Why there is no report, in one line: ncu's error, else the last line that was printed."""
+    if NO_PERMISSION in finished.text:
+        return f"{NO_PERMISSION}: no permission for the GPU's performance counters"
     lines = [line.strip() for line in finished.text.splitlines() if line.strip()]
-    for line in lines:
-        if NO_PERMISSION in line:
-            return f"{NO_PERMISSION}: no permission for the GPU's performance counters"
     errors = [line.removeprefix("==ERROR==").strip() for line in lines if line.startswith("==ERROR==")]
     last = (errors or lines[-1:] or ["nothing was printed"])[0]
     return last if finished.code == 0 else f"{last} (exit code {finished.code})"

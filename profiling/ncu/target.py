@@ -14,7 +14,7 @@ import torch
 
 from ssdprof.kernels.launch import LaunchPlan, TensorMeta
 from ssdprof.profiling.gpu.driver import cuda_driver, driver_attributes, loaded
-from ssdprof.profiling.ncu.launch_file import read_launches
+from ssdprof.profiling.ncu.program import read_launches
 from ssdprof.profiling.runs.measured import Loaded
 
 _tensors: dict[str, torch.Tensor] = {}
@@ -43,21 +43,15 @@ def launch_once(plan: LaunchPlan) -> Loaded:
     return loaded(compiled)
 
 
-def main(launches: str, launched: str, device: str = "cuda:0") -> None:
+def main(launches: str, launched: str, device: str) -> None:
     """Launches everything in the file `launches` in order; writes the ids of those that ran to the file `launched`."""
     tensors, plans = read_launches(Path(launches))
     prepare(tensors, device)
     with Path(launched).open("w", encoding="utf-8") as file:
         for name, plan in plans.items():
-            if _launches(name, plan):
-                print(name, file=file, flush=True)
-
-
-def _launches(name: str, plan: LaunchPlan) -> bool:
-    """Whether it ran. A failed one is missing from the file, where the caller notices."""
-    try:
-        launch_once(plan)
-    except Exception as error:
-        print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
-        return False
-    return True
+            try:
+                launch_once(plan)
+            except Exception as error:  # it is then missing from the file, where the caller notices
+                print(f"{name}: {type(error).__name__}: {error}", file=sys.stderr)
+                continue
+            print(name, file=file, flush=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ssdprof.profiling.hardware.limits import SmLimits
 from ssdprof.profiling.hardware.occupancy import Launch, Occupancy
-from ssdprof.profiling.ncu.program import DYNAMIC, METRICS, REGISTERS, STATIC, NcuRow
+from ssdprof.profiling.ncu.program import REGISTERS, NcuRow
 from ssdprof.profiling.runs.measured import Loaded
 
 Source = Literal["driver", "ncu"]
@@ -16,11 +16,9 @@ Outcome = Literal["equal", "differs", "known"]
 Status = Literal["equal", "differs", "nothing"]
 
 BLOCKS, CAN_LAUNCH, RULE_SENTENCE = "blocks_per_sm", "can_launch", "rule_sentence"
-DRIVER_CALLS: Mapping[str, str] = {
-    BLOCKS: "cuOccupancyMaxActiveBlocksPerMultiprocessor",
-    CAN_LAUNCH: "(the launch itself)",
-}
+DRIVER_CALLS = {BLOCKS: "cuOccupancyMaxActiveBlocksPerMultiprocessor", CAN_LAUNCH: "(the launch itself)"}
 _SILENT = "(no sentence)"
+DYNAMIC, STATIC = "launch__shared_mem_per_block_dynamic", "launch__shared_mem_per_block_static"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,19 +108,11 @@ class Verification:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure: our name, ncu's metric, and the part of `Ours` that has it under our name.
-
-    Those of the launch are what it needs, not what follows.
-    """
+    """One figure: our name, ncu's metric, and the part of `Ours` that has it under our name."""
 
     name: str
     metric: str
     part: Literal["launch", "limits", "occupancy"] = "occupancy"
-
-    @property
-    def is_input(self) -> bool:
-        """Whether a launch needs it."""
-        return self.part == "launch"
 
     def ours(self, one: Ours) -> float | None:
         """Our value for a launch."""
@@ -150,6 +140,9 @@ FIGURES = (
     Figure("warps_per_scheduler", "smsp__maximum_warps_avg_per_active_cycle"),
     Figure("waves_per_sm", "launch__waves_per_multiprocessor"),
 )
+"""What ncu is asked for: facts about the launch and results of its occupancy calculator, no hardware counters."""
+RESULTS = tuple(figure for figure in FIGURES if figure.part != "launch")
+"""What follows from what a launch needs: if that comes from ncu, comparing it says nothing."""
 
 
 def against_driver(ours: Ours, loaded: Loaded) -> list[Comparison]:
@@ -160,54 +153,42 @@ def against_driver(ours: Ours, loaded: Loaded) -> list[Comparison]:
     ]
     if loaded.blocks_per_sm is not None:
         pairs.append((BLOCKS, str(ours.occupancy.blocks_per_sm), str(loaded.blocks_per_sm)))
-    return [_texts(ours.name, "driver", figure, mine, theirs) for figure, mine, theirs in pairs]
+    return [_compared(ours, "driver", figure, mine, theirs, mine == theirs) for figure, mine, theirs in pairs]
 
 
 def against_refusal(ours: Ours, reason: str) -> Comparison:
     """Compares whether we say that a launch is possible with its refusal."""
-    mine = f"no: {ours.occupancy.cannot_launch}" if ours.occupancy.cannot_launch else "yes"
-    outcome: Outcome = "equal" if ours.occupancy.cannot_launch else "differs"
-    return Comparison(ours.name, "driver", CAN_LAUNCH, mine, f"no: {reason}", outcome)
+    ours_too = bool(ours.occupancy.cannot_launch)
+    mine = f"no: {ours.occupancy.cannot_launch}" if ours_too else "yes"
+    return _compared(ours, "driver", CAN_LAUNCH, mine, f"no: {reason}", ours_too)
 
 
-def against_ncu(ours: Ours, row: NcuRow, *, inputs: bool = True) -> list[Comparison]:
-    """Compares every figure that ncu gives, and its rule's sentence if the rule was applied.
-
-    `inputs` False leaves out what the launch needs: if that comes from ncu, comparing it says nothing.
-    """
+def against_ncu(ours: Ours, row: NcuRow, figures: Sequence[Figure] = FIGURES) -> list[Comparison]:
+    """Compares those of `figures` that ncu gives, and its rule's sentence if the rule was applied."""
     found = []
-    for figure in FIGURES:
+    for figure in figures:
         mine, theirs = figure.ours(ours), row.number(figure.metric)
-        if mine is not None and theirs is not None and (inputs or not figure.is_input):
-            outcome: Outcome = "equal" if theirs.agrees(mine) else "differs"
-            found.append(Comparison(ours.name, "ncu", figure.name, _text(mine), theirs.text, outcome))
+        if mine is not None and theirs is not None:
+            text = str(mine) if isinstance(mine, int) else f"{mine:.2f}"
+            found.append(_compared(ours, "ncu", figure.name, text, theirs.text, theirs.agrees(mine)))
     if row.sentence is not None:
-        one = _texts(ours.name, "ncu", RULE_SENTENCE, ours.sentence or _SILENT, row.sentence or _SILENT)
-        found.append(_known(one) if _named_on_purpose(ours) else one)
+        our_words, their_words = ours.sentence or _SILENT, row.sentence or _SILENT
+        one = _compared(ours, "ncu", RULE_SENTENCE, our_words, their_words, our_words == their_words)
+        found.append(replace(one, outcome="known") if _differs_on_purpose(ours, one) else one)
     return found
 
 
-def missing_metrics(rows: Sequence[NcuRow]) -> tuple[str, ...]:
-    """The metrics that we compare and none of the rows has."""
-    return tuple(name for name in METRICS if not any(row.cells.get(name, "").strip() for row in rows))
+def missing_notes(rows: Sequence[NcuRow], why: str, figures: Sequence[Figure] = FIGURES) -> list[str]:
+    """A note that names the metrics of `figures` that none of the rows has, and says why; none if all are there."""
+    absent = [one.metric for one in figures if not any(row.cells.get(one.metric, "").strip() for row in rows)]
+    return [f"Not compared, because {why}: {', '.join(absent)}"] if absent else []
 
 
-def _texts(name: str, source: Source, figure: str, mine: str, theirs: str) -> Comparison:
-    return Comparison(name, source, figure, mine, theirs, "equal" if mine == theirs else "differs")
+def _compared(ours: Ours, source: Source, figure: str, mine: str, theirs: str, is_equal: bool) -> Comparison:
+    return Comparison(ours.name, source, figure, mine, theirs, "equal" if is_equal else "differs")
 
 
-def _known(one: Comparison) -> Comparison:
-    """Marks a sentence that names other limiters, but is the same up to there, as differing on purpose."""
-    same_figures = one.ours.partition(" limited by ")[0] == one.theirs.partition(" limited by ")[0]
-    if one.outcome == "equal" or not same_figures:
-        return one
-    return Comparison(one.launch, one.source, one.figure, one.ours, one.theirs, "known")
-
-
-def _named_on_purpose(ours: Ours) -> bool:
-    """Whether we name limiters that ncu drops when it joins three or more, or barriers, which have no name in ncu."""
-    return len(ours.occupancy.limiters) >= 3 or not ours.occupancy.limiters
-
-
-def _text(value: float) -> str:
-    return str(value) if isinstance(value, int) else f"{value:.2f}"
+def _differs_on_purpose(ours: Ours, sentence: Comparison) -> bool:
+    """Whether only the limiters differ: ncu drops names when it joins three or more, and has no name for barriers."""
+    same_figures = sentence.ours.partition(" limited by ")[0] == sentence.theirs.partition(" limited by ")[0]
+    return sentence.outcome == "differs" and same_figures and len(ours.occupancy.limiters) not in (1, 2)

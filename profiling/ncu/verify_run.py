@@ -6,10 +6,9 @@ Our figures come from compiling alone, as they do without a GPU.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ssdprof.kernels.config import Config
 from ssdprof.kernels.errors import ConfigError, SsdprofError
@@ -20,9 +19,9 @@ from ssdprof.profiling.gpu.driver import SM_COUNT
 from ssdprof.profiling.hardware.limits import DRIVER_ATTRIBUTES, differences, limits_for
 from ssdprof.profiling.hardware.occupancy import occupancy
 from ssdprof.profiling.hardware.rule import rule_sentence
-from ssdprof.profiling.ncu.launch_file import write_launches
-from ssdprof.profiling.ncu.program import NcuError, Profile, Runner, profile, run_program
+from ssdprof.profiling.ncu.program import NcuError, profile, write_launches
 from ssdprof.profiling.ncu.verify import (
+    FIGURES,
     Comparison,
     Ours,
     Unchecked,
@@ -30,11 +29,11 @@ from ssdprof.profiling.ncu.verify import (
     against_driver,
     against_ncu,
     against_refusal,
-    missing_metrics,
+    missing_notes,
 )
 from ssdprof.profiling.runs.measured import Compiled, Loaded
 from ssdprof.profiling.workers.fork_server import child_env, python_command
-from ssdprof.profiling.workers.pool import Pool, compile_plans, run_task
+from ssdprof.profiling.workers.pool import WORKER_ENV, Pool, compile_plans, run_task
 from ssdprof.profiling.workers.worker import Failure
 
 PREPARE_TIMEOUT_S = 600.0
@@ -42,6 +41,7 @@ NCU_START_S, NCU_LAUNCH_S = 300.0, 10.0
 """How long ncu may take to start a process and make its tensors, and for each launch."""
 _PREPARE = "ssdprof.profiling.ncu.target:prepare"
 _LAUNCH = "ssdprof.profiling.ncu.target:launch_once"
+_DEVICE = "cuda:0"
 _TARGET = "from ssdprof.profiling.ncu.target import main; main(*sys.argv[1:])"
 
 OnStep = Callable[[str, int, int], None]
@@ -73,9 +73,7 @@ def spread(configs: Sequence[Config], count: int) -> tuple[Config, ...]:
     return tuple(configs[index * len(configs) // count] for index in range(count))
 
 
-def verify(
-    request: VerifyRequest, on_step: OnStep, *, device: str = "cuda:0", runner: Runner = run_program
-) -> Verification:
+def verify(request: VerifyRequest, on_step: OnStep) -> Verification:
     """Runs the verification. Ctrl-C ends what was started, then propagates."""
     limits = limits_for(request.gpu.arch)  # an unknown architecture raises before any work
     plans, unchecked = _plans(request)
@@ -89,23 +87,26 @@ def verify(
     )
     unchecked += [Unchecked(name, one.line) for name, one in compiled.items() if isinstance(one, Failure)]
     good = {name: one for name, one in compiled.items() if isinstance(one, Compiled)}
-    attributes, loaded = _launch(request, {name: plans[name] for name in good}, device, on_step)
+    attributes, loaded = _launch(request, {name: plans[name] for name in good}, on_step)
     notes = list(request.notes)
-    ours = {name: _ours(request, name, one, attributes) for name, one in good.items()}
+    ours = {}
+    for name, one in good.items():
+        occ = occupancy(one.launch, limits, num_sms=attributes.get(SM_COUNT))
+        ours[name] = Ours(name, one.launch, limits, occ, rule_sentence(occ))
     comparisons: list[Comparison] = []
     for name, found in loaded.items():
         if isinstance(found, Loaded):
             comparisons += against_driver(ours[name], found)
-        elif _is_refusal(ours[name], found):
+        elif found.kind == "error" and (found.out_of_resources or ours[name].occupancy.cannot_launch):
             comparisons.append(against_refusal(ours[name], found.line))
-        else:
+        else:  # a fault or a timeout does not say whether a block fits
             unchecked.append(Unchecked(name, found.line))
     launched = {name: plans[name] for name, found in loaded.items() if isinstance(found, Loaded)}
     version = None
     if request.ncu is not None and launched:
         on_step("profiling with ncu", 0, len(launched))
         try:
-            version, more = _ncu(request, request.ncu, launched, ours, device, runner, notes)
+            version, more = _ncu(request, request.ncu, launched, ours, notes)
             comparisons += more
         except SsdprofError as error:
             notes.append(f"Only the driver was asked, because ncu was refused or failed: {error}")
@@ -127,27 +128,22 @@ def _plans(request: VerifyRequest) -> tuple[dict[str, LaunchPlan], list[Unchecke
     """Each config's launch by id, and the configs that the kernel cannot take."""
     plans: dict[str, LaunchPlan] = {}
     unchecked = []
+    subject = request.subject
     for config in dict.fromkeys(request.configs):
-        taken = _resolved(request, config)
-        if isinstance(taken, Unchecked):
-            unchecked.append(taken)
-        else:
-            plans.setdefault(request.subject.params.id(taken), request.subject.launch(taken))
+        try:
+            taken = subject.resolve(config)
+        except ConfigError as error:
+            unchecked.append(Unchecked(subject.params.id(config), str(error)))
+            continue
+        plans.setdefault(subject.params.id(taken), subject.launch(taken))
     return plans, unchecked
 
 
-def _resolved(request: VerifyRequest, config: Config) -> Config | Unchecked:
-    try:
-        return request.subject.resolve(config)
-    except ConfigError as error:
-        return Unchecked(request.subject.params.id(config), str(error))
-
-
 def _launch(
-    request: VerifyRequest, plans: Mapping[str, LaunchPlan], device: str, on_step: OnStep
+    request: VerifyRequest, plans: Mapping[str, LaunchPlan], on_step: OnStep
 ) -> tuple[dict[str, int], dict[str, Loaded | Failure]]:
     """The driver's attributes, and what it says about each launched kernel, or why it was not launched."""
-    pool = Pool(measurers=1, early=False, env=_gpu_env(request.gpu))
+    pool = Pool(measurers=1, early=False, env={"CUDA_VISIBLE_DEVICES": request.gpu.visible})
     (worker,) = pool.measurers
     tensors = dict(request.subject.tensors())
     attributes: dict[str, int] = {}
@@ -157,7 +153,7 @@ def _launch(
         for name, plan in plans.items():
             on_step("launching", len(found), len(plans))
             if not ready:
-                prepared = run_task(worker, _PREPARE, tensors, device, timeout_s=PREPARE_TIMEOUT_S)
+                prepared = run_task(worker, _PREPARE, tensors, _DEVICE, timeout_s=PREPARE_TIMEOUT_S)
                 if isinstance(prepared, Failure):
                     why = replace(prepared, kind="crashed", message=f"the GPU could not be prepared: {prepared.line}")
                     return attributes, {name: found.get(name, why) for name in plans}
@@ -173,60 +169,30 @@ def _launch(
     return attributes, found
 
 
-def _ours(request: VerifyRequest, name: str, compiled: Compiled, attributes: Mapping[str, int]) -> Ours:
-    limits = limits_for(request.gpu.arch)
-    occ = occupancy(compiled.launch, limits, num_sms=attributes.get(SM_COUNT))
-    return Ours(name, compiled.launch, limits, occ, rule_sentence(occ))
-
-
-def _is_refusal(ours: Ours, failure: Failure) -> bool:
-    """Whether a failed launch means that a block does not fit; a fault or a timeout does not say."""
-    if failure.kind != "error":
-        return False
-    return failure.out_of_resources or bool(ours.occupancy.cannot_launch)
-
-
 def _ncu(
-    request: VerifyRequest,
-    ncu: Path,
-    launched: Mapping[str, LaunchPlan],
-    ours: Mapping[str, Ours],
-    device: str,
-    runner: Runner,
-    notes: list[str],
+    request: VerifyRequest, ncu: Path, launched: Mapping[str, LaunchPlan], ours: Mapping[str, Ours], notes: list[str]
 ) -> tuple[str, list[Comparison]]:
     """Ncu's version and the comparisons with it. Raises NcuError if its results cannot be matched to launches."""
     with tempfile.TemporaryDirectory(prefix="ssdprof-ncu-") as name:
         folder = Path(name)
         todo, done = folder / "launches.pickle", folder / "launched.txt"
         write_launches(todo, request.subject.tensors(), launched)
-        found = profile(
+        version, rows = profile(
             ncu,
-            [*python_command(_TARGET), str(todo), str(done), device],
+            [*python_command(_TARGET), str(todo), str(done), _DEVICE],
             kernels={plan.function for plan in launched.values()},
+            metrics=[figure.metric for figure in FIGURES],
             folder=folder,
-            env=child_env(_gpu_env(request.gpu)),
+            env=child_env({**WORKER_ENV, "CUDA_VISIBLE_DEVICES": request.gpu.visible}),
             timeout_s=max(request.timeout_s, NCU_START_S + NCU_LAUNCH_S * len(launched)),
-            runner=runner,
         )
         names = done.read_text(encoding="utf-8").splitlines() if done.exists() else []
-    if len(names) != len(found.rows):
-        raise NcuError(f"ncu reports {len(found.rows)} launches of {len(names)}: it is unknown which ones")
-    notes += _ncu_notes(found, set(launched) - set(names))
-    pairs: Iterable[tuple[str, Any]] = zip(names, found.rows, strict=True)
-    return found.version, [one for name, row in pairs for one in against_ncu(ours[name], row)]
-
-
-def _ncu_notes(found: Profile, lost: set[str]) -> list[str]:
-    absent = missing_metrics(found.rows)
-    notes = [f"Not compared, because ncu gave no value: {', '.join(absent)}"] if absent else []
-    if not found.has_sentences:
+    if len(names) != len(rows):
+        raise NcuError(f"ncu reports {len(rows)} launches of {len(names)}: it is unknown which ones")
+    notes += missing_notes(rows, "ncu gave no value")
+    if all(row.sentence is None for row in rows):
         notes.append("Sentences were not compared, because ncu did not apply its Theoretical Occupancy rule here")
-    if lost:
+    if lost := set(launched) - set(names):
         notes.append(f"Failed only under ncu: {', '.join(sorted(lost))}")
-    return notes
-
-
-def _gpu_env(gpu: GpuInfo) -> dict[str, str | None]:
-    """How the environment of a process that launches on `gpu` differs from this one's."""
-    return {"TRITON_INTERPRET": None, "CUDA_VISIBLE_DEVICES": gpu.visible}
+    pairs = zip(names, rows, strict=True)
+    return version, [one for name, row in pairs for one in against_ncu(ours[name], row)]

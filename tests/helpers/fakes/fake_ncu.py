@@ -12,12 +12,32 @@ from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.occupancy import Launch, occupancy
 from ssdprof.profiling.hardware.rule import rule_sentence
-from ssdprof.profiling.ncu.launch_file import read_launches
-from ssdprof.profiling.ncu.program import Finished, NcuRow
+from ssdprof.profiling.ncu.program import Finished, NcuRow, read_launches
 from ssdprof.profiling.ncu.verify import FIGURES, Ours
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "ncu_h100_chunk_scan.csv"
 SM_90 = limits_for("sm_90")
+NCU_METRICS = (
+    "launch__block_size",
+    "launch__grid_size",
+    "launch__registers_per_thread",
+    "launch__registers_per_thread_allocated",
+    "launch__shared_mem_per_block_dynamic",
+    "launch__shared_mem_per_block_static",
+    "launch__shared_mem_per_block_driver",
+    "launch__shared_mem_per_block_allocated",
+    "launch__shared_mem_config_size",
+    "launch__occupancy_limit_registers",
+    "launch__occupancy_limit_shared_mem",
+    "launch__occupancy_limit_warps",
+    "launch__occupancy_limit_blocks",
+    "launch__occupancy_limit_barriers",
+    "sm__maximum_warps_per_active_cycle_pct",
+    "sm__maximum_warps_avg_per_active_cycle",
+    "smsp__maximum_warps_avg_per_active_cycle",
+    "launch__waves_per_multiprocessor",
+)
+"""What ncu has to say about a launch without hardware counters: all of it is to be asked for and compared."""
 
 
 def ours(name: str = "a", **launch: Any) -> Ours:

@@ -17,8 +17,7 @@ from ssdprof.kernels.ssd.params import BLOCK_DSTATE, PARAMS, SPLIT
 from ssdprof.kernels.ssd.presets import problem_from
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
-from ssdprof.profiling.ncu.launch_file import read_launches, write_launches
-from ssdprof.profiling.ncu.program import REGISTERS, Finished, NcuRow, read_raw
+from ssdprof.profiling.ncu.program import REGISTERS, Finished, NcuRow, read_launches, read_raw, write_launches
 from ssdprof.profiling.runs.model import Status
 
 CHUNK_SCAN = ChunkScan(problem_from(seqlen=8_100))

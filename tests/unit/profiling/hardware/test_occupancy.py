@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ssdprof.kernels.errors import UsageError
-from ssdprof.profiling.hardware.carveout import CarveoutError
 from ssdprof.profiling.hardware.limits import known_archs, limits_for
-from ssdprof.profiling.hardware.occupancy import Launch, LaunchError, Occupancy, occupancy
+from ssdprof.profiling.hardware.occupancy import CarveoutError, Launch, LaunchError, Occupancy, occupancy
 
 H100 = limits_for("sm_90")
 TURING = limits_for("sm_75")

@@ -8,11 +8,12 @@ import stat
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from ssdprof.profiling.ncu import program
 from ssdprof.profiling.ncu.program import (
-    METRICS,
     Finished,
     NcuCsvError,
     NcuError,
@@ -75,16 +76,17 @@ class FakeNcu:
             Path(command[command.index("-o") + 1]).write_text("report")
         return Finished(0 if said == "" else 1, said)
 
-    def profile(self, folder: Path) -> object:
-        return profile(
-            Path("/opt/ncu"),
-            ["python", "target"],
-            kernels={"chunk_scan_kernel", "other"},
-            folder=folder,
-            env={"A": "b"},
-            timeout_s=9,
-            runner=self,
-        )
+    def profile(self, folder: Path) -> tuple[str, tuple[NcuRow, ...]]:
+        with mock.patch.object(program, "run_program", self):
+            return profile(
+                Path("/opt/ncu"),
+                ["python", "target"],
+                kernels={"chunk_scan_kernel", "other"},
+                metrics=["launch__one", "launch__two"],
+                folder=folder,
+                env={"A": "b"},
+                timeout_s=9,
+            )
 
 
 def test_ncu_of_path_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,15 +137,15 @@ def test_a_program_that_cannot_be_run_is_an_ncu_error(tmp_path: Path) -> None:
 
 def test_one_run_is_exported_twice_and_sentences_join_their_launches(tmp_path: Path) -> None:
     ncu = FakeNcu("")
-    found = ncu.profile(tmp_path)
-    assert ("2025.3.1", True) == (found.version, found.has_sentences)
-    assert ["The 2.00 theoretical, and so on.", ""] == [row.sentence for row in found.rows]
+    version, rows = ncu.profile(tmp_path)
+    assert "2025.3.1" == version
+    assert ["The 2.00 theoretical, and so on.", ""] == [row.sentence for row in rows]
     run = ncu.commands[0]
     assert ["python", "target"] == run[-2:]
     assert "regex:^(chunk_scan_kernel|other)$" == run[run.index("--kernel-name") + 1]
     assert "none" == run[run.index("--clock-control") + 1]
     assert "TheoreticalOccupancy" == run[run.index("--rule") + 1]
-    assert ",".join(METRICS) == run[run.index("--metrics") + 1]
+    assert "launch__one,launch__two" == run[run.index("--metrics") + 1]
     assert "Occupancy" == run[run.index("--section") + 1]
     assert {"A": "b", "LC_ALL": "C"} == ncu.env
     pages = [command[command.index("--page") + 1] for command in ncu.commands if "--page" in command]
@@ -152,9 +154,8 @@ def test_one_run_is_exported_twice_and_sentences_join_their_launches(tmp_path: P
 
 def test_where_counters_are_refused_what_needs_none_is_asked_alone(tmp_path: Path) -> None:
     ncu = FakeNcu(REFUSED, "", details='"ID","Rule Name"\n')
-    found = ncu.profile(tmp_path)
-    assert not found.has_sentences
-    assert [None, None] == [row.sentence for row in found.rows]
+    _, rows = ncu.profile(tmp_path)
+    assert [None, None] == [row.sentence for row in rows]
     assert "--section" not in ncu.commands[1]
 
 

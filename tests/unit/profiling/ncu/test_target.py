@@ -16,7 +16,7 @@ from fake_runs import H100_ATTRIBUTES
 from ssdprof.kernels.launch import DescriptorRef, LaunchPlan, TensorMeta, TensorRef
 from ssdprof.profiling.gpu import driver
 from ssdprof.profiling.hardware.limits import DRIVER_ATTRIBUTES
-from ssdprof.profiling.ncu.launch_file import read_launches, write_launches
+from ssdprof.profiling.ncu.program import read_launches, write_launches
 from ssdprof.profiling.runs.measured import Loaded
 
 ATTRIBUTES_AND_SMS = {**H100_ATTRIBUTES, "CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT": 132}
@@ -134,7 +134,7 @@ def test_driver_attributes_are_asked_by_the_numbers_of_cuda_h() -> None:
     assert len(DRIVER_ATTRIBUTES) == len(found)
     assert 1016 == found["CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT"]
     assert "CU_DEVICE_ATTRIBUTE_RESERVED_SHARED_MEMORY_PER_BLOCK" not in found
-    assert {*DRIVER_ATTRIBUTES, driver.SM_COUNT} == set(driver.ATTRIBUTE_NUMBERS)
+    assert set(ATTRIBUTES_AND_SMS) == set(driver.ATTRIBUTE_NUMBERS)
     assert ctypes.sizeof(ctypes.c_int) == 4
 
 

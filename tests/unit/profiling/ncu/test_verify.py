@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fake_ncu import GOLDEN, ncu_row, ours
+from fake_ncu import GOLDEN, NCU_METRICS, ncu_row, ours
 
 from ssdprof.profiling.ncu.export import against_export
-from ssdprof.profiling.ncu.program import METRICS, NcuCsvError, NcuRow, read_raw
+from ssdprof.profiling.ncu.program import NcuCsvError, NcuRow, read_raw
 from ssdprof.profiling.ncu.verify import FIGURES, against_driver, against_ncu, against_refusal
 from ssdprof.profiling.runs.measured import Loaded
 
@@ -22,7 +22,13 @@ def page(header: str, *lines: str) -> tuple[NcuRow, ...]:
 
 
 def test_all_metrics_that_are_asked_for_are_compared() -> None:
-    assert set(METRICS) == {figure.metric for figure in FIGURES}
+    assert sorted(NCU_METRICS) == sorted(figure.metric for figure in FIGURES)
+    one = ours(grid_blocks=1000)
+    row = ncu_row(one)
+    assert set(NCU_METRICS) == row.cells.keys() - {"ID"}
+    for metric in NCU_METRICS:
+        changed = replace(row, cells={**row.cells, metric: "3"})
+        assert ["differs"] == [found.outcome for found in against_ncu(one, changed) if found.outcome != "equal"]
 
 
 def test_the_recorded_chunk_scan_launches_are_equal_sentences_too() -> None:

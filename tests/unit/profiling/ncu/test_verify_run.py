@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
-from fake_ncu import FakeNcu
+from fake_ncu import NCU_METRICS, FakeNcu
 from fake_runs import H100_ATTRIBUTES, H100_GPU
 
 from ssdprof.kernels.config import NUM_STAGES, NUM_WARPS, Config, ParamTable
 from ssdprof.kernels.errors import ConfigError
 from ssdprof.kernels.launch import LaunchPlan, TensorMeta
-from ssdprof.profiling.ncu import verify_run
-from ssdprof.profiling.ncu.verify import FIGURES, Comparison
+from ssdprof.profiling.ncu import program, verify_run
+from ssdprof.profiling.ncu.verify import FIGURES, Comparison, Verification
 from ssdprof.profiling.ncu.verify_run import VerifyRequest, spread, verify
 from ssdprof.profiling.workers import pool
 
@@ -118,6 +119,11 @@ def nobody(step: str, done: int, total: int) -> None:
     """Hears nothing."""
 
 
+def verified(request: VerifyRequest, ncu: FakeNcu) -> Verification:
+    with mock.patch.object(program, "run_program", ncu):
+        return verify(request, nobody)
+
+
 def test_the_driver_alone_agrees_on_blocks_registers_and_limits() -> None:
     steps: list[tuple[str, int, int]] = []
     found = verify(request({}, {}, notes=("There is no ncu",)), lambda *step: steps.append(step))
@@ -154,24 +160,27 @@ def test_launches_that_fail_are_not_checked_or_hold_against_our_saying_so() -> N
     assert {"w2s3": "differs", "w2s4": "equal", "w2s5": "equal"} == outcomes
 
 
-def test_a_gpu_that_cannot_be_prepared_leaves_nothing_verified() -> None:
-    found = verify(request({}, {}), nobody, device="broken")
+def test_a_gpu_that_cannot_be_prepared_leaves_nothing_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verify_run, "_DEVICE", "broken")
+    found = verify(request({}, {}), nobody)
     assert ("nothing", 2) == (found.status, len(found.unchecked))
     assert "the GPU could not be prepared: RuntimeError: no CUDA" == found.unchecked[0].reason
 
 
 def test_ncu_agrees_on_every_figure_and_sentence() -> None:
     ncu = FakeNcu()
-    found = verify(request({}, {"regs": 186, "smem": 86784, "warps": 4, "blocks": 2}, ncu=True), nobody, runner=ncu)
+    found = verified(request({}, {"regs": 186, "smem": 86784, "warps": 4, "blocks": 2}, ncu=True), ncu)
     assert ("equal", "2025.3.1", ()) == (found.status, found.ncu, found.notes)
     compared = {one.figure: one.equal for one in found.agreements if one.source == "ncu"}
     assert {**{figure.name: 2 for figure in FIGURES}, "rule_sentence": 2} == compared
     assert "GPU-0" == ncu.env["CUDA_VISIBLE_DEVICES"]
+    command = ncu.commands[0]
+    assert sorted(NCU_METRICS) == sorted(command[command.index("--metrics") + 1].split(","))
 
 
 def test_ncu_profiles_the_functions_that_are_launched_whatever_they_are_called() -> None:
     ncu = FakeNcu()
-    verify(request({"function": "one"}, {"function": "two"}, {"function": "one"}, ncu=True), nobody, runner=ncu)
+    verified(request({"function": "one"}, {"function": "two"}, {"function": "one"}, ncu=True), ncu)
     command = next(one for one in ncu.commands if "--kernel-name" in one)
     assert "regex:^(one|two)$" == command[command.index("--kernel-name") + 1]
 
@@ -183,18 +192,18 @@ def test_a_config_that_is_named_twice_is_launched_once() -> None:
 
 
 def test_ncu_that_disagrees_names_config_field_and_both_values() -> None:
-    found = verify(request({}, ncu=True), nobody, runner=FakeNcu({"launch__occupancy_limit_registers": "5"}))
+    found = verified(request({}, ncu=True), FakeNcu({"launch__occupancy_limit_registers": "5"}))
     assert [Comparison("w2s1", "ncu", "limit_registers_blocks", "4", "5", "differs")] == list(found.differences)
 
 
 def test_launches_lost_under_ncu_are_told() -> None:
-    found = verify(request({}, {}, ncu=True), nobody, runner=FakeNcu(lost=1))
+    found = verified(request({}, {}, ncu=True), FakeNcu(lost=1))
     assert ("Failed only under ncu: w2s1",) == found.notes
     assert {"w2s2"} == {one.launch for one in found.comparisons if one.source == "ncu"}
 
 
 def test_rows_that_cannot_be_assigned_leave_the_driver_alone() -> None:
-    found = verify(request({}, {}, ncu=True), nobody, runner=FakeNcu(rows_lost=1))
+    found = verified(request({}, {}, ncu=True), FakeNcu(rows_lost=1))
     (note,) = found.notes
     assert note == (
         "Only the driver was asked, because ncu was refused or failed: "
@@ -206,7 +215,7 @@ def test_rows_that_cannot_be_assigned_leave_the_driver_alone() -> None:
 def test_figures_and_sentences_that_ncu_does_not_give_are_told() -> None:
     ncu = FakeNcu({"launch__shared_mem_per_block_driver": ""})
     ncu.details = lambda: ""  # type: ignore[method-assign]
-    found = verify(request({}, ncu=True), nobody, runner=ncu)
+    found = verified(request({}, ncu=True), ncu)
     assert (
         "Not compared, because ncu gave no value: launch__shared_mem_per_block_driver",
         "Sentences were not compared, because ncu did not apply its Theoretical Occupancy rule here",
