@@ -190,7 +190,8 @@ class ParamTable:
         """The id: letters and numbers if the kernel has letters, else NAME=VALUE; unset values are left out."""
         head = f"{config.variant}:" if config.variant != self.variants[0] else ""
         lettered = self.by_letter if self.has_letters else {}
-        pairs = [(param, config[param.name]) for param in self.params]
+        values = {name: value + 0.0 if isinstance(value, float) else value for name, value in config.values}  # no -0.0
+        pairs = [(param, values[param.name]) for param in self.params]
         letters = "".join(f"{p.letter}{value}" for p, value in pairs if p.letter in lettered and value is not None)
         rest = [(p, value) for p, value in pairs if p.letter not in lettered and (p.required or value != p.default)]
         rest.sort(key=lambda pair: self.has_letters and not pair[0].is_option)

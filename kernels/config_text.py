@@ -211,12 +211,9 @@ def _near(word: str, known: Iterable[str], cutoff: float) -> str:
 
     Names that end in another letter of their own, such as block_m and block_l, mean different things.
     """
-
-    def end(name: str) -> str:
-        last = name.lower().rpartition("_")[2]
-        return last if len(last) == 1 else ""
-
-    alike = [name for name in known if name[:1].lower() == word[:1].lower() and end(name) == end(word)]
+    last = word.lower().rpartition("_")[2]
+    ends = {name: name.lower().rpartition("_")[2] for name in known if name[:1].lower() == word[:1].lower()}
+    alike = [name for name, end in ends.items() if end == last or max(len(end), len(last)) > 1]
     return "".join(get_close_matches(word, alike, n=1, cutoff=cutoff))
 
 

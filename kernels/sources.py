@@ -34,16 +34,12 @@ def _collect(file: Path, name: str, texts: dict[tuple[Path, str], str]) -> None:
     node = module.defined[name]
     texts[file, name] = _text(module.lines, node)
     for used, of in _used(node):
-        if of is None and used in module.defined:
-            _collect(file, used, texts)
-        elif of is None and used in module.imported:
-            other, original = module.imported[used]
-            if original in _module(other).defined:
-                _collect(other, original, texts)
-        elif of is not None and of in module.modules:
-            other = module.modules[of]
-            if used in _module(other).defined:
-                _collect(other, used, texts)
+        if of is None:
+            other, original = (file, used) if used in module.defined else module.imported.get(used, (None, used))
+        else:
+            other, original = module.modules.get(of), used
+        if other is not None and original in _module(other).defined:
+            _collect(other, original, texts)
 
 
 class _Module:
@@ -87,9 +83,8 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     """A module's statements, including those under `if` and `try`."""
     for node in body:
         yield node
-        for part in ("body", "orelse", "finalbody"):
-            if isinstance(node, (ast.If, ast.Try)):
-                yield from _statements(getattr(node, part, []))
+        if isinstance(node, (ast.If, ast.Try)):
+            yield from _statements([*node.body, *node.orelse, *getattr(node, "finalbody", [])])
 
 
 def _used(node: ast.AST) -> Iterator[tuple[str, str | None]]:
@@ -107,19 +102,12 @@ def _used(node: ast.AST) -> Iterator[tuple[str, str | None]]:
 
 def _text(lines: list[str], node: ast.stmt) -> str:
     """The lines of a definition with its decorators, without comments, docstrings and blank lines."""
-    decorators = getattr(node, "decorator_list", [])
-    first = min([node.lineno, *(one.lineno for one in decorators)])
+    first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))])
     dropped: set[int] = set()
     for child in ast.walk(node):
-        body = getattr(child, "body", None)
-        if isinstance(child, (ast.FunctionDef, ast.ClassDef)) and isinstance(body, list):
-            start = body[0]
-            if (
-                isinstance(start, ast.Expr)
-                and isinstance(start.value, ast.Constant)
-                and isinstance(start.value.value, str)
-            ):
-                dropped |= set(range(start.lineno, (start.end_lineno or start.lineno) + 1))
+        if isinstance(child, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(child, clean=False) is not None:
+            docstring = child.body[0]
+            dropped |= set(range(docstring.lineno, (docstring.end_lineno or docstring.lineno) + 1))
     kept = [lines[i - 1].rstrip() for i in range(first, (node.end_lineno or first) + 1) if i not in dropped]
     kept = [line for line in kept if line and not line.lstrip().startswith("#")]
     return textwrap.dedent("\n".join(kept))

@@ -17,6 +17,7 @@ from functools import partial
 from itertools import product
 from math import prod
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from ssdprof.kernels.config import Config, Param, ParamTable, Value, shown
@@ -39,30 +40,24 @@ def read_space_file(
     names the file and the wrong entry.
     """
     document = _loaded(path)
-    if isinstance(document, Mapping):
-        name, configs, variant = _crossed(path, document, table, sizes, complete)
-    elif isinstance(document, list):
+    if isinstance(document, list):
+        if not document:
+            raise SpaceError(f"{path}: it has no configs")
         if len(document) > CONFIGS_MAX:
             raise SpaceError(f"{path}: {len(document)} configs, a space has at most {CONFIGS_MAX}")
-        name, variant = path.name, None
-        configs = [_entry(path, i, entry, table) for i, entry in enumerate(document, start=1)]
-    else:
+        return path.name, [_entry(path, i, entry, table) for i, entry in enumerate(document, start=1)], None
+    if not isinstance(document, Mapping):
         raise SpaceError(f"{path}: must be a list of configs or a mapping with values, got {shown(document)}")
-    if not configs:
-        raise SpaceError(f"{path}: it has no configs")
-    return name, configs, variant
-
-
-def crossed(where: str, listed: Mapping[Param, list[Value]], table: ParamTable) -> list[Config]:
-    """Every combination of the values. Raises SpaceError, beginning with `where`, for a value that breaks a rule."""
-    count = prod(len(values) for values in listed.values())
-    if count > CONFIGS_MAX:
-        raise SpaceError(f"{where}: they make {count} configs, a space has at most {CONFIGS_MAX}")
-    names = [param.name for param in listed]
-    try:
-        return [config_from_pairs(zip(names, values, strict=True), table) for values in product(*listed.values())]
-    except ConfigError as error:
-        raise SpaceError(f"{where}: {error}") from None
+    name, variant = _name_and_variant(path, document, table)
+    configs = _crossed(path, document.get("values"), table)
+    constraints = _constraints(path, document.get("constraints") or [], table, sizes)
+    if not constraints:
+        return name, configs, variant
+    named = ((config, _names(complete(config), table, sizes)) for config in configs)
+    kept = [config for config, names in named if all(holds(names) for holds in constraints)]
+    if not kept:
+        raise SpaceError(f"{path}: none of {len(configs)} configs meets the constraints")
+    return name, kept, variant
 
 
 def _loaded(path: Path) -> Any:
@@ -98,14 +93,8 @@ def _entry(path: Path, i_entry: int, entry: object, table: ParamTable) -> Config
     raise SpaceError(f"{path}, entry {i_entry}: must be a config as text or as a mapping, got {shown(entry)}")
 
 
-def _crossed(
-    path: Path,
-    document: Mapping[Any, Any],
-    table: ParamTable,
-    sizes: Mapping[str, int],
-    complete: Callable[[Config], Config],
-) -> tuple[str, list[Config], str | None]:
-    """Name, configs and variant of a mapping with `values` to cross, `constraints`, `variant` and `name`."""
+def _name_and_variant(path: Path, document: Mapping[Any, Any], table: ParamTable) -> tuple[str, str | None]:
+    """Those of a mapping, which may have `values` to cross, `constraints`, `variant` and `name`, and nothing else."""
     known = ("name", "values", "constraints", *(["variant"] if len(table.variants) > 1 else []))
     for key in document:
         if key not in known:
@@ -115,25 +104,7 @@ def _crossed(
         raise SpaceError(f"{path}, name: must be text in one line, got {shown(name)}")
     if not isinstance(variant, str | None):
         raise SpaceError(f"{path}, variant: must be text, got {shown(variant)}")
-    configs = crossed(f"{path}, values", _values(path, document.get("values"), table), table)
-    constraints = _constraints(path, document.get("constraints") or [], table, sizes)
-    kept = [config for config in configs if _meets(constraints, complete, config, table, sizes)]
-    if not kept:
-        raise SpaceError(f"{path}: none of {len(configs)} configs meets the constraints")
-    return name, kept, variant
-
-
-def _meets(
-    constraints: list[Callable[[Mapping[str, Value]], bool]],
-    complete: Callable[[Config], Config],
-    config: Config,
-    table: ParamTable,
-    sizes: Mapping[str, int],
-) -> bool:
-    if not constraints:
-        return True
-    names = _names(complete(config), table, sizes)
-    return all(holds(names) for holds in constraints)
+    return name, variant
 
 
 def _names(config: Config, table: ParamTable, sizes: Mapping[str, int]) -> dict[str, Value]:
@@ -141,8 +112,8 @@ def _names(config: Config, table: ParamTable, sizes: Mapping[str, int]) -> dict[
     return {**{spelling: config[param.name] for spelling, param in table.by_spelling.items()}, **sizes}
 
 
-def _values(path: Path, values: object, table: ParamTable) -> dict[Param, list[Value]]:
-    """The values to cross by parameter; a single value counts as a list of one."""
+def _crossed(path: Path, values: object, table: ParamTable) -> list[Config]:
+    """Every combination of the values by parameter; a single value counts as a list of one."""
     if not isinstance(values, Mapping):
         example = next(iter(table)).column
         raise SpaceError(f"{path}, values: must map keys such as {example} to lists, got {shown(values)}")
@@ -157,7 +128,14 @@ def _values(path: Path, values: object, table: ParamTable) -> dict[Param, list[V
             raise SpaceError(f"{path}, values, {shown(key)}: {error}") from None
         if not listed[param]:
             raise SpaceError(f"{path}, values, {param.column}: the list is empty")
-    return listed
+    count = prod(len(given) for given in listed.values())
+    if count > CONFIGS_MAX:
+        raise SpaceError(f"{path}, values: they make {count} configs, a space has at most {CONFIGS_MAX}")
+    names = [param.name for param in listed]
+    try:
+        return [config_from_pairs(zip(names, chosen, strict=True), table) for chosen in product(*listed.values())]
+    except ConfigError as error:
+        raise SpaceError(f"{path}, values: {error}") from None
 
 
 def _constraints(
@@ -182,7 +160,7 @@ def _constraints(
             _check_node(where, node, known, spellings)
         if not isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp):
             raise SpaceError(f"{where}: {shown(text)} is not a comparison such as {known[0]} <= 64")
-        tests.append(partial(_holds, where, tree))
+        tests.append(partial(_holds, where, compile(ast.Expression(tree), where, "eval")))
     return tests
 
 
@@ -199,28 +177,15 @@ def _check_node(where: str, node: ast.AST, known: list[str], spellings: set[str]
         raise SpaceError(f"{where}: only + - * // %, comparisons, and, or, not and () are allowed, got {name}")
 
 
-def _holds(where: str, tree: ast.expr, names: Mapping[str, Value]) -> bool:
+def _holds(where: str, code: CodeType, names: Mapping[str, Value]) -> bool:
+    """Whether a constraint is true. Raises SpaceError if it divides by zero, or reads what is not set to a number."""
+    numbers = {name: names[name.lower()] for name in code.co_names if isinstance(names[name.lower()], int)}
     try:
-        code = compile(ast.Expression(tree), where, "eval")
-        return bool(eval(code, {"__builtins__": {}}, _Numbers(names)))  # noqa: S307  # `_check_node` knows every node
+        return bool(eval(code, {"__builtins__": {}}, numbers))  # noqa: S307  # `_check_node` knows every node
     except ZeroDivisionError:
         raise SpaceError(f"{where}: divides by zero") from None
-    except _UnsetError as error:
-        raise SpaceError(f"{where}: {error} has no value, or one that is not a number") from None
-
-
-class _Numbers(dict[str, Value]):
-    """The values that a constraint may name, in any case. Raises _UnsetError for one that is not a number."""
-
-    def __getitem__(self, name: str) -> int:
-        number = super().__getitem__(name.lower())
-        if not isinstance(number, int):
-            raise _UnsetError(name)
-        return number
-
-
-class _UnsetError(Exception):
-    """A constraint needs a value that the config does not set."""
+    except NameError as error:
+        raise SpaceError(f"{where}: {error.name} has no value, or one that is not a number") from None
 
 
 _ALLOWED = (

@@ -65,7 +65,7 @@ class ChunkScanOnProblem:
         A = -(2.0 ** (-4.0 + 2.0 * uniform(p.nheads)))
         seq_idx = _packed(p, generator, device) if p.seq_idx else None
         da_cumsum, dt = reference.chunk_cumsum(dt, A, p.chunk_size)
-        states = reference.chunk_states(B, x, dt, da_cumsum, seq_idx, dtype=torch.float32)
+        states = reference.chunk_states(B, x, dt, da_cumsum, seq_idx)
         states, _ = reference.state_passing(states, da_cumsum, seq_idx, dtype=getattr(torch, p.states_dtype))
         cb = reference.cb_product(C, B, p.chunk_size, seq_idx)
         inputs = {"cb": cb, "x": x, "dt": dt, "da_cumsum": da_cumsum, "c": C, "states": states}
@@ -79,7 +79,7 @@ class ChunkScanOnProblem:
         """The correct output, float32 (batch, seqlen, nheads, headdim), from the plain PyTorch stage."""
         from ssdprof.kernels.ssd import reference
 
-        return {OUTPUT: reference.chunk_scan_of(inputs)}
+        return {OUTPUT: reference.chunk_scan(inputs)}
 
     def tolerances(self) -> tuple[Tolerances, ...]:
         """A few roundings of the operands and the output to x's dtype.

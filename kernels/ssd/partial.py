@@ -29,7 +29,7 @@ def partial_sum(
     """
     import torch
 
-    from ssdprof.kernels.ssd.reference import chunk_scan_of
+    from ssdprof.kernels.ssd.reference import chunk_scan
 
     windows = [_window(problem, inputs, chunks) for chunks in _sampled_chunks(problem.nchunks)]
 
@@ -37,7 +37,7 @@ def partial_sum(
         return torch.cat([whole[:1, tokens] for _, tokens, _ in windows], dim=1).float()
 
     def outputs(cut: Callable[[Tensors], Tensors]) -> Tensor:
-        return torch.cat([chunk_scan_of(cut(part))[:, dropped:] for part, _, dropped in windows], dim=1)
+        return torch.cat([chunk_scan(cut(part))[:, dropped:] for part, _, dropped in windows], dim=1)
 
     written, correct = sampled(out), sampled(reference)
     tolerance = error_max * correct.norm()

@@ -14,6 +14,8 @@ FLUSH_L2_FACTOR = 2
 """Bytes read before each timed launch to flush L2, as a multiple of its size."""
 LOAD_BYTES = 64 << 20
 """Bytes per copy; copies repeat beside a launch that is checked under load."""
+PIECE_ELEMENTS = 1 << 25
+"""Elements of an output that are compared at once."""
 COPY_BYTES = 1 << 30
 """Bytes copied to measure bandwidth."""
 TURN_MS = 8.0

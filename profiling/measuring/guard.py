@@ -1,4 +1,4 @@
-"""Finds writes to memory that a launch must not write: beside its output, and its inputs."""
+"""Finds writes to memory that a launch must not write, beside its output and its inputs, and bits that differ."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 
 from ssdprof.kernels.launch import TensorMeta
-from ssdprof.profiling.measuring.check import bit_words
+from ssdprof.profiling.measuring.amounts import PIECE_ELEMENTS
 from ssdprof.profiling.runs.measured import Finding
 
 ALIGNMENT_BYTES = 256
@@ -118,7 +118,7 @@ class Fingerprints:
 
 def _sums(tensor: torch.Tensor) -> torch.Tensor:
     """The sums of its bits that `Fingerprints` keeps, int64: torch sums 64-bit integers without copying them."""
-    words, rest_bytes = bit_words(tensor, torch.int64)
+    words, rest_bytes = bit_words(tensor)
     whole = len(words) // _LANES * _LANES
     rows = words[:whole].view(-1, _LANES)
     return torch.cat([rows.sum(dim=0), rows.sum(dim=1), words[whole:], rest_bytes.to(torch.int64)])
@@ -126,3 +126,25 @@ def _sums(tensor: torch.Tensor) -> torch.Tensor:
 
 def _elements(count: int) -> str:
     return f"{count} element" if count == 1 else f"{count} elements"
+
+
+def same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors of the same shape and dtype have the same bits: NaN equals itself, and 0 differs from -0."""
+    differ = []
+    for ours, theirs in zip(bit_words(one), bit_words(other), strict=True):
+        pairs = zip(ours.split(PIECE_ELEMENTS), theirs.split(PIECE_ELEMENTS), strict=True)
+        differ += [(our_piece != their_piece).any() for our_piece, their_piece in pairs]
+    return not torch.stack(differ).any()
+
+
+def bit_words(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The bits of a tensor as whole words of 64 bits, int64, and the bytes left over, uint8.
+
+    Does not copy a contiguous tensor that begins at a whole word.
+    """
+    flat = tensor.contiguous().flatten()
+    if flat.storage_offset() * flat.element_size() % 8:
+        flat = flat.clone()
+    in_bytes = flat.view(torch.uint8)
+    whole_bytes = in_bytes.numel() // 8 * 8
+    return in_bytes[:whole_bytes].view(torch.int64), in_bytes[whole_bytes:]

@@ -27,7 +27,7 @@ _session: Session | None = None
 
 
 def prepare(subject: Subject, device: str, seed: int, visible: str | None = None) -> Prepared:
-    """Makes inputs and references on `device` (cuda:0, cpu, or `module:class` of a timer) and measures its bandwidth.
+    """Makes inputs and references on `device` (cuda:0, or `module:class` of a timer) and measures its bandwidth.
 
     `visible`: the GPU's entry in CUDA_VISIBLE_DEVICES, which finds it in NVML.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +11,13 @@ from typing import Any
 import torch
 
 from ssdprof.kernels.config import Config
-from ssdprof.kernels.errors import SsdprofError
-from ssdprof.kernels.interface import Axis, Diagnosing, Referenced, Subject, Tolerances
+from ssdprof.kernels.interface import Axis, Diagnosing, Referenced, Subject
 from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.profiling.measuring.amounts import GUARD_BYTES, SEEDS, turn_samples, written_storages
-from ssdprof.profiling.measuring.check import Errors, figure, merge, output_errors, row_norm_rms, same_bits, within
-from ssdprof.profiling.measuring.guard import Fingerprints, GuardedOutput
-from ssdprof.profiling.measuring.locate import MOST, locate, share
-from ssdprof.profiling.measuring.timer import Launch, Reset, Timer
+from ssdprof.profiling.measuring.check import Errors, figure, merge, within
+from ssdprof.profiling.measuring.guard import Fingerprints, GuardedOutput, same_bits
+from ssdprof.profiling.measuring.locate import MOST, locate, output_errors, row_norm_rms, share
+from ssdprof.profiling.measuring.timer import CudaTimer, Launch, Reset
 from ssdprof.profiling.runs.measured import Batch, Check, Finding, TimedBy
 
 LAUNCHES_PER_SEED = 5
@@ -29,10 +28,6 @@ LAUNCHES_IF_WRONG = 3
 """Launches of a config with a wrong first output: enough to tell wrong from unstable."""
 SAMPLES_IF_WRONG = 2
 """Timed launches of a wrong config at its first look: enough to see which wrong config is fastest."""
-
-
-class NoReferenceError(SsdprofError):
-    """A subject without correct outputs to compare with: nothing could be ranked, so it is not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,29 +44,23 @@ class Bound:
     """A launch on one set of inputs. `reset` restores tensors that are both read and written."""
 
     launch: Launch
-    reset: Reset | None
+    reset: Reset
 
 
 class Session:
     """Everything needed to check and time launches of one subject."""
 
-    def __init__(self, subject: Subject, timer: Timer, seed: int) -> None:
-        if not isinstance(subject, Referenced):
-            raise NoReferenceError(
-                f"{subject.name} has no reference to check its outputs against, so nothing could be ranked: compile "
-                "only"
-            )
+    def __init__(self, subject: Subject, timer: CudaTimer, seed: int) -> None:
+        assert isinstance(subject, Referenced), "without a reference nothing is measured"
         self.subject, self.timer, self.seed = subject, timer, seed
         self.stale = False
         """Whether inputs or references have changed."""
         self.tolerances = {one.output: one for one in subject.tolerances()}
         self._axes = {name: subject.axes(name) for name in self.tolerances}
         self._make_inputs(subject)
-        self._guarded = [
-            GuardedOutput(group, timer.device, GUARD_BYTES) for group in written_storages(subject.tensors())
-        ]
-        held = {name: tensor for guarded in self._guarded for name, tensor in guarded.tensors.items()}
         metas = subject.tensors()
+        self._guarded = [GuardedOutput(group, timer.device, GUARD_BYTES) for group in written_storages(metas)]
+        held = {name: tensor for guarded in self._guarded for name, tensor in guarded.tensors.items()}
         self.outputs = {name: tensor for name, tensor in held.items() if metas[name].is_written}
         self._read_only = {name: tensor for name, tensor in held.items() if metas[name].role == "in"}
         self._in_out = {name: tensor for name, tensor in held.items() if metas[name].role == "in-out"}
@@ -98,16 +87,13 @@ class Session:
 
     def bind(self, plan: LaunchPlan, inputs: Inputs) -> Bound:
         """The launch on one set of inputs, into the guarded outputs."""
-        launch = plan.bind({**inputs.tensors, **self._read_only, **self.outputs})
-        if not self._read_only and not self._in_out:
-            return Bound(launch, None)
 
         def reset() -> None:
             self._hold(inputs)
             for name, tensor in self._in_out.items():
                 tensor.copy_(inputs.tensors[name])
 
-        return Bound(launch, reset)
+        return Bound(plan.bind({**inputs.tensors, **self._read_only, **self.outputs}), reset)
 
     def _hold(self, inputs: Inputs) -> None:
         """Fills the read-only tensors beside outputs with a set of inputs, unless they hold it already."""
@@ -129,7 +115,7 @@ class Session:
             name: output_errors(_rows(self.outputs[name]), _rows(inputs.reference[name]), one, inputs.norm_rms[name])
             for name, one in self.tolerances.items()
         }
-        return max(found.items(), key=lambda pair: _excess(pair[1], self.tolerances[pair[0]]))
+        return max(found.items(), key=self._excess)
 
     def within(self, name: str, errors: Errors) -> bool:
         """Whether an output with these errors is correct."""
@@ -151,16 +137,14 @@ class Session:
     def launch(self, bound: Bound) -> Any:
         """Poisons the outputs, launches and waits; returns what the launch returns."""
         self.poison()
-        if bound.reset:
-            bound.reset()
+        bound.reset()
         compiled = bound.launch()
         self.timer.synchronize()
         return compiled
 
     def once_ms(self, bound: Bound) -> float:
         """The latency of one launch, roughly."""
-        if bound.reset:
-            bound.reset()
+        bound.reset()
         return self.timer.once_ms(bound.launch)
 
     def check(self, plan: LaunchPlan, config: Config) -> tuple[Check, float]:
@@ -193,18 +177,19 @@ class Session:
         return self.merged(found, repeatable, launches, seeds, findings), once_ms
 
     def merged(
-        self,
-        found: list[tuple[str, Errors]],
-        repeatable: bool,
-        launches: int,
-        seeds: int,
-        findings: list[Finding] | tuple[Finding, ...],
+        self, found: list[tuple[str, Errors]], repeatable: bool, launches: int, seeds: int, findings: Sequence[Finding]
     ) -> Check:
         """The worst of several launches' errors: those of the output that was furthest beyond its tolerance."""
-        output, _ = max(found, key=lambda pair: _excess(pair[1], self.tolerances[pair[0]]))
+        output, _ = max(found, key=self._excess)
         errors = [errors for name, errors in found if name == output]
-        name = output if len(self.tolerances) > 1 else ""
-        return merge(errors, repeatable, launches, seeds, findings, name)
+        return merge(errors, repeatable, launches, seeds, findings, output if len(self.tolerances) > 1 else "")
+
+    def _excess(self, found: tuple[str, Errors]) -> float:
+        """How far beyond its tolerance an output is, given its name and errors; NaN is furthest."""
+        name, errors = found
+        tolerances = self.tolerances[name]
+        shares = errors.relative_error / tolerances.relative_error, errors.worst_row_error / tolerances.row_error
+        return math.inf if any(map(math.isnan, shares)) else max(shares)
 
     def damage(self) -> list[Finding]:
         """What was written where nothing may be; it is restored before the next config."""
@@ -238,7 +223,7 @@ class Session:
         return [Finding("partial", part), found] if part else [found]
 
     def first_look(self, latency_ms: float, correct: bool) -> int:
-        """How many launches to time right after the check; one if there is only the host's clock."""
+        """How many launches to time right after the check; one if it is not on a GPU."""
         if not self.timer.on_gpu:
             return 1
         return turn_samples(latency_ms) if correct else SAMPLES_IF_WRONG
@@ -252,9 +237,3 @@ class Session:
 def _rows(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor with at least two dimensions: one of fewer is a single row."""
     return tensor if tensor.dim() > 1 else tensor.reshape(1, -1)
-
-
-def _excess(errors: Errors, tolerances: Tolerances) -> float:
-    """How far beyond its tolerance an output is; NaN is furthest."""
-    shares = errors.relative_error / tolerances.relative_error, errors.worst_row_error / tolerances.row_error
-    return math.inf if any(map(math.isnan, shares)) else max(shares)

@@ -1,12 +1,11 @@
-"""Times launches: on a GPU with L2 flushed and NVML watching, elsewhere by the host's clock."""
+"""Times launches on a GPU, with L2 flushed and NVML watching."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -31,81 +30,13 @@ MAX_LOAD_COPIES = 200
 
 Launch = Callable[[], Any]
 Reset = Callable[[], None]
-
-
-class Timer(Protocol):
-    """Measures launches on one device; `device` is torch's name for it."""
-
-    device: str
-    on_gpu: bool
-
-    def synchronize(self) -> None:
-        """Waits until all launches are done. Raises if one failed."""
-
-    def under_load(self, duration_ms: float) -> Any:
-        """A context in which the device is busy with other work for about that long or longer."""
-
-    def once_ms(self, launch: Launch) -> float:
-        """The rough latency of one launch that has run before."""
-
-    def batch(
-        self, launch: Launch, samples: int, latency_ms: float, timed_by: TimedBy | None, reset: Reset | None = None
-    ) -> Timed:
-        """Latencies of `samples` launches after a warm-up; `latency_ms` is the expected time of one.
-
-        `reset` runs before every launch and is not timed.
-        """
-
-
+"""Runs before every launch and is not timed."""
 Timed = tuple[tuple[float, ...], TimedBy, Conditions]
-
-
-def timer_for(device: str, visible: str | None) -> Timer:
-    """`cuda:N`, `cpu`, or `module:class` of another timer. `visible`: the GPU's entry in CUDA_VISIBLE_DEVICES."""
-    if device.startswith("cuda"):
-        return CudaTimer(device, visible or "0")
-    return function_named(device)() if ":" in device else HostTimer()
-
-
-class HostTimer:
-    """Times launches by the host's clock: for kernels that run on the CPU."""
-
-    device = "cpu"
-    on_gpu = False
-
-    def synchronize(self) -> None:
-        """Does nothing: launches on the CPU are done when they return."""
-
-    @contextmanager
-    def under_load(self, duration_ms: float) -> Iterator[None]:  # noqa: ARG002  # the protocol's
-        """No load: launches on the CPU run one by one."""
-        yield
-
-    def once_ms(self, launch: Launch) -> float:
-        """The time of one call."""
-        start_s = time.perf_counter()
-        launch()
-        return 1e3 * (time.perf_counter() - start_s)
-
-    def batch(
-        self,
-        launch: Launch,
-        samples: int,
-        latency_ms: float,  # noqa: ARG002  # the protocol's
-        timed_by: TimedBy | None,  # noqa: ARG002
-        reset: Reset | None = None,
-    ) -> Timed:
-        """The times of `samples` calls; nothing is warmed up or flushed."""
-        times_ms = []
-        for _ in range(samples):
-            if reset:
-                reset()
-            times_ms.append(self.once_ms(launch))
-        return tuple(times_ms), "host", Conditions()
+_Pair = tuple[torch.cuda.Event, torch.cuda.Event]
 
 
 class CudaTimer:
-    """Times launches by CUDA events on the current stream, between two reads of NVML.
+    """Times launches by CUDA events on the current stream, between two reads of NVML. `device` is torch's name for it.
 
     Reading a buffer of FLUSH_L2_FACTOR times its size flushes L2: a flush that writes would leave dirty lines behind,
     and the timed launch would pay for writing them back.
@@ -138,8 +69,8 @@ class CudaTimer:
         yield
 
     def once_ms(self, launch: Launch) -> float:
-        """The latency of one launch, without flushing L2."""
-        start, end = _event_pairs(1)[0]
+        """The rough latency of one launch that has run before, without flushing L2."""
+        start, end = _event_pair()
         torch.cuda._sleep(SLEEP_CYCLES_ONCE)
         start.record()
         launch()
@@ -148,16 +79,18 @@ class CudaTimer:
         return max(1e-3, float(start.elapsed_time(end)))
 
     def batch(
-        self, launch: Launch, samples: int, latency_ms: float, timed_by: TimedBy | None, reset: Reset | None = None
+        self, launch: Launch, samples: int, latency_ms: float, timed_by: TimedBy | None, reset: Reset = lambda: None
     ) -> Timed:
-        """Latencies of `samples` launches, L2 flushed before each; by a CUDA graph if they are short."""
+        """Latencies of `samples` launches after a warm-up, L2 flushed before each; by a CUDA graph if they are short.
+
+        `latency_ms` is the expected time of one.
+        """
         timed_by = timed_by or ("graph" if latency_ms < GRAPH_BELOW_MS else "events")
         self._telemetry.begin()
         for _ in range(max(1, min(MAX_WARM_UP_LAUNCHES, math.ceil(WARM_UP_MS / latency_ms)))):
-            if reset:  # its first run must not be inside a graph
-                reset()
+            reset()  # its first run must not be inside a graph
             launch()
-        pairs = _event_pairs(samples, inside_graph=timed_by == "graph")
+        pairs = [_event_pair(inside_graph=timed_by == "graph") for _ in range(samples)]
         if timed_by == "graph":
             torch.cuda.synchronize()
             graph = torch.cuda.CUDAGraph()
@@ -178,12 +111,9 @@ class CudaTimer:
         times_ms = sorted(self.once_ms(lambda: target.copy_(source)) for _ in range(12))
         return 2 * COPY_BYTES / (1e6 * times_ms[len(times_ms) // 2])
 
-    def _queue(
-        self, launch: Launch, pairs: list[tuple[torch.cuda.Event, torch.cuda.Event]], reset: Reset | None
-    ) -> None:
+    def _queue(self, launch: Launch, pairs: list[_Pair], reset: Reset) -> None:
         for start, end in pairs:
-            if reset:
-                reset()
+            reset()
             self._flush()
             start.record()
             launch()
@@ -196,10 +126,12 @@ class CudaTimer:
         self._load[0].copy_(self._load[1])
 
 
-def _event_pairs(count: int, *, inside_graph: bool = False) -> list[tuple[torch.cuda.Event, torch.cuda.Event]]:
-    """(start, end) for each sample. Inside a graph they are external events: nodes that can be read after a replay."""
+def timer_for(device: str, visible: str | None) -> CudaTimer:
+    """`cuda:N`, or `module:class` of another timer. `visible`: the GPU's entry in CUDA_VISIBLE_DEVICES."""
+    return CudaTimer(device, visible or "0") if device.startswith("cuda") else function_named(device)()
 
-    def event() -> torch.cuda.Event:
-        return torch.cuda.Event(enable_timing=True, external=inside_graph)
 
-    return [(event(), event()) for _ in range(count)]
+def _event_pair(*, inside_graph: bool = False) -> _Pair:
+    """(start, end) of a sample. Inside a graph they are external events: nodes that can be read after a replay."""
+    start, end = (torch.cuda.Event(enable_timing=True, external=inside_graph) for _ in range(2))
+    return start, end

@@ -20,7 +20,6 @@ from typing import Any, Literal
 from ssdprof.kernels.errors import first_line
 from ssdprof.profiling.workers.fork_server import ForkServer, function_named
 
-FailureKind = Literal["error", "crashed", "timeout"]
 _STDERR_TAIL_BYTES = 4000
 _EXIT_S = 20.0
 
@@ -29,7 +28,7 @@ _EXIT_S = 20.0
 class Failure:
     """Why a task gave no result: an exception of type `error`, a dead process, or a missed deadline."""
 
-    kind: FailureKind
+    kind: Literal["error", "crashed", "timeout"]
     error: str
     message: str
 
@@ -71,15 +70,20 @@ class Worker:
         self._server = server or ForkServer(self._env)
         self._successor = successor
         self._main = main
-        self._deadline_s = float("inf")
         self._started = False
         self.task: Any = None
         """The caller's name for the running task; None when idle."""
 
     def start(self) -> None:
         """Starts the process, if there is none, before there is a task."""
-        if not self._started:
-            self._start()
+        if self._started:
+            return
+        ours, theirs = socket.socketpair()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process, in kill)
+        self._token = self._server.fork(self._main, theirs.fileno(), self._stderr.fileno(), self._env)
+        theirs.close()
+        self._connection = Connection(ours.detach())
+        self._started = True
 
     def submit(self, task: Any, function: str, *args: Any, timeout_s: float) -> None:
         """Starts `function(*args)`; `task` is any value but None, handed back with the outcome."""
@@ -135,19 +139,6 @@ class Worker:
         self.kill()
         return Failure("timeout", "timeout", f"no result after {self._timeout_s:.0f} s")
 
-    @property
-    def late(self) -> bool:
-        """Whether the running task is past its deadline."""
-        return self.task is not None and time.monotonic() > self._deadline_s
-
-    def _start(self) -> None:
-        ours, theirs = socket.socketpair()
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process, in kill)
-        self._token = self._server.fork(self._main, theirs.fileno(), self._stderr.fileno(), self._env)
-        theirs.close()
-        self._connection = Connection(ours.detach())
-        self._started = True
-
     def _forget(self) -> None:
         self._connection.close()
         self._stderr.close()
@@ -171,7 +162,8 @@ def wait_any(workers: Sequence[Worker], timeout_s: float) -> list[Worker]:
     """The busy workers that have an answer or are late, after at most `timeout_s`."""
     busy = {worker._connection: worker for worker in workers if worker.task is not None}
     ready = [busy[connection] for connection in wait(list(busy), timeout_s) if isinstance(connection, Connection)]
-    return ready + [worker for worker in busy.values() if worker.late and worker not in ready]
+    now_s = time.monotonic()
+    return ready + [worker for worker in busy.values() if now_s > worker._deadline_s and worker not in ready]
 
 
 def serve(fd: int) -> None:
@@ -183,12 +175,8 @@ def serve(fd: int) -> None:
         except EOFError:
             return
         try:
-            answer = (True, function_named(function)(*args))
-        except Exception as error:  # the parent judges it: a task's failure becomes a row's reason
-            answer = (False, _as_answer(error))
-        try:
-            connection.send(answer)
-        except Exception as error:  # a result that cannot be pickled: nothing has been sent yet
+            connection.send((True, function_named(function)(*args)))
+        except Exception as error:  # the task's, for the parent to judge, or of pickling, before anything is sent
             connection.send((False, _as_answer(error)))
 
 

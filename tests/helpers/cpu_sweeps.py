@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fake_kernel import FakeSubject
 from fake_runs import H100_GPU
+from host_timer import HOST
 
 from ssdprof.kernels.config import Config
 from ssdprof.profiling.measuring import amounts
@@ -48,7 +49,7 @@ def swept(
     on_event: Callable[[Event], None] = lambda _: None,
     on_record: Callable[[Record], None] = lambda _: None,
     state: RunState | None = None,
-    device: str = "cpu",
+    device: str = HOST,
 ) -> Run:
     """A sweep whose measuring worker uses the CPU."""
     return Sweep(asked, on_event, on_record, state, device).run()

@@ -76,6 +76,13 @@ def test_two_configs_share_an_id_only_if_they_are_equal(one: Config, other: Conf
     assert (one == other) == (TABLE.id(one) == TABLE.id(other))
 
 
+def test_both_zeros_are_one() -> None:
+    given_values = {"ROWS": 64, "num_warps": 4, "num_stages": 3}
+    zeros = [TABLE.config({**given_values, "SCALE": zero}) for zero in (0.0, -0.0)]
+    assert zeros[0] == zeros[1]
+    assert TABLE.id(zeros[0]) == TABLE.id(zeros[1])
+
+
 @unhurried
 @given(configs, st.data())
 def test_one_changed_value_changes_the_id_and_the_same_values_do_not(config: Config, data: st.DataObject) -> None:

@@ -154,9 +154,9 @@ def test_only_some_chunks_are_computed_and_they_are_as_the_whole_has_them(
     tokens = []
     whole = reference.chunk_scan
 
-    def counted(cb: torch.Tensor, x: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
-        tokens.append(x.shape[1])
-        return whole(cb, x, *args, **options)
+    def counted(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        tokens.append(inputs["x"].shape[1])
+        return whole(inputs)
 
     monkeypatch.setattr(reference, "chunk_scan", counted)
 
@@ -170,7 +170,8 @@ def test_only_some_chunks_are_computed_and_they_are_as_the_whole_has_them(
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_rounding_the_operands_and_the_output_stays_well_within_the_tolerances(dtype: str) -> None:
-    from ssdprof.profiling.measuring.check import judge, merge, output_errors, row_norm_rms
+    from ssdprof.profiling.measuring.check import judge, merge
+    from ssdprof.profiling.measuring.locate import output_errors, row_norm_rms
 
     problem = replace(SMALL, dtype=dtype, headdim=64, chunk_size=64)
     inputs = inputs_of(problem)

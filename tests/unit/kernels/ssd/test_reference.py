@@ -8,18 +8,12 @@ from itertools import accumulate, pairwise
 
 import pytest
 import torch
+from recurrence import ssd_recurrence
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from ssdprof.kernels.ssd import reference
-from ssdprof.kernels.ssd.reference import (
-    cb_product,
-    chunk_cumsum,
-    chunk_scan,
-    chunk_states,
-    ssd_recurrence,
-    state_passing,
-)
+from ssdprof.kernels.ssd.reference import cb_product, chunk_cumsum, chunk_scan, chunk_states, state_passing
 
 MIB = 2**20
 
@@ -79,8 +73,15 @@ def by_stages(inputs: Inputs, chunk_size: int, dtype: torch.dtype = torch.float6
     states = chunk_states(i.B, i.x, dt, da_cumsum, i.seq_idx)
     prev_states, final_state = state_passing(states, da_cumsum, i.seq_idx)
     cb = cb_product(i.C, i.B, chunk_size, i.seq_idx)
-    out = chunk_scan(cb, i.x, dt, da_cumsum, i.C, prev_states, i.D, i.z, i.seq_idx, dtype=dtype)
-    return out, final_state
+    return scan(i, cb, dt, da_cumsum, prev_states, dtype), final_state
+
+
+def scan(
+    i: Inputs, cb: Tensor, dt: Tensor, da_cumsum: Tensor, states: Tensor, dtype: torch.dtype = torch.float64
+) -> Tensor:
+    needed = {"cb": cb, "x": i.x, "dt": dt, "da_cumsum": da_cumsum, "c": i.C, "states": states}
+    optional = {"d": i.D, "z": i.z, "seq_idx": i.seq_idx}
+    return chunk_scan(needed | {name: t for name, t in optional.items() if t is not None}, dtype=dtype)
 
 
 def by_definition(inputs: Inputs) -> tuple[Tensor, Tensor]:
@@ -200,17 +201,15 @@ def test_stages_compute_in_float32_for_narrower_inputs(dtype: torch.dtype) -> No
     torch.testing.assert_close(expected_state.float(), final_state, rtol=1e-4, atol=1e-4)
 
 
-def test_states_come_in_the_dtype_asked_for_and_pass_in_float32() -> None:
+def test_states_pass_in_float32_and_come_in_the_dtype_asked_for() -> None:
     inputs = random_inputs(dtype=torch.bfloat16)
     da_cumsum, dt = chunk_cumsum(inputs.dt, inputs.A, 16)
 
     wide = chunk_states(inputs.B, inputs.x, dt, da_cumsum)
-    narrow = chunk_states(inputs.B, inputs.x, dt, da_cumsum, dtype=torch.bfloat16)
     prev_states, final_state = state_passing(wide, da_cumsum, dtype=torch.bfloat16)
 
-    assert (2, 3, 6, 5, 7) == wide.shape == narrow.shape == prev_states.shape
-    assert torch.equal(wide.bfloat16(), narrow)
-    assert (torch.bfloat16, torch.float32) == (prev_states.dtype, final_state.dtype)
+    assert (2, 3, 6, 5, 7) == wide.shape == prev_states.shape
+    assert (torch.float32, torch.bfloat16, torch.float32) == (wide.dtype, prev_states.dtype, final_state.dtype)
     assert torch.equal(state_passing(wide, da_cumsum)[0].bfloat16(), prev_states)
 
 
@@ -235,7 +234,7 @@ def test_a_state_before_the_first_chunk_belongs_to_sequence_zero(first: int, cou
     state = torch.ones(2, 1, 6, 5, 7, dtype=torch.float64)
     seq_idx = packed((), (), seqlen=10, first=first)
 
-    with_state = chunk_scan(cb, i.x, dt, da_cumsum, i.C, state, seq_idx=seq_idx, dtype=torch.float64)
+    with_state = scan(replace(i, seq_idx=seq_idx), cb, dt, da_cumsum, state)
 
     decay = da_cumsum[:, :, 0, :10].exp().movedim(1, 2)
     from_state = (decay * i.C.sum(dim=-1).repeat_interleave(2, dim=-1))[..., None]
@@ -301,18 +300,15 @@ def test_memory_is_bounded_by_the_results_and_a_piece(monkeypatch: pytest.Monkey
     i = random_inputs(1, 4096, 32, 8, 2, 16, d_form="head", z=True, dtype=torch.bfloat16)
     seq_idx = packed((2000,), seqlen=4096)
     da_cumsum, dt = chunk_cumsum(i.dt, i.A, 128)
-    states = chunk_states(i.B, i.x, dt, da_cumsum, dtype=torch.bfloat16)
+    states = chunk_states(i.B, i.x, dt, da_cumsum)
     prev_states, _ = state_passing(states, da_cumsum)
     cb = cb_product(i.C, i.B, 128)
-
-    def scan() -> Tensor:
-        return chunk_scan(cb, i.x, dt, da_cumsum, i.C, prev_states, i.D, i.z, seq_idx)
-
+    whole = replace(i, seq_idx=seq_idx)
     stages: list[tuple[int, Callable[[], object]]] = [
-        (states.nbytes, lambda: chunk_states(i.B, i.x, dt, da_cumsum, seq_idx, dtype=torch.bfloat16)),
+        (states.nbytes, lambda: chunk_states(i.B, i.x, dt, da_cumsum, seq_idx)),
         (states.nbytes, lambda: state_passing(states, da_cumsum, seq_idx)),
         (cb.nbytes, lambda: cb_product(i.C, i.B, 128, seq_idx)),
-        (i.x.numel() * 4, scan),
+        (i.x.numel() * 4, lambda: scan(whole, cb, dt, da_cumsum, prev_states, torch.float32)),
     ]
     for result_bytes, call in stages:
         peak_bytes = peak_allocated_bytes(call)

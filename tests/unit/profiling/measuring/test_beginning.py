@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from calls import call
+from host_timer import HOST
 
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
@@ -26,7 +27,7 @@ PREPARE = "ssdprof.profiling.measuring.beginning:prepare"
 def test_it_loads_what_measuring_needs_and_ends_with_the_sweep() -> None:
     with closing(Pool(measurers=1)) as pool:
         [worker] = pool.measurers
-        assert call(worker, PREPARE, SMALL, "cpu", 0).copy_gbps is None
+        assert call(worker, PREPARE, SMALL, HOST, 0).copy_gbps is None
         assert {"torch", "ssdprof.profiling.measuring.measure"} <= set(call(worker, "worker_tasks:modules"))
         assert not call(worker, "torch.cuda:is_initialized")
         looks_for_garbage, never_looked_at = call(worker, "worker_tasks:looks_for_garbage")

@@ -9,8 +9,11 @@ import pytest
 import torch
 
 from ssdprof.kernels.interface import Tolerances
-from ssdprof.profiling.measuring import check as check_module
-from ssdprof.profiling.measuring.check import Errors, bit_words, judge, merge, output_errors, row_norm_rms, same_bits
+from ssdprof.profiling.measuring import guard
+from ssdprof.profiling.measuring import locate as locate_module
+from ssdprof.profiling.measuring.check import Errors, judge, merge
+from ssdprof.profiling.measuring.guard import bit_words, same_bits
+from ssdprof.profiling.measuring.locate import output_errors, row_norm_rms
 from ssdprof.profiling.runs.measured import Check, Finding, FindingCode
 
 TOLERANCES = Tolerances(relative_error=1e-2, row_error=5e-2, reason="it suits the tests", output="out")
@@ -105,7 +108,7 @@ def test_pieces_of_any_size_give_the_same_answer(monkeypatch: pytest.MonkeyPatch
     whole, whole_rms = errors(out, reference), row_norm_rms(reference)
     assert 0 < whole.bad_rows < 15
 
-    monkeypatch.setattr(check_module, "PIECE_ELEMENTS", piece_elements)
+    monkeypatch.setattr(locate_module, "PIECE_ELEMENTS", piece_elements)
 
     assert pytest.approx(whole_rms) == row_norm_rms(reference)
     assert (
@@ -114,7 +117,7 @@ def test_pieces_of_any_size_give_the_same_answer(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_nan_in_any_piece_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_module, "PIECE_ELEMENTS", 4)
+    monkeypatch.setattr(locate_module, "PIECE_ELEMENTS", 4)
     reference = torch.ones(6, 4)
     for row in range(6):
         out = reference.clone()
@@ -136,7 +139,7 @@ def test_the_same_bits_are_the_same_values_nan_included_but_not_minus_zero(dtype
 def test_any_one_bit_differs_whatever_the_size_and_the_piece(
     monkeypatch: pytest.MonkeyPatch, elements: int, piece_elements: int
 ) -> None:
-    monkeypatch.setattr(check_module, "PIECE_ELEMENTS", piece_elements)
+    monkeypatch.setattr(guard, "PIECE_ELEMENTS", piece_elements)
     one = torch.randn(elements, generator=torch.Generator().manual_seed(0)).bfloat16()
     assert same_bits(one, one.clone())
     for index in range(elements):
@@ -154,7 +157,7 @@ def test_bits_are_compared_from_any_address_on_and_through_gaps() -> None:
 
 def test_bits_as_words_share_memory_with_the_tensor_and_leave_less_than_a_word() -> None:
     tensor = torch.zeros(7, dtype=torch.bfloat16)
-    words, rest = bit_words(tensor, torch.int64)
+    words, rest = bit_words(tensor)
     assert (1, 6) == (len(words), len(rest))
     assert tensor.data_ptr() == words.data_ptr()
 

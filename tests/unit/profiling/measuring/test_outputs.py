@@ -9,6 +9,7 @@ import pytest
 import torch
 from fake_kernel import FakeSubject, fake
 from fake_launches import FakeKernel, Tensors
+from host_timer import HOST
 from measured_here import SUBJECT, measured, planted, status
 
 from ssdprof.kernels.interface import Axis
@@ -21,7 +22,7 @@ from ssdprof.profiling.measuring.session import LAUNCHES_PER_SEED
 @pytest.fixture(autouse=True)
 def prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure_module, "_session", None)
-    prepare(SUBJECT, "cpu", seed=3)
+    prepare(SUBJECT, HOST, seed=3)
 
 
 def test_a_write_between_the_rows_of_the_outputs_is_seen() -> None:
@@ -31,7 +32,7 @@ def test_a_write_between_the_rows_of_the_outputs_is_seen() -> None:
     assert ("ok", "") == status(measured("right"))
 
 
-@pytest.mark.parametrize("timer", ["cpu", "fake_timer:SteadyTimer"])
+@pytest.mark.parametrize("timer", [HOST, "fake_timer:SteadyTimer"])
 def test_every_launch_gets_the_tensors_that_it_reads_and_writes_as_they_were(
     monkeypatch: pytest.MonkeyPatch, timer: str
 ) -> None:
@@ -119,7 +120,7 @@ def test_an_output_of_one_dimension_is_one_row(monkeypatch: pytest.MonkeyPatch) 
         t.scaled[3:5] += spoiled
 
     monkeypatch.setattr(fake_launches, "of_lines", FakeKernel(body), raising=False)
-    prepare(LineSubject(), "cpu", seed=3)
+    prepare(LineSubject(), HOST, seed=3)
     spoiled = 0.0
     assert ("ok", "") == status(measured("of_lines"))
     spoiled = 9.0

@@ -45,7 +45,7 @@ def timed(
     samples: int,
     timed_by: TimedBy | None,
     expected_ms: float,
-    reset: Callable[[], None] | None = None,
+    reset: Callable[[], None] = lambda: None,
 ) -> Any:
     """A batch; what ran for it alone is what the GPU then has run."""
     timer = cuda_timer()

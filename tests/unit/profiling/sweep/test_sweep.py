@@ -15,6 +15,7 @@ from fake_kernel import FakeSubject, fake, fake_id
 from fake_launches import SHARED_MEM_BYTES
 from fake_runs import H100_GPU
 from fake_timer import imports_paid_once
+from host_timer import HOST
 
 from ssdprof.profiling.runs.measured import Batch, Check, Compiled, Loaded, Measurement, Prepared
 from ssdprof.profiling.runs.model import Run, RunHeader
@@ -110,7 +111,7 @@ def test_a_gpu_that_cannot_be_prepared_leaves_compiled_rows_with_that_reason() -
 
 def test_what_the_driver_says_of_the_loaded_kernel_goes_before_the_compilers_figures() -> None:
     """A GPU's answer, without a GPU: the sweep is handed what its workers would say."""
-    state = Sweep(request(fake("right")), lambda _: None, lambda _: None, None, "cpu")
+    state = Sweep(request(fake("right")), lambda _: None, lambda _: None, None, HOST)
     name = fake_id("right")
     state._set_compiled(name, Compiled(255, 24, SHARED_MEM_BYTES, 0, 4, 1, 1, 32, compile_s=1.0))
     state._set_prepared(Prepared(num_sms=132, l2_bytes=None, memory_bytes=None, copy_gbps=None))
@@ -195,7 +196,7 @@ def test_the_measuring_process_that_was_started_before_is_replaced_from_the_serv
     before = children()
     with closing(own_pool(measurers=1)) as pool:
         [measurer] = pool.measurers
-        run = Sweep(asked, lambda _: None, lambda _: None, None, "cpu", pool).run()
+        run = Sweep(asked, lambda _: None, lambda _: None, None, HOST, pool).run()
         assert not measurer._owns_server
         assert pool.server is measurer._server
     assert {"right": "ok", "crashes": "launch-error", "launch_error": "launch-error"} == {
@@ -245,7 +246,7 @@ def test_the_process_that_measures_is_no_other_process(monkeypatch: pytest.Monke
     monkeypatch.setattr(
         sweep_module, "other_processes", lambda visible, ours, unseen: () if {5, 7} == ours else ("pid 5 (python)",)
     )
-    state = Sweep(request(fake("right")), lambda _: None, lambda _: None, None, "cpu")
+    state = Sweep(request(fake("right")), lambda _: None, lambda _: None, None, HOST)
     for pid in (5, 7):
         state._set_prepared(Prepared(None, None, None, None, pid=pid))
     assert state.state.header == state._with_others(state.state.header, "0")

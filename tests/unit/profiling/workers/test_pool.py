@@ -12,6 +12,7 @@ import pytest
 from calls import call
 from fake_kernel import FakeSubject, fake
 from fake_launches import CUBIN_REGISTERS
+from host_timer import HOST
 
 from ssdprof.profiling.runs.measured import Compiled, Measurement
 from ssdprof.profiling.workers import pool as pool_module
@@ -83,7 +84,7 @@ def test_which_gpu_a_measurer_sees_is_not_said_to_the_caller(monkeypatch: pytest
 def test_one_pool_compiles_and_measures_and_each_outcome_names_its_worker_and_its_task(pool: Pool) -> None:
     plans = {name: SUBJECT.launch(fake(name)) for name in ("right", "compile_error", "half")}
     [measurer, _] = pool.measurers
-    measurer.submit("ready", PREPARE, SUBJECT, "cpu", 3, timeout_s=TIMEOUT_S)
+    measurer.submit("ready", PREPARE, SUBJECT, HOST, 3, timeout_s=TIMEOUT_S)
     waiting, found = deque(plans), {}
     while waiting or pool.is_busy:
         pool.compile(waiting, plans, "sm_90", TIMEOUT_S)
