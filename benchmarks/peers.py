@@ -32,7 +32,7 @@ from ssdprof.kernels.registry import subject
 from ssdprof.kernels.space import space_of
 from ssdprof.kernels.ssd.params import TILE, VARIANTS
 from ssdprof.profiling.runs.model import Run
-from ssdprof.profiling.sweep.header import resolved_id
+from ssdprof.profiling.sweep.records import resolved_id
 
 SPLIT = (
     *("split:m32n64k32d64w2s3", "split:m32n64k32d64w4s3", "split:m32n64k32d128w4s3", "split:m32n64k32d64w2s4"),

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib.metadata import version
-from types import TracebackType
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
+from ssdprof.kernels.errors import UsageError
+
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress, TaskID
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress
 
     from ssdprof.profiling.sweep.request import Event
 
@@ -27,18 +30,11 @@ LINES_APART_S = 10.0
 """Without a terminal: the least time between two lines of progress within a phase."""
 
 
-def stdout() -> Console:
-    """The console for results. Rich does not guess colours for figures and ids."""
+def terminal(*, stderr: bool = False) -> Console:
+    """Where rich prints: results to stdout, progress to stderr. It does not guess colours for figures and ids."""
     from rich.console import Console
 
-    return Console(highlight=False)
-
-
-def stderr() -> Console:
-    """The console for progress and notes."""
-    from rich.console import Console
-
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=stderr, highlight=False)
 
 
 def note(message: str) -> None:
@@ -46,8 +42,48 @@ def note(message: str) -> None:
     print(f"ssdprof: {message}", file=sys.stderr)
 
 
+def show(answer: RenderableType) -> None:
+    """Prints an answer to stdout: a text, such as JSON, as it is, anything else laid out by rich."""
+    if isinstance(answer, str):
+        typer.echo(answer, nl=False)
+    else:
+        terminal().print(answer)
+
+
+def check_writable(path: Path, option: str) -> None:
+    """Raises UsageError if a file cannot be written at `path`; leaves an existing file as it is."""
+    if path.is_dir():
+        raise UsageError(f"{option} {path} is a folder: name a file in it")
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} {path}: there is no folder {path.parent}, create it first")
+    there = path.exists()
+    if there and not path.is_file():
+        raise UsageError(f"{option} {path} is not a regular file: name one")
+    try:
+        with path.open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise UsageError(f"{option} {path} cannot be written: {error.strerror or error}") from None
+    if not there:
+        path.unlink()
+
+
+def write_csv(texts: Mapping[Path, str], *, quiet: bool) -> None:
+    """Writes the file of `--csv` and any beside it; after a long command, a failure is only noted."""
+    try:
+        for path, text in texts.items():
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        note(f"--csv {next(iter(texts))} could not be written: {error.strerror or error}")
+    else:
+        if not quiet:
+            note(f"wrote {' and '.join(map(str, texts))}")
+
+
 def version_line() -> str:
     """The versions of ssdprof and of the packages its figures depend on, without importing those."""
+    from importlib.metadata import version
+
     return f"ssdprof {version('ssdprof')} (Triton {version('triton')}, PyTorch {version('torch')})"
 
 
@@ -61,31 +97,24 @@ class ProgressBar:
     def __init__(
         self, *, quiet: bool = False, console: Console | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._console = console or stderr()
+        self._console = console or terminal(stderr=True)
         self._quiet = quiet
         self._clock = clock
         self._phase = ""
         self._noted_s = 0.0
         self._progress: Progress | None = None
-        self._task: TaskID | None = None
 
     def __enter__(self) -> ProgressBar:
         """Shows the bar, on a terminal."""
         if not self._quiet and self._console.is_terminal:
             from rich.progress import BarColumn, Progress, TextColumn
 
-            self._progress = Progress(
-                BarColumn(bar_width=BAR_WIDTH),
-                TextColumn("{task.description}", markup=False),
-                console=self._console,
-                transient=True,
-            )
+            columns = BarColumn(bar_width=BAR_WIDTH), TextColumn("{task.description}", markup=False)
+            self._progress = Progress(*columns, console=self._console, transient=True)
             self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Removes the bar."""
         if self._progress is not None:
             self._progress.stop()
@@ -100,21 +129,18 @@ class ProgressBar:
 
     def _show(self, progress: Progress, event: Event) -> None:
         if event.phase != self._phase:  # a new task: the total of one cannot become unknown again
-            if self._task is not None:
-                progress.remove_task(self._task)
-            self._task = progress.add_task("", total=event.total or None)
-        assert self._task is not None
+            for task in progress.task_ids:
+                progress.remove_task(task)
+            progress.add_task("", total=event.total or None)
         text = bar_text(event, self._console.width - BAR_WIDTH - 1)
         done = event.done if event.total else None  # None leaves what is there
-        progress.update(self._task, description=text, completed=done, total=event.total or None)
+        progress.update(progress.task_ids[0], description=text, completed=done, total=event.total or None)
 
     def _tell(self, event: Event) -> None:
         now_s = self._clock()
         if event.phase != self._phase:
-            what = (
-                f"{DOING[event.phase]} ({configs(event.total)})" if event.phase == "compiling" else DOING[event.phase]
-            )
-            note(f"{what} …")
+            size = f" ({configs(event.total)})" if event.phase == "compiling" else ""
+            note(f"{DOING[event.phase]}{size} …")
         elif now_s - self._noted_s >= LINES_APART_S:
             note(f"{DOING[event.phase]}: {progress_text(event)}")
         else:
@@ -138,14 +164,8 @@ def bar_text(event: Event, width: int) -> str:
 
 
 def progress_text(event: Event) -> str:
-    """How far it is, if that is known, and what `detail` says."""
-    count = f"{event.done}/{event.total}" if event.total else str(event.done or "")
-    return " · ".join(part for part in (count, detail(event)) if part)
-
-
-def detail(event: Event) -> str:
-    """The current config, the best so far and the time left, each if it is known."""
-    parts = [event.config_id or ""]
+    """How far it is, the current config, the best so far and the time left, each if it is known."""
+    parts = [f"{event.done}/{event.total}" if event.total else str(event.done or ""), event.config_id or ""]
     if event.best is not None and event.best.timing is not None:
         parts.append(f"best {event.best.timing.latency_ms:.3f} ms {event.best.config_id}")
     if event.eta_s is not None:

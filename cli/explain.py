@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from ssdprof.cli import console
 from ssdprof.cli.options import Json, Quiet, SubjectOptions, TargetOptions, command_line, grouped
 
 CONFIG_HELP = "An id, Triton's printed form, KEY=VALUE,…, or best, baseline or '#3' from a run."
@@ -18,9 +20,7 @@ def explain(
     target: TargetOptions,
     run: Annotated[
         str | None,
-        typer.Option(
-            "--run", help="Run file, or recorded for the one that ships with ssdprof.", show_default="latest run"
-        ),
+        typer.Option(help="Run file, or recorded for the one that ships with ssdprof.", show_default="latest run"),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -29,25 +29,18 @@ def explain(
 
     Recompiles it with other tiles, num_warps and num_stages. Measures nothing: latencies come from the run.
     """
-    from ssdprof.cli.console import ProgressBar, stdout
     from ssdprof.profiling import api
     from ssdprof.reports.export.run_json import explanation_json
     from ssdprof.reports.text.explain import explain_report
 
-    with ProgressBar(quiet=quiet) as progress:
+    with console.ProgressBar(quiet=quiet) as progress:
         explanation = api.explain(
             config,
-            subject.build() if subject.given else None,
+            subject.build() if subject.arguments else None,
             run=run,
-            arch=target.arch,
-            device=target.device,
-            jobs=target.jobs,
-            timeout_s=target.timeout_s,
+            **asdict(target),
             command=command_line(),
             on_event=progress,
         )
-    if json:
-        typer.echo(explanation_json(explanation), nl=False)
-    else:
-        stdout().print(explain_report(explanation))
+    console.show(explanation_json(explanation) if json else explain_report(explanation))
     return 0 if explanation.row.compiled is not None else 1

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+from ssdprof.cli import console
 from ssdprof.cli.devices import devices
 from ssdprof.cli.explain import explain
 from ssdprof.cli.occupancy import occupancy
@@ -37,9 +37,7 @@ app.command()(devices)
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from ssdprof.cli.console import version_line
-
-        typer.echo(version_line())
+        typer.echo(console.version_line())
         raise typer.Exit
 
 
@@ -74,14 +72,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code: 0 done, 1 nothing measured, 2 bad usage, 130 interrupted."""
     try:
         code = app(arguments, prog_name="ssdprof", standalone_mode=False)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except UsageError as error:
         return _fail(str(error), BAD_USAGE)
     except SsdprofError as error:
         return _fail(str(error), FAILED)
-    except typer.Abort:
-        return INTERRUPTED
     except Exception as error:
         if not isinstance(error, TYPER_USAGE_ERROR):
             raise
@@ -100,6 +96,5 @@ def _usage_error(error: Exception) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    line = " ".join(message.split())
-    print(f"ssdprof: {line}", file=sys.stderr)
+    console.note(" ".join(message.split()))
     return code

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ssdprof.cli.options import Json, Quiet, check_writable, grouped, option
+from ssdprof.cli import console
+from ssdprof.cli.options import Json, Quiet, grouped, option
 from ssdprof.kernels.errors import UsageError
 
 _launch = partial(option, "Launch")
@@ -20,36 +21,23 @@ _many = partial(option, "Many launches")
 class LaunchOptions:
     """One launch as compiled. None: not given."""
 
-    threads: Annotated[int | None, _launch("--threads", help="Threads per block.")] = None
-    regs: Annotated[int | None, _launch("--regs", help="Registers per thread.")] = None
-    smem: Annotated[int | None, _launch("--smem", help="Dynamic shared memory, bytes per block.", default="0")] = None
-    static_smem: Annotated[
-        int | None, _launch("--static-smem", help="Static shared memory, bytes per block.", default="0")
-    ] = None
-    barriers: Annotated[int | None, _launch("--barriers", help="Barriers per block.", default="1")] = None
+    threads: Annotated[int | None, _launch("Threads per block.")] = None
+    regs: Annotated[int | None, _launch("Registers per thread.")] = None
+    smem: Annotated[int | None, _launch("Dynamic shared memory, bytes per block.", default="0")] = None
+    static_smem: Annotated[int | None, _launch("Static shared memory, bytes per block.", default="0")] = None
+    barriers: Annotated[int | None, _launch("Barriers per block.", default="1")] = None
     smem_config: Annotated[
         int | None,
         _launch(
-            "--smem-config",
-            help="Shared memory that the driver configured for the SM, in bytes, if you know it.",
+            "Shared memory that the driver configured for the SM, in bytes, if you know it.",
             default="what the driver is known or assumed to choose",
         ),
     ] = None
     prefer_shared: Annotated[
-        bool | None,
-        _launch(
-            "--prefer-shared/--no-prefer-shared",
-            help="Whether the kernel prefers shared memory to L1.",
-            default="as in Triton: above 48 KiB",
-        ),
+        bool | None, _launch("Whether the kernel prefers shared memory to L1.", default="as in Triton: above 48 KiB")
     ] = None
-    grid: Annotated[int | None, _launch("--grid", help="Blocks in the grid, to compute waves.")] = None
-    ctas: Annotated[int | None, _launch("--ctas", help="Blocks per cluster.", default="1")] = None
-
-    @property
-    def given(self) -> list[str]:
-        """The options that the user gave, as on the command line."""
-        return [f"--{field.name.replace('_', '-')}" for field in fields(self) if getattr(self, field.name) is not None]
+    grid: Annotated[int | None, _launch("Blocks in the grid, to compute waves.")] = None
+    ctas: Annotated[int | None, _launch("Blocks per cluster.", default="1")] = None
 
     def values(self) -> dict[str, Any]:
         """The launch, as `ssdprof.occupancy` takes it. Raises UsageError if threads or registers are missing."""
@@ -76,13 +64,12 @@ class TableOptions:
     from_csv: Annotated[
         Path | None,
         _many(
-            "--from-csv",
-            help="CSV file, one launch per line. Columns: threads_per_block, registers_per_thread,"
+            "CSV file, one launch per line. Columns: threads_per_block, registers_per_thread,"
             " dynamic_shared_mem_bytes, compute_capability (or --arch); optional: static_shared_mem_bytes, barriers,"
-            " shared_mem_config_bytes, prefer_shared, grid_blocks.",
+            " shared_mem_config_bytes, prefer_shared, grid_blocks."
         ),
     ] = None
-    csv: Annotated[Path | None, _many("--csv", help="Write the answers to this file instead of stdout.")] = None
+    csv: Annotated[Path | None, _many("Write the answers to this file instead of stdout.")] = None
 
 
 @grouped
@@ -90,9 +77,9 @@ def occupancy(
     launch: LaunchOptions,
     table: TableOptions,
     arch: Annotated[
-        str | None, typer.Option("--arch", help="Architecture, such as sm_90.", show_default="the GPU's, else sm_90")
+        str | None, typer.Option(help="Architecture, such as sm_90.", show_default="the GPU's, else sm_90")
     ] = None,
-    sms: Annotated[int | None, typer.Option("--sms", min=1, help="SMs of the GPU, to compute waves.")] = None,
+    sms: Annotated[int | None, typer.Option(min=1, help="SMs of the GPU, to compute waves.")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -101,8 +88,9 @@ def occupancy(
     Needs no GPU. [bold]ssdprof occupancy --arch sm_90 --threads 64 --regs 255 --smem 41728[/bold]
     """
     if table.from_csv is not None:
-        if launch.given:
-            raise UsageError(f"{launch.given[0]} and --from-csv exclude each other: leave one of them out")
+        given = [name.replace("_", "-") for name, value in asdict(launch).items() if value is not None]
+        if given:
+            raise UsageError(f"--{given[0]} and --from-csv exclude each other: leave one of them out")
         _answer_table(table.from_csv, table.csv, arch, sms, json=json, quiet=quiet)
     elif table.csv is not None:
         raise UsageError("--csv goes with --from-csv FILE: give that too, or --json for one launch")
@@ -112,30 +100,28 @@ def occupancy(
 
 
 def _answer_launch(options: LaunchOptions, arch: str | None, sms: int | None, *, json: bool, quiet: bool) -> None:
-    from ssdprof.cli.console import note, stdout
     from ssdprof.profiling import api
     from ssdprof.reports.export.occupancy_export import launch_json
     from ssdprof.reports.text import occupancy as report
 
     answer = api.answer_launch(**options.values(), arch=api.arch_here(arch), num_sms=sms)
     if json:
-        typer.echo(launch_json(*answer), nl=False)
+        console.show(launch_json(*answer))
     else:
-        console = stdout()
-        console.print(report.report(*answer), soft_wrap=not console.is_terminal)
+        stdout = console.terminal()
+        stdout.print(report.report(*answer), soft_wrap=not stdout.is_terminal)
     if options.grid is not None and sms is None and not quiet:
-        note("waves per SM need the number of SMs: give --sms")
+        console.note("waves per SM need the number of SMs: give --sms")
 
 
 def _answer_table(
     source: Path, target: Path | None, arch: str | None, sms: int | None, *, json: bool, quiet: bool
 ) -> None:
-    from ssdprof.cli.console import note
     from ssdprof.profiling import api
     from ssdprof.reports.export.occupancy_export import table_json
 
     if target is not None:
-        check_writable(target, "--csv")
+        console.check_writable(target, "--csv")
     table = api.answer_launches(source, arch=arch, num_sms=sms)
     if target is not None:
         try:
@@ -143,8 +129,8 @@ def _answer_table(
         except OSError as error:
             raise UsageError(f"--csv {target} cannot be written: {error.strerror or error}") from None
         if not quiet:
-            note(f"wrote {target}: {len(table.rows)} launches")
+            console.note(f"wrote {target}: {len(table.rows)} launches")
     if json:
-        typer.echo(table_json(table), nl=False)
+        console.show(table_json(table))
     elif target is None:
-        typer.echo(table.as_csv(), nl=False)
+        console.show(table.as_csv())

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import shlex
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from ssdprof.cli.options import (
-    Json,
-    Quiet,
-    SubjectOptions,
-    TargetOptions,
-    check_writable,
-    command_line,
-    grouped,
-    option,
-)
+from ssdprof.cli import console
+from ssdprof.cli.options import Json, Quiet, SubjectOptions, TargetOptions, command_line, grouped, option
 from ssdprof.kernels.errors import UsageError
 
 if TYPE_CHECKING:
-    from ssdprof.profiling.runs.keeper import Kept
     from ssdprof.profiling.runs.model import Run
+    from ssdprof.profiling.runs.store import Kept
 
 DEFAULT_BUDGET_S = 10.0  # said in the help; ssdprof.profiling.api has it
 SPACE_HELP = "compare, mamba, tensorrt-llm-pr, vllm, wide, ssdprof, all; own (foreign kernels); or a JSON or YAML file."
@@ -41,20 +31,12 @@ _results = partial(option, "Results")
 class SpaceOptions:
     """Which configs to sweep."""
 
-    space: Annotated[str | None, _configs("--space", help=SPACE_HELP, default="compare, or own")] = None
-    values: Annotated[list[str] | None, _configs("--values", help=VALUES_HELP)] = None
-    variant: Annotated[str | None, _configs("--variant", help=VARIANT_HELP, default="as in the space")] = None
+    space: Annotated[str | None, _configs(SPACE_HELP, default="compare, or own")] = None
+    values: Annotated[list[str] | None, _configs(VALUES_HELP)] = None
+    variant: Annotated[str | None, _configs(VARIANT_HELP, default="as in the space")] = None
     baseline: Annotated[
-        str | None,
-        _configs("--baseline", help="Config that speed-ups are relative to.", default="the published kernel's best"),
+        str | None, _configs("Config that speed-ups are relative to.", default="the published kernel's best")
     ] = None
-
-    @property
-    def crossed(self) -> dict[str, list[object]]:
-        """The values of `--values` by parameter name. Raises UsageError."""
-        from ssdprof.kernels.space import values_from
-
-        return values_from(self.values or ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,30 +45,26 @@ class TimingOptions:
 
     budget_s: Annotated[
         float,
-        _timing("--budget", help="Seconds to spend timing the best again, in rounds.", default=f"{DEFAULT_BUDGET_S:g}"),
+        _timing("Seconds to spend timing the best again, in rounds.", "--budget", default=f"{DEFAULT_BUDGET_S:g}"),
     ] = DEFAULT_BUDGET_S
     timing: Annotated[
-        str,
-        _timing(
-            "--timing", help="events, graph (inside a CUDA graph) or auto (graph for short launches).", default="auto"
-        ),
+        str, _timing("events, graph (inside a CUDA graph) or auto (graph for short launches).", default="auto")
     ] = "auto"
-    seed: Annotated[int, _timing("--seed", help="Seed for the random inputs.", default="0")] = 0
+    seed: Annotated[int, _timing("Seed for the random inputs.", default="0")] = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ResultOptions:
     """Where results go."""
 
-    csv: Annotated[Path | None, _results("--csv", help="Write every row as CSV to this file.")] = None
-    top: Annotated[int | None, _results("--top", help="Show only the first N rows of each table.")] = None
+    csv: Annotated[Path | None, _results("Write every row as CSV to this file.")] = None
+    top: Annotated[int | None, _results("Show only the first N rows of each table.")] = None
     run_file: Annotated[
-        Path | None,
-        _results("--run-file", "-o", help="Keep the run in this file.", default="a new one in your data folder"),
+        Path | None, _results("Keep the run in this file.", "--run-file", "-o", default="a new one in your data folder")
     ] = None
-    resume: Annotated[
-        bool, _results("--resume", help="Resume the run in that file, or the last one of the same kind.")
-    ] = False
+    resume: Annotated[bool, _results("Resume the run in that file, or the last one of the same kind.", "--resume")] = (
+        False
+    )
 
     def check(self) -> None:
         """Raises UsageError now for files that could not be written after a long sweep."""
@@ -95,10 +73,10 @@ class ResultOptions:
         if self.top is not None and self.top < 1:
             raise UsageError(f"--top must be at least 1, got {self.top}")
         if self.csv is not None:
-            check_writable(self.csv, "--csv")
-            check_writable(sidecar_path(self.csv), "--csv")
+            console.check_writable(self.csv, "--csv")
+            console.check_writable(sidecar_path(self.csv), "--csv")
         if self.run_file is not None:
-            check_writable(self.run_file, "--run-file")
+            console.check_writable(self.run_file, "--run-file")
 
 
 @grouped
@@ -115,48 +93,40 @@ def sweep(
 
     Prints the ranked configs, then the wrong and the failed ones and why, then a verdict in words.
     """
-    with closing(target.started()) as pool:  # it does the slow imports while this process does the rest
-        from ssdprof.cli.console import ProgressBar, note
-        from ssdprof.profiling import api
+    from ssdprof.profiling import api
+
+    with closing(api.started(target.device)) as pool:  # it does the slow imports while this process does the rest
+        from ssdprof.kernels.space import values_from
 
         results.check()
         kept: list[Kept] = []
-        with ProgressBar(quiet=quiet) as progress:
+        with console.ProgressBar(quiet=quiet) as progress:
             run = api.sweep(
                 subject.build(),
-                space=space.space,
-                variant=space.variant,
-                values=space.crossed,
-                baseline=space.baseline,
-                arch=target.arch,
-                device=target.device,
-                jobs=target.jobs,
-                timeout_s=target.timeout_s,
-                budget_s=timing.budget_s,
-                timing=timing.timing,
-                seed=timing.seed,
+                **{**asdict(space), "values": values_from(space.values or ())},
+                **asdict(target),
+                **asdict(timing),
                 out=results.run_file,
                 keep=True,
                 resume=results.resume,
                 command=command_line(),
                 on_event=progress,
-                warn=note,
-                say=(lambda _: None) if quiet else note,
+                warn=console.note,
+                say=(lambda _: None) if quiet else console.note,
                 on_kept=kept.append,
                 pool=pool,
             )
         show(run, results, json=json, quiet=quiet)
         for one in kept:
             if one.is_warning:
-                note(one.line)
+                console.note(one.line)
             elif not quiet:
-                note(one.line + for_explain(subject, results.run_file))
+                console.note(one.line + for_explain(subject, results.run_file))
     return exit_code(run)
 
 
 def show(run: Run, results: ResultOptions, *, json: bool, quiet: bool) -> None:
     """Prints the run, and writes its CSV if one is asked for."""
-    from ssdprof.cli.console import note, stdout
     from ssdprof.profiling import api
     from ssdprof.reports.export import run_csv, run_json
     from ssdprof.reports.text import tables
@@ -164,21 +134,14 @@ def show(run: Run, results: ResultOptions, *, json: bool, quiet: bool) -> None:
 
     found = api.statements(run)
     if json:
-        typer.echo(run_json.run_json(run, found), nl=False)
+        console.show(run_json.run_json(run, found))
     else:
-        console = stdout()
-        console.print(tables.sweep_report(run, top=results.top))
-        console.print()
-        console.print(verdicts.render(found))
+        console.show(tables.sweep_report(run, top=results.top))
+        console.show("\n")
+        console.show(verdicts.render(found))
     if results.csv is not None:
-        try:
-            results.csv.write_text(run_csv.run_csv(run), encoding="utf-8")
-            run_csv.sidecar_path(results.csv).write_text(run_csv.sidecar_json(run), encoding="utf-8")
-        except OSError as error:
-            note(f"--csv {results.csv} could not be written: {error.strerror or error}")
-        else:
-            if not quiet:
-                note(f"wrote {results.csv} and {run_csv.sidecar_path(results.csv)}")
+        sidecar = run_csv.sidecar_path(results.csv)
+        console.write_csv({results.csv: run_csv.run_csv(run), sidecar: run_csv.sidecar_json(run)}, quiet=quiet)
 
 
 def for_explain(subject: SubjectOptions, run_file: Path | None) -> str:

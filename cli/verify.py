@@ -4,31 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from ssdprof.cli.options import (
-    DEFAULT_KERNEL,
-    Json,
-    Quiet,
-    SubjectOptions,
-    TargetOptions,
-    check_writable,
-    grouped,
-    option,
-)
+from ssdprof.cli import console
+from ssdprof.cli.options import DEFAULT_KERNEL, Json, Quiet, SubjectOptions, TargetOptions, grouped, option
 from ssdprof.cli.sweep import SPACE_HELP, VALUES_HELP, VARIANT_HELP
 from ssdprof.kernels.errors import UsageError
 
-if TYPE_CHECKING:
-    from ssdprof.profiling.ncu.verify import Verification
-
 EXIT_CODES = {"equal": 0, "differs": 3, "nothing": 1}
 DEFAULT_SPACE, SPREAD_SPACES = "tensorrt-llm-pr", ("wide", "all")
+NCU_PLACES = "from PATH, the CUDA toolkit or /opt/nvidia"
 OnStep = Callable[[str, int, int], None]
 
 _configs = partial(option, "Configs")
@@ -39,12 +29,11 @@ _ncu = partial(option, "Nsight Compute")
 class VerifiedOptions:
     """Which configs to verify. None: not given."""
 
-    space: Annotated[str | None, _configs("--space", help=SPACE_HELP, default=f"{DEFAULT_SPACE}, or own")] = None
-    variant: Annotated[str | None, _configs("--variant", help=VARIANT_HELP, default="as in the space")] = None
-    values: Annotated[list[str] | None, _configs("--values", help=VALUES_HELP)] = None
+    space: Annotated[str | None, _configs(SPACE_HELP, default=f"{DEFAULT_SPACE}, or own")] = None
+    variant: Annotated[str | None, _configs(VARIANT_HELP, default="as in the space")] = None
+    values: Annotated[list[str] | None, _configs(VALUES_HELP)] = None
     limit: Annotated[
-        int | None,
-        _configs("--limit", help="Only N configs: the first N, or for wide and all, N spread over the space."),
+        int | None, _configs("Only N configs: the first N, or for wide and all, N spread over the space.")
     ] = None
 
     @property
@@ -57,13 +46,10 @@ class VerifiedOptions:
 class NcuOptions:
     """Whether and how to ask ncu."""
 
-    ncu: Annotated[bool, _ncu("--ncu", help="Profile the same launches with ncu, and compare every figure.")] = False
-    ncu_path: Annotated[
-        Path | None, _ncu("--ncu-path", help="The ncu to run.", default="from PATH, the CUDA toolkit or /opt/nvidia")
-    ] = None
+    ncu: Annotated[bool, _ncu("Profile the same launches with ncu, and compare every figure.", "--ncu")] = False
+    ncu_path: Annotated[Path | None, _ncu("The ncu to run.", default=NCU_PLACES)] = None
     ncu_report: Annotated[
-        Path | None,
-        _ncu("--ncu-report", help="Instead, compare with this CSV from ncu --csv --page raw. Needs no GPU."),
+        Path | None, _ncu("Instead, compare with this CSV from ncu --csv --page raw. Needs no GPU.")
     ] = None
 
     def check(self, *, given: bool) -> None:
@@ -90,7 +76,7 @@ def verify(
     configs: VerifiedOptions,
     target: TargetOptions,
     ncu: NcuOptions,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write every comparison as CSV to this file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write every comparison as CSV to this file.")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -100,10 +86,11 @@ def verify(
     """
     from ssdprof.kernels.space import values_from
     from ssdprof.profiling import api
+    from ssdprof.reports.text import verify as report
 
-    ncu.check(given=subject.given or configs.given)
+    ncu.check(given=bool(subject.arguments) or configs.given)
     if csv is not None:
-        check_writable(csv, "--csv")
+        console.check_writable(csv, "--csv")
     if ncu.ncu_report is not None:
         found = api.verify_report(ncu.ncu_report, target.arch)
     else:
@@ -117,52 +104,30 @@ def verify(
                 values=values_from(configs.values or ()),
                 limit=configs.limit,
                 is_spread=space in SPREAD_SPACES,
-                arch=target.arch,
-                device=target.device,
-                jobs=target.jobs,
-                timeout_s=target.timeout_s,
+                **asdict(target),
                 ncu=path,
                 notes=notes,
                 on_step=on_step,
             )
-    show(found, csv, json=json, quiet=quiet)
+    console.show(report.verify_json(found) if json else report.verify_report(found))
+    if csv is not None:
+        console.write_csv({csv: report.verify_csv(found)}, quiet=quiet)
     return EXIT_CODES[found.status]
 
 
 @contextmanager
 def steps(*, quiet: bool) -> Iterator[OnStep]:
     """Shows each step: in place on a terminal, elsewhere a line per step."""
-    from ssdprof.cli.console import configs, note, stderr
-
-    console = stderr()
+    terminal = console.terminal(stderr=True)
     said: set[str] = set()
 
     def say(step: str, _done: int, total: int) -> None:
         if not quiet and step not in said:
-            note(f"{step} ({configs(total)}) …")
+            console.note(f"{step} ({console.configs(total)}) …")
         said.add(step)
 
-    if quiet or not console.is_terminal:
+    if quiet or not terminal.is_terminal:
         yield say
         return
-    with console.status("starting") as status:
+    with terminal.status("starting") as status:
         yield lambda step, done, total: status.update(f"{step}: {done} of {total}")
-
-
-def show(found: Verification, csv: Path | None, *, json: bool, quiet: bool) -> None:
-    """Prints the verification, and writes its CSV if one is asked for."""
-    from ssdprof.cli.console import note, stdout
-    from ssdprof.reports.text import verify as report
-
-    if json:
-        typer.echo(report.verify_json(found), nl=False)
-    else:
-        stdout().print(report.verify_report(found))
-    if csv is not None:
-        try:
-            csv.write_text(report.verify_csv(found), encoding="utf-8")
-        except OSError as error:
-            note(f"--csv {csv} could not be written: {error.strerror or error}")
-        else:
-            if not quiet:
-                note(f"wrote {csv}")

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from ssdprof.profiling.hardware.occupancy import Launch, Occupancy
     from ssdprof.profiling.ncu.verify import Verification
     from ssdprof.profiling.ncu.verify_run import OnStep
-    from ssdprof.profiling.runs.keeper import Kept
     from ssdprof.profiling.runs.model import Explanation, Run
     from ssdprof.profiling.runs.state import Record
+    from ssdprof.profiling.runs.store import Kept
     from ssdprof.profiling.sweep.request import Event
     from ssdprof.profiling.workers.pool import Pool
 
@@ -72,12 +72,11 @@ def sweep(
     Returns the run, ranked; if it measured nothing, its rows have recorded latencies. Ctrl-C returns the run so far,
     marked as interrupted. Raises UsageError for anything that cannot be done.
     """
-    from ssdprof.profiling.runs.keeper import Keeper
     from ssdprof.profiling.runs.recorded import with_recorded
-    from ssdprof.profiling.runs.store import resumable
+    from ssdprof.profiling.runs.store import Keeper, resumable
     from ssdprof.profiling.sweep.asking import sweep_request
-    from ssdprof.profiling.sweep.header import run_header
     from ssdprof.profiling.sweep.preflight import preflight
+    from ssdprof.profiling.sweep.records import run_header
     from ssdprof.profiling.sweep.sweep import sweep as run_sweep
 
     request = sweep_request(
@@ -85,12 +84,11 @@ def sweep(
     )
     if pool is not None and request.gpu is None:
         pool.dismiss_measurers()
-    resumed = resumable(run_header(request), out) if resume else None
+    path, state = (resumable(run_header(request), out) if resume else None) or (out, None)
     if resume:
-        say(f"resuming {resumed.path}" if resumed else "nothing to resume: a new run begins")
-    state = resumed.state if resumed else None
+        say(f"resuming {path}" if state else "nothing to resume: a new run begins")
     say(preflight(request, state).line)
-    keeper = Keeper(out, resumed=resumed, warn=warn) if keep or out is not None or resumed else None
+    keeper = Keeper(path, resumes=state is not None, warn=warn) if keep or path is not None else None
 
     def record(one: Record) -> None:
         if keeper is not None:
@@ -133,8 +131,7 @@ def explain(
     from ssdprof.kernels.config_text import is_run_reference
     from ssdprof.profiling.runs.store import RECORDED
     from ssdprof.profiling.sweep.asking import checked_jobs, config_of, subject_and_run, target
-    from ssdprof.profiling.sweep.explain import ExplainRequest
-    from ssdprof.profiling.sweep.explain import explain as explain_request
+    from ssdprof.profiling.sweep.explain import explain as explain_config
     from ssdprof.profiling.sweep.request import SweepRequest
 
     is_reference = isinstance(config, str) and is_run_reference(config)
@@ -143,20 +140,10 @@ def explain(
     target_arch, _ = target(arch, device)
     if known is not None and arch is None:
         target_arch = known.header.device.arch
-    request = SweepRequest(
-        subject=subject,
-        space="neighbours",
-        configs=(),
-        arch=target_arch,
-        gpu=None,
-        seed=0,
-        baseline=None,
-        jobs=checked_jobs(jobs, timeout_s),
-        timeout_s=timeout_s,
-        command=command,
-    )
+    jobs = checked_jobs(jobs, timeout_s)
+    request = SweepRequest(subject, "neighbours", (), target_arch, jobs=jobs, timeout_s=timeout_s, command=command)
     how = "recorded" if run == RECORDED else "measured"
-    return explain_request(ExplainRequest(config=chosen, sweep=request, run=known, how=how), on_event)
+    return explain_config(chosen, request, known, how, on_event)
 
 
 def occupancy(

@@ -10,12 +10,13 @@ from functools import cache, partial
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ssdprof.kernels.config import Config, Value
+from ssdprof.kernels.config import Config
 from ssdprof.profiling.runs.model import Row
 
 DERIVED: dict[type, tuple[str, ...]] = {Row: ("rank", "speedup_vs_baseline", "tied_with_best", "recorded")}
 """Fields that are not kept, since they follow from others."""
 _NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
+_IN_WORDS = {bool: "true or false", dict: "an object", int: "a whole number", list: "a list", str: "text"}
 
 
 @cache
@@ -54,10 +55,10 @@ def reader(kind: Any) -> Callable[[Any], Any]:
         return _value if len(kinds) > 1 else partial(_optional, reader(kinds[0]))
     if origin is tuple:
         item = reader(args[0])
-        return lambda value: tuple(map(item, _checked(value, isinstance(value, list), "a list")))
+        return lambda value: tuple(map(item, _instance(list, value)))
     if origin is Literal:
         return lambda value: _checked(value, isinstance(value, str) and value in args, f"one of {', '.join(args)}")
-    return _PLAIN_READERS[origin or kind]
+    return _number if kind is float else partial(_instance, origin or kind)
 
 
 def _object_reader(kind: Any) -> Callable[[Any], Any]:
@@ -66,7 +67,7 @@ def _object_reader(kind: Any) -> Callable[[Any], Any]:
     needed = [one.name for one in fields(kind) if one.default is MISSING and one.default_factory is MISSING]
 
     def read(value: Any) -> Any:
-        _checked(value, isinstance(value, dict), "an object")
+        _instance(dict, value)
         for name in needed:
             if name not in value:
                 raise ValueError(f"{name} is missing")
@@ -87,18 +88,15 @@ def _optional(read: Callable[[Any], Any], value: Any) -> Any:
     return None if value is None else read(value)
 
 
-def _value(value: Any) -> Value:
+def _value(value: Any) -> Any:
     """What a parameter is set to; JSON itself tells numbers and texts apart."""
-    is_plain = value is None or isinstance(value, (bool, int, float, str))
-    found: Value = _checked(value, is_plain, "a value of a parameter")
-    return found
+    return _checked(value, value is None or isinstance(value, (bool, int, float, str)), "a value of a parameter")
 
 
 def _config(value: Any) -> Config:
     _checked(value, isinstance(value, dict) and set(value) == {"values", "variant"}, "a config")
-    values = _checked(value["values"], isinstance(value["values"], dict), "an object")
-    named = tuple((name, _value(item)) for name, item in values.items())
-    return Config(named, _checked(value["variant"], isinstance(value["variant"], str), "text"))
+    named = tuple((name, _value(item)) for name, item in _instance(dict, value["values"]).items())
+    return Config(named, _instance(str, value["variant"]))
 
 
 def _checked(value: Any, is_valid: bool, what: str) -> Any:
@@ -107,18 +105,12 @@ def _checked(value: Any, is_valid: bool, what: str) -> Any:
     return value
 
 
-def _number(value: Any) -> float:
+def _instance(kind: type, value: Any) -> Any:
+    is_valid = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    return _checked(value, is_valid, _IN_WORDS[kind])
+
+
+def _number(value: Any) -> Any:
     if isinstance(value, str) and value in _NO_NUMBERS:
         return float(value)
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    number: float = _checked(value, is_number, "a number")
-    return number
-
-
-_PLAIN_READERS: dict[Any, Callable[[Any], Any]] = {
-    bool: lambda value: _checked(value, isinstance(value, bool), "true or false"),
-    dict: lambda value: _checked(value, isinstance(value, dict), "an object"),
-    float: _number,
-    int: lambda value: _checked(value, isinstance(value, int) and not isinstance(value, bool), "a whole number"),
-    str: lambda value: _checked(value, isinstance(value, str), "text"),
-}
+    return _checked(value, isinstance(value, (int, float)) and not isinstance(value, bool), "a number")

@@ -185,11 +185,6 @@ class Run:
     header: RunHeader
     rows: tuple[Row, ...]
 
-    def comparable_rows(self, header: RunHeader) -> tuple[Row, ...]:
-        """The rows with the same source, problem and architecture as a run with that header."""
-        variants = header.comparable_variants(self.header)
-        return tuple(row for row in self.rows if row.config.variant in variants)
-
     @property
     def measured(self) -> bool:
         """Whether this run was measured on a GPU, not only compiled."""

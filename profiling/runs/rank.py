@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -98,20 +100,18 @@ def rank(rows: Sequence[Row], baseline_id: str | None) -> tuple[Row, ...]:
 
 def spearman(xs: Sequence[float], ys: Sequence[float]) -> float | None:
     """Spearman's rank correlation, ties at their mean rank; None below 3 pairs or if one side does not vary."""
-    n = len(xs)
-    if n < 3 or len(ys) != n:
+    if len(xs) < 3 or len(ys) != len(xs):
         return None
-    ranks_x, ranks_y = _mean_ranks(xs), _mean_ranks(ys)
-    mean = (n + 1) / 2
-    covariance = sum((x - mean) * (y - mean) for x, y in zip(ranks_x, ranks_y, strict=True))
-    spread = math.sqrt(sum((x - mean) ** 2 for x in ranks_x) * sum((y - mean) ** 2 for y in ranks_y))
-    return covariance / spread if spread else None
+    try:
+        return statistics.correlation(_mean_ranks(xs), _mean_ranks(ys))
+    except statistics.StatisticsError:  # one side does not vary
+        return None
 
 
 def _median(values: Sequence[_Number | None]) -> _Number | None:
     """The lower median of the known values, so the result is a value that was actually read."""
-    known = sorted(value for value in values if value is not None)
-    return known[(len(known) - 1) // 2] if known else None
+    known = [value for value in values if value is not None]
+    return statistics.median_low(known) if known else None
 
 
 def _key(row: Row) -> tuple[float, float]:
@@ -120,14 +120,6 @@ def _key(row: Row) -> tuple[float, float]:
 
 
 def _mean_ranks(values: Sequence[float]) -> list[float]:
-    order = sorted(range(len(values)), key=values.__getitem__)
-    ranks = [0.0] * len(values)
-    start = 0
-    while start < len(order):
-        end = start
-        while end + 1 < len(order) and values[order[end + 1]] == values[order[start]]:
-            end += 1
-        for position in range(start, end + 1):
-            ranks[order[position]] = (start + end) / 2 + 1
-        start = end + 1
-    return ranks
+    """The rank of each value from 1; ties share the mean of their ranks."""
+    ordered = sorted(values)
+    return [(bisect_left(ordered, value) + 1 + bisect_right(ordered, value)) / 2 for value in values]

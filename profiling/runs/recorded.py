@@ -16,20 +16,16 @@ from ssdprof.profiling.runs.store import load_run
 
 def recorded_runs() -> Iterator[Run]:
     """The runs that ship with ssdprof, each measured on a named GPU."""
-    for path in recorded_files():
-        yield load_run(path)
+    return map(load_run, recorded_files())
 
 
 def recorded_run(subject: Subject | None) -> Run:
     """The recorded run of a subject, or of the default problem if None. Raises RunError if there is none."""
-    runs = [run for run in recorded_runs() if subject is None or _is_of(run, subject)]
+    wanted = (subject.name, subject.identity()) if subject is not None else None
+    runs = [run for run in recorded_runs() if wanted in (None, (run.header.kernel, run.header.problem))]
     if not runs:
         raise RunError("no recorded run has this problem: leave --run out, or run `ssdprof sweep` on a GPU")
     return max(runs, key=lambda run: (run.header.bytes_min or 0, len(run.rows)))
-
-
-def _is_of(run: Run, subject: Subject) -> bool:
-    return (run.header.kernel, run.header.problem) == (subject.name, subject.identity())
 
 
 def with_recorded(run: Run, source: Run | None = None, how: str = "measured") -> Run:
@@ -41,15 +37,14 @@ def with_recorded(run: Run, source: Run | None = None, how: str = "measured") ->
     """
     if run.measured:
         return run
-    rows = _shared(source, run) if source is not None and source.measured else ()
-    if source is None or not rows:
-        how, source, rows = "recorded", *_best_recorded(run)
-    if source is None:
+    known = _shared(source, run) if source is not None and source.measured else {}
+    if source is None or not known:
+        how, found = "recorded", [(one, _shared(one, run)) for one in recorded_runs()]
+        source, known = max(found, key=lambda pair: len(pair[1]), default=(run, {}))
+    if not known:
         return run
-    header = source.header
-    text = f"{how} on {header.provenance}"
-    known = {row.config_id: row for row in rows}
-    laid = [_over(row, known.get(row.config_id), text, header.device.copy_gbps) for row in run.rows]
+    text, copy_gbps = f"{how} on {source.header.provenance}", source.header.device.copy_gbps
+    laid = [_over(row, known.get(row.config_id), text, copy_gbps) for row in run.rows]
     return replace(run, rows=rank(laid, run.header.baseline_id))
 
 
@@ -90,19 +85,11 @@ def latency_source(run: Run) -> str | None:
     return next((row.recorded.source for row in run.rows if row.recorded), None)
 
 
-def _best_recorded(run: Run) -> tuple[Run | None, tuple[Row, ...]]:
-    best: tuple[Run | None, tuple[Row, ...]] = None, ()
-    for recorded in recorded_runs():
-        rows = _shared(recorded, run)
-        if len(rows) > len(best[1]):
-            best = recorded, rows
-    return best
-
-
-def _shared(source: Run, run: Run) -> tuple[Row, ...]:
-    """The comparable rows of a source whose configs the run has too."""
-    wanted = {row.config_id for row in run.rows}
-    return tuple(row for row in source.comparable_rows(run.header) if row.config_id in wanted)
+def _shared(source: Run, run: Run) -> dict[str, Row]:
+    """The comparable rows of a source whose configs the run has too, by id."""
+    wanted, variants = {row.config_id for row in run.rows}, run.header.comparable_variants(source.header)
+    rows = (row for row in source.rows if row.config_id in wanted and row.config.variant in variants)
+    return {row.config_id: row for row in rows}
 
 
 def _over(row: Row, known: Row | None, source: str, copy_gbps: float | None) -> Row:

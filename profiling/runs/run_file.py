@@ -23,7 +23,7 @@ from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.registry import upgraded
 from ssdprof.profiling.runs.codec import plain, reader
 from ssdprof.profiling.runs.measured import Batch
-from ssdprof.profiling.runs.model import Row, Run, RunHeader
+from ssdprof.profiling.runs.model import Row, RunHeader
 from ssdprof.profiling.runs.state import Record, RunState
 
 FORMAT, OLDER_FORMATS = 3, (2,)
@@ -115,11 +115,6 @@ def parse_state(text: str, name: str = "the text") -> RunState:
     for record in records:
         state.add(record)
     return state
-
-
-def parse_run(text: str) -> Run:
-    """The run in the text, ranked. Raises RunError."""
-    return parse_state(text).run()
 
 
 def _lock(fd: int, operation: int, path: Path) -> None:

@@ -1,9 +1,10 @@
-"""Where runs are kept and found again: the user's data folder, a file the user names, or those shipped with ssdprof."""
+"""Keeps runs and finds them again: in the user's data folder, a file that the user names, or shipped with ssdprof."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,21 +13,13 @@ from typing import Any
 import platformdirs
 
 from ssdprof.profiling.runs.model import Run, RunHeader
-from ssdprof.profiling.runs.run_file import NoHeaderError, check_free, parse_state
+from ssdprof.profiling.runs.run_file import NoHeaderError, RunFile, check_free, parse_state
 from ssdprof.profiling.runs.run_file import RunError as RunError
-from ssdprof.profiling.runs.state import RunState
+from ssdprof.profiling.runs.state import Record, RunState
 
 RECORDED = "recorded"
 """Instead of a path: the recorded run that ships with ssdprof."""
 SUFFIX = ".jsonl"
-
-
-@dataclass(frozen=True, slots=True)
-class Resumed:
-    """A run to resume: its file, and what the file holds."""
-
-    path: Path
-    state: RunState
 
 
 def runs_dir() -> Path:
@@ -70,11 +63,12 @@ def latest_run() -> Run:
     )
 
 
-def resumable(header: RunHeader, path: Path | None) -> Resumed | None:
-    """The run to resume in a sweep that begins with `header`: the one in `path`, else the latest matching one kept.
+def resumable(header: RunHeader, path: Path | None) -> tuple[Path, RunState] | None:
+    """The run to resume in a sweep that begins with `header`, in `path` or else the latest matching one kept.
 
-    None if there is nothing to resume: no such run, or a file that is missing, empty or cut off in its header.
-    Raises RunError if the file does not hold a run or holds a different one, or if another ssdprof is writing it.
+    Gives its file and what that holds; None if there is nothing to resume: no such run, or a file that is missing,
+    empty or cut off in its header. Raises RunError if the file does not hold a run or holds a different one, or if
+    another ssdprof is writing it.
     """
     if path is None:
         path = next((one for one in _kept() if _same(one, header)), None)
@@ -92,7 +86,7 @@ def resumable(header: RunHeader, path: Path | None) -> Resumed | None:
             f"{path} cannot be resumed: {'; '.join(found)}; a run is resumed only with the same kernel, problem, "
             "space, seed, baseline, GPU, driver and versions: leave --resume out, or name another file with -o"
         )
-    return Resumed(path, state)
+    return path, state
 
 
 def differences(old: RunHeader, new: RunHeader) -> tuple[str, ...]:
@@ -101,12 +95,69 @@ def differences(old: RunHeader, new: RunHeader) -> tuple[str, ...]:
     Empty if nothing does. Values that only the measuring worker knows, such as the copy bandwidth, are not compared.
     """
     there, here = _identity(old), _identity(new)
-    names = [*there, *(name for name in here if name not in there)]
     return tuple(
         f"{name} {_words(there.get(name))} there, {_words(here.get(name))} here"
-        for name in names
+        for name in there | here
         if there.get(name) != here.get(name)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What became of a run's file, in one line, and whether that is a warning."""
+
+    line: str
+    is_warning: bool
+
+
+class Keeper:
+    """Appends each record it is called with to one file: `path`, or a new one in the data folder.
+
+    A file at `path` is replaced unless the run in it is resumed. A full disk gives one warning and costs no results:
+    records that could not be written go out before the next ones. `warn` hears what went wrong, in one line.
+    """
+
+    def __init__(self, path: Path | None, *, resumes: bool = False, warn: Callable[[str], None]) -> None:
+        self.path = path
+        self._resumes = self._holds_some = resumes
+        self._warn = warn
+        self._file: RunFile | None = None
+        self._unwritten: list[Record] = []
+        self._failure = ""
+
+    def __call__(self, *records: Record) -> None:
+        """Keeps the records; a sweep's first is its header. Raises RunError if another ssdprof is writing the file."""
+        self._unwritten += records
+        try:
+            self._file = self._file or self._opened()
+            self._file.write(*self._unwritten)
+        except OSError as error:
+            if not self._failure:
+                self._warn(f"the run cannot be kept in {self.path}: {error.strerror or error}; continuing without")
+            self._failure = error.strerror or str(error)
+        else:
+            self._unwritten, self._holds_some, self._failure = [], True, ""
+
+    def close(self, run: Run) -> Kept:
+        """Closes the file; says where the run is and what to do with it."""
+        if self._file is not None:
+            self._file.close()
+        if self._failure:
+            kept = f"only the first part is kept in {self.path} ({self._failure})" if self._holds_some else ""
+        else:
+            kept = f"the results so far are kept in {self.path}"
+        if run.header.interrupted:
+            return Kept(f"interrupted; {f'{kept}; continue with --resume' if kept else 'nothing is kept'}", True)
+        if self._failure:
+            remedy = ": make room and measure the rest again with --resume"
+            return Kept(f"{kept}{remedy}" if kept else "nothing is kept", True)
+        which = "best, '#2' or any config above" if run.ranked else "any config above"
+        return Kept(f"run kept in {self.path}; next: ssdprof explain {which}", False)
+
+    def _opened(self) -> RunFile:
+        if self.path is None:
+            self.path = new_run_path(next(one for one in self._unwritten if isinstance(one, RunHeader)))
+        return RunFile(self.path, anew=not self._resumes)
 
 
 def _kept() -> list[Path]:

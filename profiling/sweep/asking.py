@@ -42,7 +42,6 @@ def sweep_request(
     seed: int,
     command: str,
 ) -> SweepRequest:
-
     number_of_jobs = checked_jobs(jobs, timeout_s)
     if not 0 <= budget_s < math.inf:
         raise UsageError(f"--budget must be 0 seconds or more, got {budget_s:g}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ssdprof.kernels.config import Config, Param
 from ssdprof.kernels.errors import ConfigError
@@ -15,36 +15,25 @@ from ssdprof.profiling.sweep.request import Event, SweepRequest
 from ssdprof.profiling.sweep.sweep import sweep
 
 
-@dataclass(frozen=True, slots=True)
-class ExplainRequest:
-    """What to explain. `sweep` names subject, architecture and workers; its configs are ignored.
-
-    `run`: where latencies come from, if it was measured and has the same kernel source, problem and architecture.
-    `how`: whether the user `measured` it, or it is `recorded` and ships with ssdprof.
-    """
-
-    config: Config
-    sweep: SweepRequest
-    run: Run | None
-    how: str = "measured"
-
-
-def explain(request: ExplainRequest, on_event: Callable[[Event], None]) -> Explanation:
+def explain(
+    config: Config, request: SweepRequest, measured: Run | None, how: str, on_event: Callable[[Event], None]
+) -> Explanation:
     """Compiles the config and its neighbours. Raises ConfigError if the kernel cannot take the config.
 
-    Measurements come from `request.run` or, failing that, from the recorded run of the same kernel source, problem and
-    architecture; nothing is measured here.
+    `request` names subject, architecture and workers; its configs are ignored. Measurements come from `measured` or,
+    failing that, from the recorded run, if it is of the same kernel source, problem and architecture. `how`: whether
+    the user `measured` that run, or it is `recorded` and ships with ssdprof. Nothing is measured here.
     """
-    subject = request.sweep.subject
-    config = subject.resolve(request.config)
+    subject = request.subject
+    config = subject.resolve(config)
     groups = {
         param: members
         for param in subject.params
         if param.around and config[param.name] is not None and len(members := _members(subject, config, param)) > 1
     }
     configs = tuple(dict.fromkeys([config, *(member for group in groups.values() for member in group)]))
-    run = sweep(replace(request.sweep, configs=configs, gpu=None), on_event, lambda _: None)
-    run = with_recorded(run, request.run, request.how)
+    run = sweep(replace(request, configs=configs, gpu=None), on_event, lambda _: None)
+    run = with_recorded(run, measured, how)
     rows = {row.config_id: row for row in run.rows}
     return Explanation(
         header=run.header,

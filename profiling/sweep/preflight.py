@@ -12,9 +12,8 @@ from ssdprof.profiling.gpu.devices import DeviceError, GpuInfo
 from ssdprof.profiling.measuring.amounts import COPY_BYTES, GUARD_BYTES, LOAD_BYTES, SEEDS, written_storages
 from ssdprof.profiling.runs.recorded import recorded_runs
 from ssdprof.profiling.runs.state import RunState
-from ssdprof.profiling.sweep.header import resolved_id
+from ssdprof.profiling.sweep.records import is_untried, resolved_id
 from ssdprof.profiling.sweep.request import SweepRequest
-from ssdprof.profiling.sweep.rows import is_untried
 
 GIB = 1 << 30
 MEMORY_COUNTED = (
@@ -152,11 +151,9 @@ def _configs(number: int) -> str:
 
 def _bytes_min(subject: Subject) -> int:
     """The least that a launch moves, or all its tensors if the subject does not say."""
-    return (
-        subject.work().bytes_min
-        if isinstance(subject, Costed)
-        else sum(m.size_bytes for m in subject.tensors().values())
-    )
+    if isinstance(subject, Costed):
+        return subject.work().bytes_min
+    return sum(meta.size_bytes for meta in subject.tensors().values())
 
 
 def _compile_s(request: SweepRequest, names: list[str]) -> float:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.profiling.measuring.amounts import turn_samples
 from ssdprof.profiling.runs.measured import Batch, Timing
 from ssdprof.profiling.runs.model import Row
@@ -26,14 +27,10 @@ class Measuring(Protocol):
 
     state: RunState
     request: SweepRequest
-
-    @property
-    def asked(self) -> Collection[str]:
-        """The ids of the requested configs; a resumed run may hold others, if a space file changed."""
-
-    @property
-    def can_measure(self) -> bool:
-        """Whether preparing the GPU has not failed so far."""
+    plans: dict[str, LaunchPlan]
+    """By config id. Only requested configs have one; a resumed run may hold others, if a space file changed."""
+    can_measure: bool
+    """Whether preparing the GPU has not failed so far."""
 
     def resample(
         self, name: str, samples: int | None, latency_ms: float | None, on_wait: Callable[[], None]
@@ -103,7 +100,7 @@ class _Rounds:
                 self._take_turn(name, 0)
 
     def _asked(self) -> list[Row]:
-        return [row for name, row in self.sweep.state.rows.items() if name in self.sweep.asked]
+        return [row for name, row in self.sweep.state.rows.items() if name in self.sweep.plans]
 
     def _round(self, number: int) -> tuple[str, ...]:
         timings = {name: self._timing(name) for name in self.leading if self.sweep.state.rows[name].status == "ok"}
@@ -115,8 +112,7 @@ class _Rounds:
         return state.rows[name].check is not None and all(batch.round != number for batch in state.batches(name))
 
     def _take_turn(self, name: str, number: int) -> None:
-        sweep = self.sweep
-        row = sweep.state.row(name)
+        sweep, row = self.sweep, self.sweep.state.row(name)
         latency_ms = row.timing.latency_ms if row.timing else None
         samples = None if latency_ms is None else turn_samples(latency_ms)
         outcome = sweep.resample(name, samples, latency_ms, lambda: self._tell(name))

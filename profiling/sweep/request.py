@@ -29,12 +29,12 @@ class SweepRequest:
     space: str
     configs: tuple[Config, ...]
     arch: str
-    gpu: GpuInfo | None
-    seed: int
-    baseline: Config | None
-    jobs: int
-    timeout_s: float
-    command: str
+    gpu: GpuInfo | None = None
+    seed: int = 0
+    baseline: Config | None = None
+    jobs: int = 1
+    timeout_s: float = DEFAULT_TIMEOUT_S
+    command: str = ""
     budget_s: float = DEFAULT_BUDGET_S
     timed_by: TimedBy | None = None
     left_out: tuple[LeftOut, ...] = ()

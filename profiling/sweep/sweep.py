@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,10 +20,9 @@ from ssdprof.profiling.measuring.check import judge
 from ssdprof.profiling.runs.measured import Batch, Compiled, Measurement, Prepared
 from ssdprof.profiling.runs.model import Row, Run, RunHeader, Status
 from ssdprof.profiling.runs.state import Record, RunState
-from ssdprof.profiling.sweep.header import run_header, with_others, with_prepared
+from ssdprof.profiling.sweep import records
 from ssdprof.profiling.sweep.refine import refine
 from ssdprof.profiling.sweep.request import Event, Phase, SweepRequest
-from ssdprof.profiling.sweep.rows import first_rows, is_untried, settled, with_compiled, with_loaded
 from ssdprof.profiling.workers.pool import Pool
 from ssdprof.profiling.workers.worker import Failure, Worker, wait_any
 
@@ -71,13 +70,12 @@ class Sweep:
         self.plans: dict[str, LaunchPlan] = {}
         self.to_compile: deque[str] = deque()
         self.to_measure: deque[str] = deque()
-        self.ready = False
-        self.prepare_failure = ""
+        self.ready, self.can_measure, self.prepare_failure = False, True, ""
         self.measuring_pids: set[int] = set()
         self.compiled = self.measured = 0
         self.phase_start_s = time.monotonic()
         was_interrupted = state is not None and state.header.interrupted
-        self.state = state or RunState(run_header(request))
+        self.state = state or RunState(records.run_header(request))
         self._add_rows()
         self.unfinished = state is None or was_interrupted or bool(self.to_compile)
         self.owns_pool = pool is None
@@ -112,16 +110,6 @@ class Sweep:
         self.record(header)
         return self.state.run()
 
-    @property
-    def asked(self) -> Collection[str]:
-        """The ids of the configs that the kernel takes."""
-        return self.plans.keys()
-
-    @property
-    def can_measure(self) -> bool:
-        """Whether preparing the GPU has not failed so far."""
-        return not self.prepare_failure
-
     def record(self, record: Record) -> None:
         """Adds one result and passes it on to be kept."""
         self.state.add(record)
@@ -155,21 +143,20 @@ class Sweep:
 
     def _submit_prepare(self, measurer: Worker) -> None:
         """Has the measurer make inputs and references."""
-        request = self.request
-        visible = request.gpu.visible if request.gpu else None
-        arguments = (request.subject, self.device, request.seed, visible)
+        visible = self.request.gpu.visible if self.request.gpu else None
+        arguments = (self.request.subject, self.device, self.request.seed, visible)
         measurer.submit(_PREPARE, _PREPARE, *arguments, timeout_s=PREPARE_TIMEOUT_S)
 
     def _set_prepared(self, outcome: Prepared | Failure) -> None:
         """The measurer is ready, or failed to get ready, and then no later config would do better."""
         self.phase_start_s = time.monotonic()
         if isinstance(outcome, Failure):
-            self.prepare_failure = outcome.line
+            self.can_measure, self.prepare_failure = False, outcome.line
             return
         self.ready = True
         self.measuring_pids |= {outcome.pid} if outcome.pid else set()
         if self.state.header.device.copy_gbps is None:  # a replaced worker says the same
-            self.record(with_prepared(self.state.header, outcome))
+            self.record(records.with_prepared(self.state.header, outcome))
 
     def _fail_measured(self, name: str, failure: Failure) -> None:
         """Handles a launch that failed: its row says why, and the next config gets a new process."""
@@ -193,15 +180,15 @@ class Sweep:
         The measuring process may still be listed, in a container under a pid that is not its own here: if there are new
         processes, they are listed again once it has ended.
         """
-        found = with_others(header, other_processes(visible, self.measuring_pids, unseen=False))
+        found = records.with_others(header, other_processes(visible, self.measuring_pids, unseen=False))
         if found == header:
             return header
         self.pool.close()
-        return with_others(header, other_processes(visible, unseen=False))
+        return records.with_others(header, other_processes(visible, unseen=False))
 
     def _add_rows(self) -> None:
         """Adds a row for each config, to be compiled if the kernel takes it and nothing final is known about it."""
-        rows = first_rows(self.request.subject, self.request.configs)
+        rows = records.first_rows(self.request.subject, self.request.configs)
         self.record(replace(self.state.header, interrupted=True))
         for name, row in rows.items():
             known = self.state.rows.get(name)
@@ -215,17 +202,17 @@ class Sweep:
     def _settled(self, row: Row, *, at_end: bool = False) -> Row:
         """The row, marked wrong if it is wrong by construction and neither was nor will be checked."""
         will_be_checked = self.request.gpu is not None and row.status == "not-run" and not at_end
-        return row if will_be_checked else settled(row)
+        return row if will_be_checked else records.settled(row)
 
     def _is_final(self, row: Row) -> bool:
-        return not is_untried(row) or (self.request.gpu is None and row.compiled is not None)
+        return not records.is_untried(row) or (self.request.gpu is None and row.compiled is not None)
 
     def _why_not_run(self, row: Row) -> str:
         if not row.compiled:
             return "interrupted before it was compiled"
         if not self.measurer:
             return COMPILED_ONLY
-        if self.prepare_failure:
+        if not self.can_measure:
             return f"the GPU could not be prepared: {self.prepare_failure}"
         return "interrupted before it was measured"
 
@@ -258,9 +245,8 @@ class Sweep:
             self._fail(name, outcome, "compile-error")
             return
         status_reason = NOT_MEASURED_YET if self.measurer else COMPILED_ONLY
-        row = with_compiled(
-            self.state.rows[name], outcome, self.limits, self.state.header.device.num_sms, status_reason
-        )
+        num_sms = self.state.header.device.num_sms
+        row = records.with_compiled(self.state.rows[name], outcome, self.limits, num_sms, status_reason)
         if row.status == "not-run" and self.measurer:
             self.to_measure.append(name)
         self.record(self._settled(row))
@@ -272,7 +258,7 @@ class Sweep:
             return
         row, loaded = self.state.rows[name], outcome.loaded
         if loaded:
-            row = with_loaded(row, loaded, self.limits, self.state.header.device.num_sms)
+            row = records.with_loaded(row, loaded, self.limits, self.state.header.device.num_sms)
         status, reason = judge(outcome.check, self.tolerances)
         self.record(replace(row, status=status, status_reason=reason, check=outcome.check))
         if outcome.batch:
@@ -283,20 +269,17 @@ class Sweep:
             status = "timeout"
         elif failure.out_of_resources:
             status = "out-of-resources"
-        row = self.state.rows[name]
-        failed = replace(row, status=status, status_reason=failure.line, check=None)
+        failed = replace(self.state.rows[name], status=status, status_reason=failure.line, check=None)
         self.record(self._settled(failed))
 
     def _tell(self) -> None:
-        measuring = self.measurer is not None and self.can_measure
         busy = next((worker.task for worker in reversed(self.pool.workers) if worker.task in self.plans), None)
         total = self.compiled + len(self.to_compile) + sum(worker.task is not None for worker in self.pool.compilers)
-        if not measuring:
+        if self.measurer is None or not self.can_measure:
             self.tell("compiling", self.compiled, total, busy)
         elif not self.ready:
             self.tell("preparing", self.measured, total, None)
         else:
-            running = self.measurer is not None and self.measurer.task is not None
-            self.tell(
-                "measuring", self.measured, total - self.compiled + self.measured + len(self.to_measure) + running, busy
-            )
+            to_compile = total - self.compiled
+            running = self.measurer.task is not None
+            self.tell("measuring", self.measured, self.measured + to_compile + len(self.to_measure) + running, busy)

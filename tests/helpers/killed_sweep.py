@@ -7,12 +7,11 @@ import sys
 import time
 from pathlib import Path
 
-from ssdprof.profiling.runs.keeper import Keeper
 from ssdprof.profiling.runs.measured import Batch
 from ssdprof.profiling.runs.model import Row
 from ssdprof.profiling.runs.state import Record
-from ssdprof.profiling.runs.store import resumable
-from ssdprof.profiling.sweep.header import run_header
+from ssdprof.profiling.runs.store import Keeper, resumable
+from ssdprof.profiling.sweep.records import run_header
 from ssdprof.profiling.sweep.sweep import Sweep
 
 MOMENT_S = 0.01
@@ -26,8 +25,8 @@ def main(path: str) -> None:
     time to be killed in.
     """
     asked = pickle.load(sys.stdin.buffer)
-    resumed = resumable(run_header(asked), Path(path))
-    keep = Keeper(Path(path), resumed=resumed, warn=lambda line: print(line, flush=True))
+    where, state = resumable(run_header(asked), Path(path)) or (Path(path), None)
+    keep = Keeper(where, resumes=state is not None, warn=lambda line: print(line, flush=True))
 
     def on_record(record: Record) -> None:
         keep(record)
@@ -36,7 +35,6 @@ def main(path: str) -> None:
             time.sleep(MOMENT_S)
 
     print(BEGUN, flush=True)
-    state = resumed.state if resumed else None
     keep.close(Sweep(asked, lambda _: None, on_record, state, "fake_timer:SteadyTimer").run())
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from fake_runs import H100_GPU, compiled_run, h100_run
 from run_records import records_of
 
+from ssdprof.kernels.config import Config
 from ssdprof.profiling.gpu import devices as device
 from ssdprof.profiling.gpu.devices import GpuInfo
 from ssdprof.profiling.runs import recorded
@@ -22,6 +24,14 @@ from ssdprof.profiling.workers import pool as pool_module
 from ssdprof.profiling.workers.pool import Pool
 
 Asked = list[SweepRequest]
+
+
+class Explain(NamedTuple):
+    """What an explanation was asked for."""
+
+    config: Config
+    sweep: SweepRequest
+    run: Run | None
 
 
 class IdlePool(Pool):

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 from fake_runs import COMPILE_HEADER, H100_GPU, HEADER, PROBLEM, TOO_LARGE, explanation, h100_run, run
-from fake_sweeps import ship
+from fake_sweeps import Explain, ship
 from run_records import kept, save
 
 from ssdprof.cli.main import run as ssdprof
+from ssdprof.kernels.config import Config
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.gpu import devices as device
 from ssdprof.profiling.runs import store
 from ssdprof.profiling.runs.model import Explanation, Run, RunHeader
 from ssdprof.profiling.sweep import explain as explain_module
-from ssdprof.profiling.sweep.explain import ExplainRequest
-from ssdprof.profiling.sweep.request import Event
+from ssdprof.profiling.sweep.request import Event, SweepRequest
 
-Asked = list[ExplainRequest]
+Asked = list[Explain]
 
 
 @pytest.fixture
@@ -38,14 +38,16 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
 
 
 def returns(monkeypatch: pytest.MonkeyPatch, requests: Asked, result: Explanation) -> None:
-    def explain(request: ExplainRequest, on_event: Callable[[Event], None]) -> Explanation:
-        requests.append(request)
+    def explain(
+        config: Config, sweep: SweepRequest, run: Run | None, how: str, on_event: Callable[[Event], None]
+    ) -> Explanation:
+        requests.append(Explain(config, sweep, run))
         return result
 
     monkeypatch.setattr(explain_module, "explain", explain)
 
 
-def problem_of(request: ExplainRequest) -> ChunkScanProblem:
+def problem_of(request: Explain) -> ChunkScanProblem:
     """The problem of our own chunk scan, which is asked about."""
     assert isinstance(request.sweep.subject, ChunkScan)
     return request.sweep.subject.problem

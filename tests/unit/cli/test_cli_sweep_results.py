@@ -15,7 +15,7 @@ from fake_sweeps import Asked, IdlePool, fake_sweeps, gpus, returns, ship
 from rich.console import Console
 
 from ssdprof.cli import console as console_module
-from ssdprof.cli.console import ProgressBar, detail
+from ssdprof.cli.console import ProgressBar, progress_text
 from ssdprof.cli.main import run as ssdprof
 from ssdprof.profiling.runs import store
 from ssdprof.profiling.runs.model import Run
@@ -176,10 +176,11 @@ def test_progress_is_silent_if_quiet(capsys: pytest.CaptureFixture[str]) -> None
 
 def test_the_detail_of_an_event_has_what_is_known() -> None:
     best = h100_run().ranked[0]
-    assert "m1 · best 2.332 ms m64n64k32d128w2s4 · 1:05 left" == detail(Event("measuring", 1, 2, 2, "m1", best, 65.2))
-    assert "" == detail(Event("compiling", 0, 2, 0, None, None, None))
+    text = progress_text(Event("measuring", 1, 2, 2, "m1", best, 65.2))
+    assert "1/2 · m1 · best 2.332 ms m64n64k32d128w2s4 · 1:05 left" == text
+    assert "0/2" == progress_text(Event("compiling", 0, 2, 0, None, None, None))
 
 
 def test_colours_obey_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    assert console_module.stdout().no_color
+    assert console_module.terminal().no_color

@@ -238,7 +238,7 @@ def test_reports_that_are_no_text_or_too_large_are_refused(
 
 def test_on_a_terminal_the_step_is_shown_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     text = StringIO()
-    monkeypatch.setattr(console_module, "stderr", lambda: Console(file=text, force_terminal=True, width=60))
+    monkeypatch.setattr(console_module, "terminal", lambda **_: Console(file=text, force_terminal=True, width=60))
     with steps(quiet=False) as on_step:
         on_step("compiling", 3, 9)
     assert "compiling: 3 of 9" in text.getvalue() or "starting" in text.getvalue()

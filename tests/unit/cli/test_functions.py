@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 from fake_runs import HEADER, explanation, h100_run
-from fake_sweeps import Asked, IdlePool, fake_sweeps, gpus, ship
+from fake_sweeps import Asked, Explain, IdlePool, fake_sweeps, gpus, ship
 from run_records import kept, save
 
 import ssdprof
 from ssdprof.cli.main import run as command
+from ssdprof.kernels.config import Config
 from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.ssd.params import PARAMS, chunk_scan_config
 from ssdprof.kernels.ssd.subject import ChunkScan
@@ -27,8 +28,7 @@ from ssdprof.profiling.runs.model import Explanation, Run
 from ssdprof.profiling.runs.run_file import RunError
 from ssdprof.profiling.runs.state import Record
 from ssdprof.profiling.sweep import explain as explain_module
-from ssdprof.profiling.sweep.explain import ExplainRequest
-from ssdprof.profiling.sweep.request import Event
+from ssdprof.profiling.sweep.request import Event, SweepRequest
 from ssdprof.reports.export.run_json import explanation_json, run_json
 
 HEAVY = ("torch", "triton", "rich", "typer", "pandas", "numpy", "elftools", "pynvml", "yaml")
@@ -214,7 +214,7 @@ def test_numbers_that_no_launch_can_have_are_a_usage_error() -> None:
         ssdprof.occupancy(**ONE, arch="sm_12")
 
 
-Explained = list[ExplainRequest]
+Explained = list[Explain]
 
 
 @pytest.fixture
@@ -222,8 +222,10 @@ def explained(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> Explained:
     """What explanations, which are made up, are asked for; no GPU."""
     requests: Explained = []
 
-    def explain(request: ExplainRequest, on_event: Callable[[Event], None]) -> Explanation:
-        requests.append(request)
+    def explain(
+        config: Config, sweep: SweepRequest, run: Run | None, how: str, on_event: Callable[[Event], None]
+    ) -> Explanation:
+        requests.append(Explain(config, sweep, run))
         on_event(Event("compiling", 0, 1, 0, None, None, None))
         return explanation()
 
@@ -258,7 +260,7 @@ def test_a_row_of_a_run_is_explained_on_the_runs_own_problem(
     assert [second, best] == [one.config for one in explained[:2]]
 
 
-def seqlen_of(request: ExplainRequest) -> int:
+def seqlen_of(request: Explain) -> int:
     assert isinstance(request.sweep.subject, ChunkScan)
     return request.sweep.subject.problem.seqlen
 

@@ -13,7 +13,7 @@ from ssdprof.kernels.config_text import parse_config
 from ssdprof.kernels.interface import Tolerances
 from ssdprof.kernels.registry import subject_of_run
 from ssdprof.kernels.ssd.params import PARAMS
-from ssdprof.profiling.runs.run_file import NoHeaderError, RunError, dump_records, parse_run, parse_state
+from ssdprof.profiling.runs.run_file import NoHeaderError, RunError, dump_records, parse_state
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "run_format_2.jsonl"
 TEXT = GOLDEN.read_text(encoding="utf-8")
@@ -36,19 +36,19 @@ def test_rows_have_their_status_latency_and_rank() -> None:
             f"{row.timing.latency_ms:.3f}" if row.timing else "–",
             row.speedup_vs_baseline and round(row.speedup_vs_baseline, 3),
         )
-        for row in parse_run(TEXT).rows
+        for row in parse_state(TEXT).run().rows
     ]
 
 
 def test_configs_are_tables_of_values_that_have_the_ids_they_had() -> None:
-    for row in parse_run(TEXT).rows:
+    for row in parse_state(TEXT).run().rows:
         assert row.config == PARAMS.validated(row.config) == parse_config(row.config_id, PARAMS)
         assert row.config_id == PARAMS.id(row.config)
         assert "" == row.by_construction
 
 
 def test_the_header_has_the_table_of_parameters_and_the_tolerance_of_the_one_output() -> None:
-    header = parse_run(TEXT).header
+    header = parse_state(TEXT).run().header
     written = json.loads(LINES[0])["tolerances"]
 
     assert PARAMS.params == header.params
@@ -78,7 +78,7 @@ def test_it_is_written_as_format_3_and_is_the_same_run() -> None:
     text = dump_records(records)
 
     assert text.startswith('{"format": 3, "kind": "header", ')
-    assert parse_run(TEXT) == parse_run(text)
+    assert parse_state(TEXT).run() == parse_state(text).run()
 
 
 def test_it_is_read_as_far_as_its_lines_are_whole_wherever_it_is_cut() -> None:
@@ -104,15 +104,15 @@ def changed(number: int, change: Callable[[dict[str, Any]], Any]) -> str:
 )
 def test_codes_of_findings_have_todays_names(expected: str, written: str) -> None:
     finding = {"code": written, "message": "where it is"}
-    row = next(iter(parse_run(changed(2, lambda line: line["check"].update(findings=[finding]))).rows))
+    row = next(iter(parse_state(changed(2, lambda line: line["check"].update(findings=[finding]))).run().rows))
     assert row.check
     assert [(expected, "where it is")] == [(one.code, one.message) for one in row.check.findings]
 
 
 def test_what_an_older_file_left_out_is_not_set() -> None:
     text = changed(2, lambda line: [line["config"].pop(name) for name in ("heads", "maxnreg", "num_ctas", "variant")])
-    assert parse_run(TEXT).rows[0].config == parse_run(text).rows[0].config
-    assert () == parse_run(changed(1, lambda line: line.pop("tolerances"))).header.tolerances
+    assert parse_state(TEXT).run().rows[0].config == parse_state(text).run().rows[0].config
+    assert () == parse_state(changed(1, lambda line: line.pop("tolerances"))).run().header.tolerances
 
 
 BROKEN: dict[str, tuple[str, str]] = {

@@ -11,10 +11,9 @@ from fake_runs import HEADER, h100_run
 from run_records import kept, records_of
 
 from ssdprof.profiling.runs import run_file, store
-from ssdprof.profiling.runs.keeper import Keeper, Kept
 from ssdprof.profiling.runs.run_file import RunError, RunFile, dump_records
 from ssdprof.profiling.runs.state import Record
-from ssdprof.profiling.runs.store import load_run, load_state, resumable
+from ssdprof.profiling.runs.store import Keeper, Kept, load_run, load_state, resumable
 
 RUN = h100_run()
 CUT_OFF = replace(RUN, header=replace(HEADER, interrupted=True))
@@ -82,7 +81,7 @@ def test_a_resumed_run_goes_on_in_its_file(tmp_path: Path) -> None:
     path.write_text(dump_records(BEGIN[:3]) + '{"kind": "ro')
     resumed = resumable(HEADER, path)
     assert resumed is not None
-    keeper = Keeper(None, resumed=resumed, warn=unheard)
+    keeper = Keeper(resumed[0], resumes=True, warn=unheard)
     keeper(*BEGIN[3:])
     keeper(HEADER)
     keeper.close(RUN)

@@ -31,7 +31,7 @@ from ssdprof.kernels.interface import Tolerances
 from ssdprof.profiling import api
 from ssdprof.profiling.runs import recorded
 from ssdprof.profiling.runs.model import Run
-from ssdprof.profiling.runs.run_file import dump_records, parse_run
+from ssdprof.profiling.runs.run_file import dump_records, parse_state
 from ssdprof.profiling.runs.state import Record
 from ssdprof.profiling.runs.store import load_run, load_state
 from ssdprof.profiling.sweep.request import Event
@@ -139,7 +139,7 @@ def test_the_run_file_gives_the_run_again(kept: Path, measured: Run) -> None:
     state = load_state(kept)
     batches = [batch for name in state.rows for batch in state.batches(name)]
     records: list[Record] = [state.header, *state.rows.values(), *batches]
-    again = parse_run(dump_records(records))
+    again = parse_state(dump_records(records)).run()
     assert repr(measured) == repr(again)  # in which NaN is equal to itself
     assert list(CONFIGS) == [parse_config(row.config_id, PARAMS) for row in again.rows]
 

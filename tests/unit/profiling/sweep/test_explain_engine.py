@@ -18,7 +18,7 @@ from ssdprof.profiling.runs import recorded
 from ssdprof.profiling.runs.measured import Check, Compiled
 from ssdprof.profiling.runs.model import Device, Explanation, Row, Run
 from ssdprof.profiling.runs.rank import rank
-from ssdprof.profiling.sweep.explain import ExplainRequest, explain
+from ssdprof.profiling.sweep.explain import explain
 from ssdprof.profiling.sweep.request import Event, SweepRequest
 
 SUBJECT = FakeSubject()
@@ -64,7 +64,7 @@ def explained(
         timeout_s=60.0,
         command="ssdprof explain",
     )
-    return explain(ExplainRequest(config, replace(asked, **fields), run), on_event)
+    return explain(config, replace(asked, **fields), run, "measured", on_event)
 
 
 def measured(header: Any = FAKE_HEADER) -> Run:

@@ -21,8 +21,8 @@ from ssdprof.profiling.runs.measured import Conditions
 from ssdprof.profiling.runs.model import Device, Run
 from ssdprof.profiling.runs.state import RunState
 from ssdprof.profiling.sweep import preflight as module
-from ssdprof.profiling.sweep.header import run_header
 from ssdprof.profiling.sweep.preflight import GIB, Preflight, about, check_measurable, needed_memory_bytes, preflight
+from ssdprof.profiling.sweep.records import run_header
 
 MIB = 1 << 20
 SHIPPED = module.recorded_runs

@@ -23,8 +23,9 @@ def test_a_run_that_was_cut_off_is_gone_on_with_from_its_file(tmp_path: Path) ->
     path.write_text(dump_records([CUT_OFF, TOO_LARGE, h100_run().rows[1]]) + '{"kind": "ro')
     found = resumable(replace(HEADER, date="later", command="ssdprof sweep --resume"), path)
     assert found is not None
-    assert (path, CUT_OFF) == (found.path, found.state.header)
-    assert [one.config_id for one in h100_run().rows[:2]] == list(found.state.rows)
+    where, state = found
+    assert (path, CUT_OFF) == (where, state.header)
+    assert [one.config_id for one in h100_run().rows[:2]] == list(state.rows)
 
 
 @pytest.mark.parametrize("text", [None, "", dump_records([HEADER])[:100]])
@@ -75,9 +76,10 @@ def test_without_a_file_the_last_kept_run_of_the_same_is_gone_on_with() -> None:
     (store.runs_dir() / "9999.jsonl").write_text("")
     found = resumable(replace(HEADER, date="later"), None)
     assert found is not None
-    assert "2026-11-23T10:00:00.000+00:00" == found.state.header.date
-    assert new_run_path(found.state.header) == found.path
-    assert 16 == len(found.state.rows)
+    path, state = found
+    assert "2026-11-23T10:00:00.000+00:00" == state.header.date
+    assert new_run_path(state.header) == path
+    assert 16 == len(state.rows)
     assert resumable(replace(HEADER, seed=2), None) is None
 
 

@@ -12,7 +12,7 @@ from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.occupancy import occupancy
 from ssdprof.profiling.runs.measured import Check, Compiled, Loaded
 from ssdprof.profiling.runs.model import Row, Status
-from ssdprof.profiling.sweep.rows import first_rows, is_untried, settled, with_compiled, with_loaded
+from ssdprof.profiling.sweep.records import first_rows, is_untried, settled, with_compiled, with_loaded
 
 LIMITS = limits_for("sm_90")
 COMPILED = Compiled(255, 24, 41_728, 0, 4, 1, 1, 32, compile_s=1.0)
