@@ -54,7 +54,7 @@ def measure(plan: LaunchPlan, config: Config, name: str, timed_by: TimedBy | Non
     """Checks the launch's outputs several times on each set of inputs and, if they are stable, times it.
 
     Looks for damage once, after all launches, since the next config would be blamed for it; a launch that did damage
-    keeps no batch. Raises what the launch raises. `name` is the config's id.
+    keeps no batch. Raises what the launch raises, but not if it was found wrong before. `name` is the config's id.
     """
     session = _prepared()
     inputs = session.inputs[-1]
@@ -65,7 +65,12 @@ def measure(plan: LaunchPlan, config: Config, name: str, timed_by: TimedBy | Non
     batch = None
     if status in ("ok", "wrong"):
         samples = session.first_look(once_ms, status == "ok")
-        batch = session.time(bound, name, samples, once_ms, timed_by)
+        try:
+            batch = session.time(bound, name, samples, once_ms, timed_by)
+        except Exception as error:
+            if status == "ok":
+                raise
+            return Measurement(check, None, None, failed=(type(error).__name__, str(error)))
     if damage := session.damage():
         check, batch = replace(check, findings=(*damage, *check.findings)), None
     elif status == "ok":

@@ -177,8 +177,12 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One launch, checked and timed: one batch, or none if it was not worth timing."""
+    """One launch, checked and timed: one batch, or none if it was not worth timing.
+
+    `failed`: the type and message of the error that a later step raised on a config that is not correct anyway.
+    """
 
     check: Check
     batch: Batch | None
     loaded: Loaded | None
+    failed: tuple[str, str] | None = None

@@ -263,14 +263,19 @@ class Sweep:
         self.record(replace(row, status=status, status_reason=reason, check=outcome.check))
         if outcome.batch:
             self.record(outcome.batch)
+        if outcome.failed:
+            self._fail_measured(name, Failure("error", *outcome.failed))
 
     def _fail(self, name: str, failure: Failure, status: Status) -> None:
         if failure.kind == "timeout":
             status = "timeout"
         elif failure.out_of_resources:
             status = "out-of-resources"
-        failed = replace(self.state.rows[name], status=status, status_reason=failure.line, check=None)
-        self.record(self._settled(failed))
+        row = self.state.rows[name]
+        if row.status in ("wrong", "unstable") and row.check is not None:  # what was found out stands
+            self.record(replace(row, status_reason=f"{row.status_reason}; then it failed: {failure.line}"))
+        else:
+            self.record(self._settled(replace(row, status=status, status_reason=failure.line, check=None)))
 
     def _tell(self) -> None:
         busy = next((worker.task for worker in reversed(self.pool.workers) if worker.task in self.plans), None)

@@ -85,6 +85,27 @@ def test_a_wrong_config_that_writes_to_its_input_when_it_is_timed_says_so(monkey
     assert ("ok", "") == status(measured("right"))
 
 
+@pytest.mark.parametrize("is_wrong", [True, False])
+def test_a_config_that_fails_when_it_is_timed_is_still_wrong_if_it_was(
+    monkeypatch: pytest.MonkeyPatch, is_wrong: bool
+) -> None:
+    def trouble(launch: int, t: Tensors) -> None:
+        if is_wrong:
+            t.scaled[2] = float("inf")
+        if launch > (1 + 1 + LAUNCHES_IF_WRONG if is_wrong else CHECKED):
+            raise RuntimeError("operation not permitted when stream is capturing")
+
+    planted(monkeypatch, "fails_when_timed", trouble)
+
+    if is_wrong:
+        found = measured("fails_when_timed")
+        assert ("wrong", None) == (status(found)[0], found.batch)
+        assert ("RuntimeError", "operation not permitted when stream is capturing") == found.failed
+    else:
+        with pytest.raises(RuntimeError, match="stream is capturing"):
+            measured("fails_when_timed")
+
+
 @pytest.mark.parametrize("name", ["unstable", "wrong_scaled", "narrow"])
 def test_a_config_that_is_not_launched_on_all_inputs_is_not_said_to_have_changed_them(name: str) -> None:
     """Inputs beside the outputs are then those of the first set, not of the last."""

@@ -25,6 +25,7 @@ from ssdprof.profiling.sweep.request import Event
 from ssdprof.profiling.sweep.sweep import Sweep, sweep
 from ssdprof.profiling.workers.fork_server import ForkServer, python_command
 from ssdprof.profiling.workers.pool import Pool, run_task
+from ssdprof.profiling.workers.worker import Failure
 
 HANG_TIMEOUT_S = 3.0
 SWEEP_ALONE = """
@@ -130,6 +131,22 @@ def test_what_the_driver_says_of_the_loaded_kernel_goes_before_the_compilers_fig
     )
     assert pytest.approx(32 / (132 * 5)) == row.occupancy.waves_per_sm
     assert ("ok", found, 2.0, 3) == (row.status, row.check, row.timing.latency_ms, row.timing.samples)
+
+
+@pytest.mark.parametrize("in_a_round", [False, True])
+def test_a_wrong_config_keeps_its_status_when_a_later_step_fails(in_a_round: bool) -> None:
+    state = Sweep(request(fake("right")), lambda _: None, lambda _: None, None, HOST)
+    name, failure = fake_id("right"), ("RuntimeError", "operation not permitted when stream is capturing")
+    infinite = Check(float("nan"), float("nan"), 3, 8, True, 1, output="total")
+    state._set_measured(name, Measurement(infinite, None, None, failed=None if in_a_round else failure))
+    if in_a_round:
+        state._fail_measured(name, Failure("error", *failure))
+    row = state.state.row(name)
+    assert ("wrong", infinite) == (row.status, row.check)
+    assert row.status_reason.startswith("total: 3 of 8 rows wrong, NaN, inf")
+    assert row.status_reason.endswith(
+        "; then it failed: RuntimeError: operation not permitted when stream is capturing"
+    )
 
 
 def test_ctrl_c_while_measuring_keeps_what_was_measured_and_says_what_was_not() -> None:
