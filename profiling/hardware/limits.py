@@ -31,6 +31,8 @@ class SmLimits:
     the system adds to each block's allocation. `register_allocation_unit` is in registers per warp. `carveouts_bytes`
     are the sizes that shared memory can be configured to, ascending. `barriers_limit_blocks`: whether barriers count in
     the architecture's occupancy. `max_blocks_per_cluster` is the portable size; 1 if there are no clusters.
+    `carveout_times`, `_room_bytes` and `_least_bytes` say how much room the driver makes (`occupancy` has the rule),
+    `carveout_fits` how many known launches that fits.
     """
 
     arch: str
@@ -52,6 +54,10 @@ class SmLimits:
     barriers_per_sm: int
     barriers_limit_blocks: bool
     max_blocks_per_cluster: int
+    carveout_times: int
+    carveout_room_bytes: int
+    carveout_least_bytes: int
+    carveout_fits: str
 
     @property
     def max_config_bytes(self) -> int:

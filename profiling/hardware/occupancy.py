@@ -16,11 +16,7 @@ from ssdprof.profiling.hardware.limits import THREADS_PER_WARP, SmLimits
 ConfigSource = Literal["given", "prefers-shared", "assumed"]
 TRITON_PREFERS_SHARED_ABOVE_BYTES = 48 * 1024
 """Triton asks for CU_FUNC_CACHE_PREFER_SHARED if a kernel needs more dynamic shared memory than this."""
-MEASURED_ARCH = "sm_90"
-"""The architecture that the driver's choice was measured on; others are assumed to take the smallest size that fits."""
 _ROOM_BLOCKS = 32
-_ROOM_BYTES = 132 * 1024
-_ROOM_WITHOUT_OWN_BYTES = 32 * 1024
 
 
 class CarveoutError(UsageError):
@@ -212,19 +208,19 @@ def _assumed_config_bytes(launch: Launch, allocated_bytes: int, blocks: int, lim
     The number of resident blocks does not depend on the split; the shared-memory limit and its ties do. `blocks` is how
     many the registers, the warps and the SM's block slots allow.
 
-    There is room for the blocks that can be resident. As measured on one H100 (driver 580.159.04), if a second block is
-    possible and blocks are not of full size, there is room for twice as many as the other limits allow, but for no more
-    than 32 blocks or 132 KiB. In that case a kernel without shared memory of its own gets at least 32 KiB
-    (docs/occupancy.md has the counts).
+    There is room for the blocks that can be resident. If a second block is possible and blocks are not of full size,
+    there is room for `carveout_times` as many as the other limits allow, but for no more than 32 blocks or
+    `carveout_room_bytes`. In that case a kernel without shared memory of its own gets at least `carveout_least_bytes`.
+    Measured on one H100, fitted to public printouts on others (docs/occupancy.md has the counts).
     """
     if allocated_bytes == 0 or blocks == 0:
         return _smallest_config_bytes(limits, allocated_bytes)
     needed_bytes = min(blocks, max(1, limits.max_config_bytes // allocated_bytes)) * allocated_bytes
-    if limits.arch == MEASURED_ARCH and blocks > 1 and launch.threads_per_block < limits.max_threads_per_block:
-        room_bytes = min(2 * blocks, _ROOM_BLOCKS) * allocated_bytes
+    if limits.carveout_times > 1 and blocks > 1 and launch.threads_per_block < limits.max_threads_per_block:
+        room_bytes = min(limits.carveout_times * blocks, _ROOM_BLOCKS) * allocated_bytes
         if launch.shared_mem_bytes == 0:
-            room_bytes = max(room_bytes, _ROOM_WITHOUT_OWN_BYTES)
-        needed_bytes = max(needed_bytes, min(room_bytes, _ROOM_BYTES))
+            room_bytes = max(room_bytes, limits.carveout_least_bytes)
+        needed_bytes = max(needed_bytes, min(room_bytes, limits.carveout_room_bytes))
     return _smallest_config_bytes(limits, needed_bytes)
 
 

@@ -98,7 +98,10 @@ def report(launch: Launch, occ: Occupancy, limits: SmLimits) -> RenderableType:
     parts: list[RenderableType] = [Text(asked), Text(), section(occ), Text()]
     if sentence := rule_sentence(occ):
         parts += [Text(sentence), Text(f"Est. Local Speedup: {estimated_local_speedup_pct(occ):.4g}%"), Text()]
-    parts += [Text(line) for line in headroom_lines(launch, occ, limits)]
+    lines = headroom_lines(launch, occ, limits)
+    if occ.shared_mem_config_source == "assumed":
+        lines.append(f"The configured size is assumed: the rule for {limits.arch} fits {limits.carveout_fits}.")
+    parts += map(Text, lines)
     return Group(*parts, Text(), allowances(launch, limits), Text(), curves(launch, occ, limits))
 
 

@@ -52,6 +52,27 @@ def differing(row: dict[str, str], occ: Occupancy) -> list[str]:
     return names
 
 
+def of_printout(row: dict[str, str]) -> Occupancy:
+    """With nothing given that ncu found out: not the size that shared memory was configured to."""
+    sizes = (int(row[name]) for name in ("registers_per_thread", "dynamic_shared_mem_bytes", "static_shared_mem_bytes"))
+    launch = Launch(int(row["threads_per_block"]), *sizes, grid_blocks=int(row["grid_blocks"]))
+    prefers_shared = row["prefer_shared"] == "yes"
+    limits = limits_for(row["compute_capability"])
+    return occupancy(launch, limits, prefers_shared=prefers_shared, num_sms=int(row["num_sms"]))
+
+
+@pytest.mark.parametrize("row", rows("pasted_printouts.csv"), ids=lambda row: row["case"])
+def test_public_printouts_of_eight_architectures_are_reproduced(row):
+    occ = of_printout(row)
+    counts = [name for name in (*COUNTS, "theoretical_occupancy_pct", "waves_per_sm") if row.get(name)]
+
+    assert "shared_mem_config_bytes" in counts
+    assert [] == [name for name in counts if abs(float(row[name]) - getattr(occ, name)) > 0.00501]
+    if row["limiters_named"]:
+        ours = occ.limiters
+        assert [name.removeprefix("the required amount of ") for name in row["limiters_named"].split("+")] == list(ours)
+
+
 @pytest.fixture(scope="module")
 def launches() -> list[dict[str, str]]:
     return rows("ncu_h100_launches.csv")
