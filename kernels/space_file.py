@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import product
@@ -40,6 +41,10 @@ def read_space_file(
     names the file and the wrong entry.
     """
     document = _loaded(path)
+    if isinstance(document, Mapping) and isinstance(document.get("configs_timings"), list):  # an autotuner's cache
+        document = [timed[0] if isinstance(timed, list) and timed else timed for timed in document["configs_timings"]]
+    elif isinstance(document, Mapping) and any(str(key).isdigit() for key in document):  # an engine's, by token count
+        document = [entry for key, entry in document.items() if str(key).isdigit()]
     if isinstance(document, list):
         if not document:
             raise SpaceError(f"{path}: it has no configs")
@@ -62,11 +67,15 @@ def read_space_file(
 
 def _loaded(path: Path) -> Any:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".json":
             return json.loads(text)
         import yaml  # the built-in spaces do not need it
 
+        # a config on a line of its own is text, though YAML takes its colons for a mapping
+        text = re.sub(
+            r"^(\s*- )((\w+\.)?Config\(.*\)),?\s*$", lambda m: m[1] + json.dumps(m[2]), text, flags=re.MULTILINE
+        )
         try:
             return yaml.safe_load(text)
         except yaml.YAMLError as error:
@@ -85,7 +94,9 @@ def _loaded(path: Path) -> Any:
 def _entry(path: Path, i_entry: int, entry: object, table: ParamTable) -> Config:
     try:
         if isinstance(entry, Mapping):
-            return config_from_pairs(entry.items(), table)
+            inner = entry.get("kwargs")
+            flat = {**inner, **entry} if isinstance(inner, Mapping) else entry
+            return config_from_pairs([(key, value) for key, value in flat.items() if key != "kwargs"], table)
         if isinstance(entry, str):
             return parse_config(entry, table)
     except ConfigError as error:

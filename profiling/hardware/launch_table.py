@@ -101,7 +101,8 @@ def _kept(header: list[str]) -> list[str]:
 
 def _records(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
     """Line number (from 1, of the record's first line) and cells of each record that is not blank."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)  # a spreadsheet's export may have semicolons or tabs
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line, columns = 1, 0
     try:
         for cells in reader:

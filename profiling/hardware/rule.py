@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ssdprof.profiling.hardware.limiters import BARRIER_LIMITER, LIMITERS
 from ssdprof.profiling.hardware.occupancy import Occupancy
 
@@ -22,6 +24,21 @@ def rule_sentence(occ: Occupancy) -> str | None:
         f"to its occupancy are below the hardware maximum of {occ.max_warps_per_scheduler}. This kernel's "
         f"theoretical occupancy ({_rule_pct(occ):.1f}%) is limited by {joined(phrases)}."
     )
+
+
+def means_the_same(ours: str, theirs: str) -> bool:
+    """Whether the sentence of an older ncu, with one for each limiter or without the warps, says what ours does."""
+    if theirs.count(" is limited by ") == 1 and " theoretical warps " in theirs:
+        return False  # today's wording, which is compared to the letter
+    (pcts, named, warps), (their_pcts, they_named, their_warps) = (
+        (
+            set(re.findall(r"theoretical occupancy \(([0-9.]+)%\)", sentence)),
+            {limiter.name for limiter in LIMITERS.values() if limiter.phrase in sentence},
+            re.findall(r"The ([0-9.]+) theoretical warps .*? maximum of ([0-9]+)", sentence),
+        )
+        for sentence in (ours, theirs)
+    )
+    return bool(pcts) and (pcts, named) == (their_pcts, they_named) and their_warps in ([], warps)
 
 
 def estimated_local_speedup_pct(occ: Occupancy) -> float:

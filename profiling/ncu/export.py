@@ -10,10 +10,11 @@ from pathlib import Path
 from ssdprof.kernels.errors import UsageError
 from ssdprof.profiling.hardware.launch_table import MAX_FILE_BYTES
 from ssdprof.profiling.hardware.limits import ArchError, limits_for
-from ssdprof.profiling.hardware.occupancy import Launch, LaunchError, occupancy
+from ssdprof.profiling.hardware.occupancy import CarveoutError, Launch, LaunchError, occupancy
 from ssdprof.profiling.hardware.rule import rule_sentence
-from ssdprof.profiling.ncu.program import EXPORT_HINT, REGISTERS, NcuCsvError, NcuNumber, NcuRow, read_raw
+from ssdprof.profiling.ncu.program import EXPORT_HINT, REGISTERS, NcuCellError, NcuCsvError, NcuNumber, NcuRow, read_raw
 from ssdprof.profiling.ncu.verify import (
+    CONFIG_SIZE,
     DYNAMIC,
     RESULTS,
     STATIC,
@@ -59,10 +60,10 @@ def against_export(rows: Sequence[NcuRow], of: str, arch: str | None) -> Verific
     for row in rows:
         try:
             ours, was_restored = _ours_of(row, arch)
-        except (ArchError, LaunchError) as error:
+            found = against_ncu(ours, row, RESULTS)
+        except (ArchError, CarveoutError, LaunchError, NcuCellError) as error:
             unchecked.append(Unchecked(_label(row), str(error)))
             continue
-        found = against_ncu(ours, row, RESULTS)
         if not found:
             unchecked.append(Unchecked(ours.name, "has no figure to compare"))
         comparisons += found
@@ -117,9 +118,19 @@ def _ours_of(row: NcuRow, arch: str | None) -> tuple[Ours, bool]:
     cache = row.cells.get("launch__func_cache_config", "").lower()
     prefers_shared = "prefershared" in cache if "prefer" in cache else None
     sms, more_sms = _whole(row, "device__attribute_multiprocessor_count"), _whole(row, "launch__sm_count")
-    occ = occupancy(launch, limits, prefers_shared=prefers_shared, num_sms=sms or more_sms)
+    config_bytes = _config_bytes(row.number(CONFIG_SIZE), limits.carveouts_bytes)
+    occ = occupancy(
+        launch, limits, shared_mem_config_bytes=config_bytes, prefers_shared=prefers_shared, num_sms=sms or more_sms
+    )
     rounded = any(number is not None and number.half_step >= 1 for number in (dynamic, static))
     return Ours(_label(row), launch, limits, occ, rule_sentence(occ)), rounded
+
+
+def _config_bytes(number: NcuNumber | None, sizes: Sequence[int]) -> int | None:
+    """The size that ncu says shared memory was configured to, by its rounded figure; None if it does not say."""
+    if number is None:
+        return None
+    return next((size_bytes for size_bytes in sizes if number.agrees(size_bytes)), round(number.value))
 
 
 def _label(row: NcuRow) -> str:

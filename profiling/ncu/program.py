@@ -27,7 +27,10 @@ EXPORT_HINT = "ncu --import REPORT --csv --page raw --print-units base"
 NO_PERMISSION = "ERR_NVGPUCTRPERM"
 
 _IMPORT_TIMEOUT_S = 300.0
-_BYTES = {"byte": 1.0, "Kbyte": 1e3, "Mbyte": 1e6, "Gbyte": 1e9}
+_BYTES = {"byte": 1.0, "kbyte": 1e3, "kb": 1e3, "kib": 1024.0, "mbyte": 1e6, "mb": 1e6, "mib": 1024.0**2, "gbyte": 1e9}
+_NO_VALUE = ("", "-", "n/a", "nan", "(nan)", "none", "no data")
+_DECIMAL_COMMA = re.compile(r"-?[0-9]+(\.[0-9]{3})*,([0-9]{1,2}|[0-9]{4,})")
+"""A number that only a locale writes in which a comma comes before the decimals, and points between thousands."""
 _PRINTED_STEP = 0.01
 
 
@@ -37,6 +40,10 @@ class NcuError(SsdprofError):
 
 class NcuCsvError(UsageError):
     """A file that is not the raw page of an ncu report; says what is wrong and how to export one."""
+
+
+class NcuCellError(NcuCsvError):
+    """A cell that cannot be read: its launch cannot be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +73,20 @@ class NcuRow:
     sentence: str | None = None
 
     def number(self, column: str) -> NcuNumber | None:
-        """The figure in a column; None if there is none. Raises NcuCsvError for text."""
-        text = self.cells.get(column, "").strip()
-        if text.lower() in ("", "n/a", "nan", "(nan)"):
+        """The figure in a column; None if there is none. Raises NcuCellError for text and an unknown unit of bytes."""
+        text, where = self.cells.get(column, "").strip(), f"{self.source}, line {self.line}: {column}"
+        if text.lower() in _NO_VALUE:
             return None
-        plain = text.replace(",", "")
+        has_decimal_comma = any(map(_DECIMAL_COMMA.fullmatch, self.cells.values()))
+        plain = text.replace(".", "").replace(",", ".") if has_decimal_comma else text.replace(",", "")
         if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?", plain, re.IGNORECASE):
-            raise NcuCsvError(f"{self.source}, line {self.line}: {column} is not a number: {text[:40]!r}")
+            raise NcuCellError(f"{where} is not a number: {text[:40]!r}")
         unit = self.units.get(column, "").split("/")[0]
-        scale = _BYTES.get(unit, 1.0)
+        scale = _BYTES.get(unit.lower(), 1.0)
+        if "shared_mem" in column and unit and unit.lower() not in (*_BYTES, "block", "warp"):
+            raise NcuCellError(f"{where} is in an unknown unit, {unit}: export it with {EXPORT_HINT}")
+        if unit == "byte" and not float(plain).is_integer():
+            raise NcuCellError(f"{where} is {text} bytes, and bytes are whole: export it with LC_ALL=C {EXPORT_HINT}")
         decimals = len(plain.partition(".")[2])
         step = _PRINTED_STEP if decimals == 0 else 10.0**-decimals  # a whole number has no decimals printed
         half_step = 0.0 if decimals == 0 and scale == 1 else scale * step / 2
@@ -195,15 +207,21 @@ def profile(
 
 
 def read_raw(text: str, source: str) -> tuple[NcuRow, ...]:
-    """The launches of a raw page in CSV; skips what a program printed above its header.
+    """The launches of a raw page in CSV, or of one with a line per metric; skips what is printed above its header.
 
     Raises NcuCsvError for a text without the page's columns, a broken line and a file without launches.
     """
     reader = csv.reader(io.StringIO(text))
     units: dict[str, str] = {}
     rows: list[NcuRow] = []
+    by_launch: dict[str, tuple[dict[str, str], dict[str, str], int]] = {}  # cells, units and line
     try:
-        header = next((cells for cells in reader if REGISTERS in cells), None)
+        header = next((cells for cells in reader if REGISTERS in cells or "Metric Name" in cells), None)
+        if header is None and NO_PERMISSION in text:
+            raise NcuCsvError(
+                f"{source} has no launches, ncu says {NO_PERMISSION}: let it read the GPU's counters, or ask only for "
+                "launch__ metrics, which need none"
+            )
         if header is None:
             raise NcuCsvError(f"{source} has no column {REGISTERS}: export the report with {EXPORT_HINT}")
         for cells in reader:
@@ -212,12 +230,17 @@ def read_raw(text: str, source: str) -> tuple[NcuRow, ...]:
             if len(cells) != len(header):
                 raise NcuCsvError(f"{source}, line {reader.line_num}: {len(cells)} cells, the header has {len(header)}")
             row = dict(zip(header, cells, strict=True))
-            if not rows and not units and not re.match(r"\s*[0-9]", row[REGISTERS]):
+            if "Metric Name" in row:
+                of_launch = by_launch.setdefault(row.get("ID", ""), ({}, {}, reader.line_num))
+                of_launch[0].update(row, **{row["Metric Name"]: row["Metric Value"]})
+                of_launch[1][row["Metric Name"]] = row["Metric Unit"]
+            elif not rows and not units and not re.match(r"\s*[0-9]", row[REGISTERS]):
                 units = row
             else:
                 rows.append(NcuRow(source, reader.line_num, row, units, row.get(RULE_COLUMN) or None))
     except csv.Error as error:
         raise NcuCsvError(f"{source}, line {reader.line_num}: {error}") from None
+    rows += [NcuRow(source, line, cells, units) for cells, units, line in by_launch.values() if REGISTERS in cells]
     if not rows:
         raise NcuCsvError(f"{source} has no launches below its header: was a kernel profiled?")
     return tuple(rows)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from ssdprof.profiling.hardware.limits import SmLimits
 from ssdprof.profiling.hardware.occupancy import Launch, Occupancy
+from ssdprof.profiling.hardware.rule import means_the_same
 from ssdprof.profiling.ncu.program import REGISTERS, NcuRow
 from ssdprof.profiling.runs.measured import Loaded
 
@@ -19,6 +20,7 @@ BLOCKS, CAN_LAUNCH, RULE_SENTENCE = "blocks_per_sm", "can_launch", "rule_sentenc
 DRIVER_CALLS = {BLOCKS: "cuOccupancyMaxActiveBlocksPerMultiprocessor", CAN_LAUNCH: "(the launch itself)"}
 _SILENT = "(no sentence)"
 DYNAMIC, STATIC = "launch__shared_mem_per_block_dynamic", "launch__shared_mem_per_block_static"
+CONFIG_SIZE = "launch__shared_mem_config_size"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ FIGURES = (
     Figure("shared_mem_reserved_bytes", "launch__shared_mem_per_block_driver", "limits"),
     Figure("shared_mem_allocated_bytes", "launch__shared_mem_per_block_allocated"),
     Figure("registers_allocated_per_thread", "launch__registers_per_thread_allocated"),
-    Figure("shared_mem_config_bytes", "launch__shared_mem_config_size"),
+    Figure("shared_mem_config_bytes", CONFIG_SIZE),
     Figure("limit_registers_blocks", "launch__occupancy_limit_registers"),
     Figure("limit_shared_mem_blocks", "launch__occupancy_limit_shared_mem"),
     Figure("limit_warps_blocks", "launch__occupancy_limit_warps"),
@@ -173,7 +175,8 @@ def against_ncu(ours: Ours, row: NcuRow, figures: Sequence[Figure] = FIGURES) ->
             found.append(_compared(ours, "ncu", figure.name, text, theirs.text, theirs.agrees(mine)))
     if row.sentence is not None:
         our_words, their_words = ours.sentence or _SILENT, row.sentence or _SILENT
-        one = _compared(ours, "ncu", RULE_SENTENCE, our_words, their_words, our_words == their_words)
+        are_equal = our_words == their_words or means_the_same(our_words, their_words)
+        one = _compared(ours, "ncu", RULE_SENTENCE, our_words, their_words, are_equal)
         found.append(replace(one, outcome="known") if _differs_on_purpose(ours, one) else one)
     return found
 

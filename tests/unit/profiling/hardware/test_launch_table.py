@@ -156,3 +156,10 @@ def test_any_bytes_are_refused_in_one_line(content):
     with pytest.raises(LaunchTableError) as caught:
         answered(content, "it")
     assert str(caught.value).startswith("it")
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_other_delimiters_are_read(delimiter):
+    lines = "compute_capability,threads_per_block,registers_per_thread,dynamic_shared_mem_bytes\n9.0,64,255,41728\n"
+    found, expected = (answered(text.encode(), "f") for text in (lines.replace(",", delimiter), lines))
+    assert (expected.header, expected.rows) == (found.header, found.rows)

@@ -152,7 +152,7 @@ def test_bytes_that_ncu_rounded_are_restored_and_it_is_said() -> None:
 
 @pytest.mark.parametrize(("cache", "limit"), [("CachePreferShared", 9), ("CachePreferNone", 5), ("", 5)])
 def test_the_cache_preference_is_read_where_it_is_exported(cache: str, limit: int) -> None:
-    text = f"{HEADER},launch__func_cache_config,launch__shared_mem_config_size"
-    rows = page(text, f'0,k,"(96, 1, 1)","(9, 1, 1)",9.0,255,24576,{cache},233472')
+    text = f"{HEADER},launch__func_cache_config,launch__occupancy_limit_shared_mem"
+    rows = page(text, f'0,k,"(96, 1, 1)","(9, 1, 1)",9.0,255,24576,{cache},9')
     found = against_export(rows, "f", None)
     assert ("equal" if limit == 9 else "differs") == found.status
