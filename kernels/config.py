@@ -124,8 +124,6 @@ NUM_CTAS = Param(
 """Up to CUDA's largest, non-portable cluster."""
 TRITON_DEFAULTS: Mapping[str, int] = {"num_warps": 4, "num_stages": 3, "num_ctas": 1}
 """The defaults of `triton.Config`."""
-_PRINTED_ORDER = ("num_warps", "num_ctas", "num_stages", "maxnreg")
-_UNSET = {("num_ctas", 1), ("num_ctas", None), ("maxnreg", None)}
 
 
 @dataclass(frozen=True)
@@ -197,28 +195,6 @@ class ParamTable:
         rest.sort(key=lambda pair: self.has_letters and not pair[0].is_option)
         parts = [letters, *(f"{param.column}={value}" for param, value in rest)]
         return head + ",".join(part for part in parts if part)
-
-    def triton_form(self, config: Config) -> str:
-        """The config as Triton prints it: `BLOCK_SIZE_M: 64, …, maxnreg: None`. It has no place for the variant."""
-        return ", ".join(f"{name}: {value}" for name, value in self._printed(config))
-
-    def autotune_form(self, config: Config) -> str:
-        """The config as in an `@triton.autotune` list: `triton.Config({…}, num_stages=4, num_warps=2)`, no variant."""
-        printed = dict(self._printed(config))
-        options = [(name, printed.pop(name, None)) for name in ("num_stages", "num_warps", "num_ctas", "maxnreg")]
-        given = ", ".join(f"{name}={value}" for name, value in options if (name, value) not in _UNSET)
-        return f"triton.Config({printed!r}, {given})"
-
-    def key_value_form(self, config: Config) -> str:
-        """`BLOCK_SIZE_M=64,…,num_stages=4`, then values that are not at their defaults, and the variant."""
-        pairs = [*self._printed(config), ("variant", config.variant)]
-        unset = {*_UNSET, ("variant", self.variants[0])}
-        return ",".join(f"{name}={value}" for name, value in pairs if (name, value) not in unset)
-
-    def _printed(self, config: Config) -> list[tuple[str, Value]]:
-        """Names and values in the order in which Triton prints them, without meta-parameters that are not set."""
-        meta = [(p.name, config[p.name]) for p in self.shape_params if config[p.name] is not None]
-        return meta + [(name, config[name]) for name in _PRINTED_ORDER if name in self.by_name]
 
 
 def shown(value: object) -> str:

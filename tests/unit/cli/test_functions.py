@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from config_forms import autotune_form, triton_form
 from fake_runs import HEADER, explanation, h100_run
 from fake_sweeps import Asked, Explain, IdlePool, fake_sweeps, gpus, ship
 from run_records import kept, save
@@ -115,7 +116,7 @@ def test_every_argument_is_an_option_of_the_command(asked: Asked, tmp_path: Path
 
 def test_a_baseline_may_be_a_text(asked: Asked) -> None:
     config = chunk_scan_config(32, 64, 32, 128, 2, 5)
-    for baseline in (config, PARAMS.id(config), PARAMS.triton_form(config)):
+    for baseline in (config, PARAMS.id(config), triton_form(PARAMS, config)):
         ssdprof.sweep(ssdprof.subject(), space="mamba", baseline=baseline)
     assert {PARAMS.id(config)} == {PARAMS.id(one.baseline) for one in asked if one.baseline is not None}
     assert 3 == len(asked)
@@ -237,7 +238,7 @@ def explained(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> Explained:
 def test_a_config_or_its_name_may_be_explained(explained: Explained) -> None:
     config, subject = chunk_scan_config(64, 64, 32, 128, 2, 4), ssdprof.subject(seqlen=2048)
     events: list[Event] = []
-    for named in (config, PARAMS.id(config), PARAMS.autotune_form(config)):
+    for named in (config, PARAMS.id(config), autotune_form(PARAMS, config)):
         assert explanation() == ssdprof.explain(named, subject, on_event=events.append)
     assert [(config, subject, None)] * 3 == [(one.config, one.sweep.subject, one.run) for one in explained]
     assert 3 == len(events)

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
+from config_forms import autotune_form, key_value_form, triton_form
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -51,20 +52,20 @@ def test_the_id_reads_back(config: Config) -> None:
 @unhurried
 @given(configs)
 def test_key_value_form_reads_back(config: Config) -> None:
-    assert config == parse_config(PARAMS.key_value_form(config))
+    assert config == parse_config(key_value_form(PARAMS, config))
 
 
 @unhurried
 @given(configs)
 def test_tritons_printed_form_reads_back_but_for_the_variant(config: Config) -> None:
-    assert replace(config, variant="tile") == parse_config(PARAMS.triton_form(config))
-    assert replace(config, variant="split") == parse_config(f"split: {PARAMS.triton_form(config)}")
+    assert replace(config, variant="tile") == parse_config(triton_form(PARAMS, config))
+    assert replace(config, variant="split") == parse_config(f"split: {triton_form(PARAMS, config)}")
 
 
 @unhurried
 @given(configs)
 def test_the_autotune_form_reads_back_but_for_the_variant(config: Config) -> None:
-    assert replace(config, variant="tile") == parse_config(PARAMS.autotune_form(config))
+    assert replace(config, variant="tile") == parse_config(autotune_form(PARAMS, config))
 
 
 @unhurried
@@ -94,15 +95,15 @@ def test_written_forms_are_as_documented() -> None:
 
     assert (
         "BLOCK_SIZE_M: 64, BLOCK_SIZE_N: 64, BLOCK_SIZE_K: 32, num_warps: 4, num_ctas: 1, num_stages: 2, maxnreg: None"
-    ) == PARAMS.triton_form(published)
+    ) == triton_form(PARAMS, published)
     assert (
         "triton.Config({'BLOCK_SIZE_M': 64, 'BLOCK_SIZE_N': 64, 'BLOCK_SIZE_K': 32, 'BLOCK_SIZE_DSTATE': 128}, "
         "num_stages=4, num_warps=2, num_ctas=2, maxnreg=128)"
-    ) == PARAMS.autotune_form(example_with(maxnreg=128, num_ctas=2))
+    ) == autotune_form(PARAMS, example_with(maxnreg=128, num_ctas=2))
     assert (
         "BLOCK_SIZE_M=64,BLOCK_SIZE_N=64,BLOCK_SIZE_K=32,BLOCK_SIZE_DSTATE=128,num_warps=2,num_stages=4,"
         "maxnreg=128,variant=split"
-    ) == PARAMS.key_value_form(example_with("split", maxnreg=128))
+    ) == key_value_form(PARAMS, example_with("split", maxnreg=128))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_tritons_own_class_prints_and_means_what_is_read_here() -> None:
     tile_sizes = {"BLOCK_SIZE_M": 64, "BLOCK_SIZE_N": 64, "BLOCK_SIZE_K": 32, "BLOCK_SIZE_DSTATE": 128}
 
     assert EXAMPLE == parse_config(str(triton.Config(tile_sizes, num_warps=2, num_stages=4)))
-    assert str(triton.Config(tile_sizes, num_warps=2, num_stages=4)).startswith(PARAMS.triton_form(EXAMPLE))
+    assert str(triton.Config(tile_sizes, num_warps=2, num_stages=4)).startswith(triton_form(PARAMS, EXAMPLE))
     source = f"triton.Config({tile_sizes})"
     assert parse_config(str(triton.Config(tile_sizes))) == parse_config(source)
 

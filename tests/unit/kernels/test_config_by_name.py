@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from config_forms import autotune_form, key_value_form, triton_form
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,9 +66,9 @@ def test_an_id_of_letters_and_names_reads_back(config: Config) -> None:
 @unhurried
 @given(configs)
 def test_key_value_and_printed_form_read_back(config: Config) -> None:
-    assert config == parse_config(TABLE.key_value_form(config), TABLE)
-    assert config == parse_config(TABLE.triton_form(config), TABLE)
-    assert config == parse_config(TABLE.autotune_form(config), TABLE)
+    assert config == parse_config(key_value_form(TABLE, config), TABLE)
+    assert config == parse_config(triton_form(TABLE, config), TABLE)
+    assert config == parse_config(autotune_form(TABLE, config), TABLE)
 
 
 @unhurried
@@ -136,11 +137,11 @@ def test_written_forms_use_the_kernels_own_names() -> None:
 
     assert (
         "ROWS: 64, LAYOUT: blocked, EVEN: True, SCALE: 1.0, num_warps: 4, num_ctas: 1, num_stages: 3, maxnreg: None"
-    ) == TABLE.triton_form(config)
+    ) == triton_form(TABLE, config)
     assert (
         "triton.Config({'ROWS': 64, 'LAYOUT': 'blocked', 'EVEN': True, 'SCALE': 1.0}, num_stages=3, num_warps=4)"
-    ) == TABLE.autotune_form(config)
-    assert "ROWS=64,LAYOUT=blocked,EVEN=True,SCALE=1.0,num_warps=4,num_stages=3" == TABLE.key_value_form(config)
+    ) == autotune_form(TABLE, config)
+    assert "ROWS=64,LAYOUT=blocked,EVEN=True,SCALE=1.0,num_warps=4,num_stages=3" == key_value_form(TABLE, config)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from space_ids import scan
+from config_forms import scan
 
 from ssdprof.kernels.config import NUM_STAGES, NUM_WARPS, Config, Param, ParamTable
 from ssdprof.kernels.errors import SpaceError, UsageError

@@ -8,9 +8,9 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from config_forms import ids, scan
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from space_ids import ids, scan
 
 from ssdprof.kernels.errors import SpaceError
 from ssdprof.kernels.interface import Space

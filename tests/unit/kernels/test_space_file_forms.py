@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from space_ids import ids, scan
+from config_forms import ids, scan
 
 from ssdprof.kernels.errors import SpaceError
 from ssdprof.kernels.space import space_of

@@ -7,9 +7,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from config_forms import scan
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from space_ids import scan
 
 from ssdprof.kernels.config import Config
 from ssdprof.kernels.errors import ConfigError

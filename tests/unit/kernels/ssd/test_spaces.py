@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from space_ids import ids, scan
+from config_forms import ids, scan
 
 from ssdprof.kernels.config import Config
 from ssdprof.kernels.config_text import parse_config
