@@ -50,8 +50,8 @@ def show(answer: RenderableType) -> None:
         terminal().print(answer)
 
 
-def check_writable(path: Path, option: str) -> None:
-    """Raises UsageError if a file cannot be written at `path`; leaves an existing file as it is."""
+def check_writable(path: Path, option: str, force: bool) -> None:
+    """Raises UsageError if a file cannot be written at `path`, or has content that only `force` may replace."""
     if path.is_dir():
         raise UsageError(f"{option} {path} is a folder: name a file in it")
     if not path.parent.is_dir():
@@ -59,6 +59,8 @@ def check_writable(path: Path, option: str) -> None:
     there = path.exists()
     if there and not path.is_file():
         raise UsageError(f"{option} {path} is not a regular file: name one")
+    if there and path.stat().st_size and not force:
+        raise UsageError(f"{option} {path} exists already: name another file, or give --force to replace it")
     try:
         with path.open("a", encoding="utf-8"):
             pass

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ssdprof.cli import console
-from ssdprof.cli.options import Json, Quiet, grouped, option
+from ssdprof.cli.options import Force, Json, Quiet, grouped, option
 from ssdprof.kernels.errors import UsageError
 
 _launch = partial(option, "Launch")
@@ -70,6 +70,7 @@ class TableOptions:
         ),
     ] = None
     csv: Annotated[Path | None, _many("Write the answers to this file instead of stdout.")] = None
+    force: Force = False
 
 
 @grouped
@@ -91,7 +92,7 @@ def occupancy(
         given = [name.replace("_", "-") for name, value in asdict(launch).items() if value is not None]
         if given:
             raise UsageError(f"--{given[0]} and --from-csv exclude each other: leave one of them out")
-        _answer_table(table.from_csv, table.csv, arch, sms, json=json, quiet=quiet)
+        _answer_table(table.from_csv, table, arch, sms, json=json, quiet=quiet)
     elif table.csv is not None:
         raise UsageError("--csv goes with --from-csv FILE: give that too, or --json for one launch")
     else:
@@ -115,13 +116,14 @@ def _answer_launch(options: LaunchOptions, arch: str | None, sms: int | None, *,
 
 
 def _answer_table(
-    source: Path, target: Path | None, arch: str | None, sms: int | None, *, json: bool, quiet: bool
+    source: Path, options: TableOptions, arch: str | None, sms: int | None, *, json: bool, quiet: bool
 ) -> None:
     from ssdprof.profiling import api
     from ssdprof.reports.export.occupancy_export import table_json
 
+    target = options.csv
     if target is not None:
-        console.check_writable(target, "--csv")
+        console.check_writable(target, "--csv", options.force)
     table = api.answer_launches(source, arch=arch, num_sms=sms)
     if target is not None:
         try:

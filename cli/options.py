@@ -29,6 +29,7 @@ KERNEL_HELP = "chunk-scan, or a foreign chunk scan: mamba_ssm, vllm, sglang, ten
 Function = TypeVar("Function", bound=Callable[..., Any])
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of tables.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace result files that exist already.")]
 
 
 def normal_name(name: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ssdprof.cli import console
-from ssdprof.cli.options import Json, Quiet, SubjectOptions, TargetOptions, command_line, grouped, option
+from ssdprof.cli.options import Force, Json, Quiet, SubjectOptions, TargetOptions, command_line, grouped, option
 from ssdprof.kernels.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,9 +62,8 @@ class ResultOptions:
     run_file: Annotated[
         Path | None, _results("Keep the run in this file.", "--run-file", "-o", default="a new one in your data folder")
     ] = None
-    resume: Annotated[bool, _results("Resume the run in that file, or the last one of the same kind.", "--resume")] = (
-        False
-    )
+    resume: Annotated[bool, _results("Resume the run in that file, or the last like it.", "--resume")] = False
+    force: Force = False
 
     def check(self) -> None:
         """Raises UsageError now for files that could not be written after a long sweep."""
@@ -73,10 +72,10 @@ class ResultOptions:
         if self.top is not None and self.top < 1:
             raise UsageError(f"--top must be at least 1, got {self.top}")
         if self.csv is not None:
-            console.check_writable(self.csv, "--csv")
-            console.check_writable(sidecar_path(self.csv), "--csv")
+            console.check_writable(self.csv, "--csv", self.force)
+            console.check_writable(sidecar_path(self.csv), "--csv", self.force)
         if self.run_file is not None:
-            console.check_writable(self.run_file, "--run-file")
+            console.check_writable(self.run_file, "--run-file", self.force or self.resume)
 
 
 @grouped

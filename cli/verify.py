@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from ssdprof.cli import console
-from ssdprof.cli.options import DEFAULT_KERNEL, Json, Quiet, SubjectOptions, TargetOptions, grouped, option
+from ssdprof.cli.options import DEFAULT_KERNEL, Force, Json, Quiet, SubjectOptions, TargetOptions, grouped, option
 from ssdprof.cli.sweep import SPACE_HELP, VALUES_HELP, VARIANT_HELP
 from ssdprof.kernels.errors import UsageError
 
@@ -77,6 +77,7 @@ def verify(
     target: TargetOptions,
     ncu: NcuOptions,
     csv: Annotated[Path | None, typer.Option(help="Write every comparison as CSV to this file.")] = None,
+    force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -90,7 +91,7 @@ def verify(
 
     ncu.check(given=bool(subject.arguments) or configs.given)
     if csv is not None:
-        console.check_writable(csv, "--csv")
+        console.check_writable(csv, "--csv", force)
     if ncu.ncu_report is not None:
         found = api.verify_report(ncu.ncu_report, target.arch)
     else:

@@ -207,3 +207,39 @@ def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert 2 == ssdprof([])
     captured = capsys.readouterr()
     assert "Usage: " in captured.out + captured.err
+
+
+KEPT = [
+    ("sweep", "--gpu", "none", "-o"),
+    ("sweep", "--gpu", "none", "--csv"),
+    ("verify", "--ncu-report", "export.csv", "--arch", "sm_90", "--csv"),
+    ("occupancy", "--from-csv", "launches.csv", "--arch", "sm_90", "--csv"),
+]
+
+
+@pytest.mark.parametrize("command", KEPT, ids=lambda command: f"{command[0]} {command[-1]}")
+def test_a_file_with_results_is_not_replaced(command: tuple[str, ...], say: Say) -> None:
+    Path("old").write_text("results", encoding="utf-8")
+    option = "--run-file" if command[-1] == "-o" else command[-1]
+
+    expected = f"ssdprof: {option} old exists already: name another file, or give --force to replace it"
+    assert expected == say(*command, "old")
+    assert "results" == Path("old").read_text(encoding="utf-8")
+
+
+def test_the_header_beside_a_csv_is_not_replaced_either(say: Say) -> None:
+    Path("new.csv.meta.json").write_text("{}", encoding="utf-8")
+
+    assert "new.csv.meta.json exists already: name another" in say("sweep", "--gpu", "none", "--csv", "new.csv")
+
+
+def test_force_replaces_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    problem = ["--nheads", "2", "--ngroups", "1", "--dstate", "16", "--headdim", "16", "--chunk-size", "16"]
+    Path("one.json").write_text('["m16n16k16d16w1s1"]', encoding="utf-8")
+    Path("rows.csv").write_text("old", encoding="utf-8")
+    Path("run.jsonl").write_text("old", encoding="utf-8")
+
+    asked = ["sweep", "--space", "one.json", "--gpu", "none", "--seqlen", "64", *problem, "--csv", "rows.csv"]
+    assert 0 == ssdprof([*asked, "-o", "run.jsonl", "--force"])
+    assert "old" not in (Path("rows.csv").read_text(encoding="utf-8"), Path("run.jsonl").read_text(encoding="utf-8"))

@@ -95,7 +95,9 @@ def test_every_comparison_can_be_written_as_csv(tmp_path: Path, capsys: pytest.C
     assert 0 == ssdprof(["verify", "--ncu-report", str(GOLDEN), "--arch", "sm_90", "--csv", str(target)])
     assert 285 == len(target.read_text(encoding="utf-8").splitlines())
     assert f"ssdprof: wrote {target}\n" == capsys.readouterr().err
-    assert 0 == ssdprof(["verify", "--ncu-report", str(GOLDEN), "--arch", "sm_90", "--csv", str(target), "--quiet"])
+    assert 0 == ssdprof(
+        ["verify", "--ncu-report", str(GOLDEN), "--arch", "sm_90", "--csv", str(target), "-q", "--force"]
+    )
     assert "" == capsys.readouterr().err
 
 
