@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +136,7 @@ def explain(
     from ssdprof.profiling.sweep.request import SweepRequest
 
     is_reference = isinstance(config, str) and is_run_reference(config)
-    subject, known = subject_and_run(subject, run, is_needed=is_reference)
+    subject, known, whose = subject_and_run(subject, run, is_needed=is_reference)
     chosen = config_of(config, known, subject)
     target_arch, _ = target(arch, device)
     if known is not None and arch is None:
@@ -143,7 +144,7 @@ def explain(
     jobs = checked_jobs(jobs, timeout_s)
     request = SweepRequest(subject, "neighbours", (), target_arch, jobs=jobs, timeout_s=timeout_s, command=command)
     how = "recorded" if run == RECORDED else "measured"
-    return explain_config(chosen, request, known, how, on_event)
+    return replace(explain_config(chosen, request, known, how, on_event), whose=whose)
 
 
 def occupancy(

@@ -209,7 +209,8 @@ class Explanation:
     """A config as compiled, and as compiled with one parameter changed at a time.
 
     `question`: what users of this kernel ask about one parameter. `latency_source` says where the rows' recorded
-    latencies come from ("measured on NVIDIA H100 …", "recorded on …"); None if there are none.
+    latencies come from ("measured on NVIDIA H100 …", "recorded on …"); None if there are none. `whose` says which
+    problem and run it is of.
     """
 
     header: RunHeader
@@ -217,3 +218,4 @@ class Explanation:
     neighbours: tuple[Neighbours, ...]
     question: Question | None
     latency_source: str | None
+    whose: str = ""

@@ -131,15 +131,28 @@ def run_of(run: Run | Path | str | None, subject: Subject | None, *, is_needed: 
 
 def subject_and_run(
     subject: Subject | None, run: Run | Path | str | None, *, is_needed: bool
-) -> tuple[Subject, Run | None]:
-    """The subject (default: the run's, else the default one), and the run as `run_of` finds it."""
+) -> tuple[Subject, Run | None, str]:
+    """The subject (default: the run's, else the default one), the run as `run_of` finds it, and whose they are.
+
+    Raises RunError if a run that is named or needed is of another problem than the subject.
+    """
     known = run_of(run, subject, is_needed=is_needed)
-    if subject is not None:
-        return subject, known
+    whose = "the problem you gave" if subject else "the default problem"
     if known is None:
-        return default_subject(), None
-    header = known.header
-    return subject_of_run(header.kernel, header.problem, header.kernel_file), known
+        return subject or default_subject(), None, whose
+    header, named = known.header, {"None": "the run kept last", RECORDED: "the recorded run"}
+    which = "the run you gave" if isinstance(run, Run) else named.get(str(run), f"the run in {run}")
+    which += f", of {header.date[:16].replace('T', ' ')}"
+    if subject is None:
+        which += "; for another problem give its options, such as --seqlen, for another run --run"
+        return subject_of_run(header.kernel, header.problem, header.kernel_file), known, which
+    ours = subject.identity()
+    pairs = [(name, value, ours.get(name)) for name, value in header.problem.items()]
+    differing = [f"{name} {theirs}, not {mine}" for name, theirs, mine in pairs if theirs != mine]
+    if differing and (is_needed or run is not None):
+        way_out = "leave the problem's options out, or name another run with --run"
+        raise RunError(f"{which}, is of another problem ({'; '.join(differing)}): {way_out}")
+    return subject, None if differing else known, f"{whose}; {which}" if is_needed else whose
 
 
 def config_of(config: str | Config, run: Run | None, subject: Subject) -> Config:

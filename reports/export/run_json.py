@@ -59,6 +59,7 @@ def explanation_json(explanation: Explanation) -> str:
                 for one in explanation.neighbours
             ],
             "latency_source": explanation.latency_source,
+            "whose": explanation.whose,
             "rule": rule_sentence(row.occupancy) if row.occupancy else None,
             "headroom": explanation_words.headroom(explanation),
             "question": question

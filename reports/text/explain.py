@@ -42,6 +42,7 @@ def _header(explanation: Explanation) -> list[tuple[str, str]]:
         source = f", {explanation.latency_source}" if explanation.latency_source else ""
         latency = f"{latency_text(row.known_latency_ms)} ms{_mark(row)}{source}"
     lines = [
+        ("of", explanation.whose),
         ("config", row.config_id),
         *tables.source_lines(header),
         ("arch", header.device.arch),

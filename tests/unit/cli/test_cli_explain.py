@@ -110,8 +110,17 @@ def test_the_problem_is_the_runs_own_if_none_is_named(asked: Asked) -> None:
 
 def test_a_named_problem_goes_before_the_runs(asked: Asked) -> None:
     keep(replace(HEADER, problem={**PROBLEM, "seqlen": 2048}))
-    ssdprof(["explain", "best", "--seqlen", "4096"])
+    ssdprof(["explain", "m64n64k32d128w2s4", "--seqlen", "4096"])
     assert 4096 == problem_of(asked[0]).seqlen
+
+
+def test_a_row_of_a_run_of_another_problem_than_asked_for_is_refused(
+    asked: Asked, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(replace(HEADER, problem={**PROBLEM, "seqlen": 2048}))
+    assert 2 == ssdprof(["explain", "best", "--seqlen", "4096"])
+    assert "is of another problem (seqlen 2048, not 4096): leave" in capsys.readouterr().err
+    assert [] == asked
 
 
 def test_the_architecture_is_the_runs_unless_named(asked: Asked) -> None:

@@ -15,6 +15,7 @@ from run_records import save
 from ssdprof.kernels.config import Config
 from ssdprof.kernels.errors import ConfigError, SsdprofError, UsageError
 from ssdprof.kernels.interface import LeftOut, Space
+from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.gpu import devices
 from ssdprof.profiling.gpu.devices import DeviceError, GpuInfo
 from ssdprof.profiling.runs.model import Device, Row, Run
@@ -196,11 +197,34 @@ def test_a_run_of_another_kernel_is_refused_in_one_line_if_it_is_named_and_else_
 
 
 def test_without_a_subject_it_is_that_of_the_run() -> None:
-    subject, run = subject_and_run(None, h100_run(), is_needed=True)
+    subject, run, whose = subject_and_run(None, h100_run(), is_needed=True)
     assert (SUBJECT.name, SUBJECT.identity()) == (subject.name, subject.identity())
     assert run is not None
-    given, _ = subject_and_run(FAKE, FAKE_RUN, is_needed=True)
-    assert given is FAKE
+    way_out = "; for another problem give its options, such as --seqlen, for another run --run"
+    assert f"the run you gave, of {HEADER.date[:16].replace('T', ' ')}{way_out}" == whose
+    assert (FAKE, FAKE_RUN) == subject_and_run(FAKE, FAKE_RUN, is_needed=True)[:2]
+
+
+def test_whose_problem_and_run_it_is_of_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    save(h100_run(), path)
+    assert subject_and_run(None, path, is_needed=False)[2].startswith(f"the run in {path}, of 20")
+    assert "the default problem" == subject_and_run(None, None, is_needed=False)[2]
+    assert "the problem you gave" == subject_and_run(SUBJECT, None, is_needed=False)[2]
+    save(h100_run(), new_run_path(HEADER))
+    assert subject_and_run(None, None, is_needed=False)[2].startswith("the run kept last, of 20")
+    assert subject_and_run(SUBJECT, None, is_needed=True)[2].startswith(
+        "the problem you gave; the run kept last, of 20"
+    )
+
+
+def test_a_run_of_another_problem_is_refused_if_it_is_named_or_needed_and_else_not_used() -> None:
+    other = ChunkScan(replace(SUBJECT.problem, seqlen=4096))
+    save(h100_run(), new_run_path(HEADER))
+    for run, is_needed in ((None, True), (h100_run(), False)):
+        with pytest.raises(RunError, match=r"is of another problem \(seqlen \d+, not 4096\): leave the problem's"):
+            subject_and_run(other, run, is_needed=is_needed)
+    assert (other, None, "the problem you gave") == subject_and_run(other, None, is_needed=False)
 
 
 def test_a_run_of_a_kernel_that_is_not_known_here_is_an_error_and_never_explained_as_another_kernel() -> None:
@@ -210,7 +234,7 @@ def test_a_run_of_a_kernel_that_is_not_known_here_is_an_error_and_never_explaine
     save(FAKE_RUN, new_run_path(FAKE_HEADER))
     with pytest.raises(UsageError, match=said):
         subject_and_run(None, None, is_needed=False)
-    assert (SUBJECT, None) == subject_and_run(SUBJECT, None, is_needed=False)
+    assert (SUBJECT, None) == subject_and_run(SUBJECT, None, is_needed=False)[:2]
 
 
 def test_a_config_is_itself_a_text_or_one_of_a_run() -> None:
