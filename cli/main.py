@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -70,6 +74,9 @@ def ssdprof(
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code: 0 done, 1 nothing measured, 2 bad usage, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal of ASCII must not end a command after all its work
+            stream.reconfigure(errors="replace")
     try:
         code = app(arguments, prog_name="ssdprof", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
@@ -78,6 +85,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error), BAD_USAGE)
     except SsdprofError as error:
         return _fail(str(error), FAILED)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed
+        return _fail(f"stdout cannot be written: {error.strerror}", FAILED)
     except Exception as error:
         if not isinstance(error, TYPER_USAGE_ERROR):
             raise

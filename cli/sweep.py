@@ -115,12 +115,12 @@ def sweep(
                 on_kept=kept.append,
                 pool=pool,
             )
-        show(run, results, json=json, quiet=quiet)
-        for one in kept:
-            if one.is_warning:
-                console.note(one.line)
-            elif not quiet:
-                console.note(one.line + for_explain(subject, results.run_file))
+        try:
+            show(run, results, json=json, quiet=quiet)
+        finally:
+            for one in kept:
+                if one.is_warning or not quiet:
+                    console.note(one.line + ("" if one.is_warning else for_explain(subject, results.run_file)))
     return exit_code(run)
 
 

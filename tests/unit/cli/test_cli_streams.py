@@ -1,0 +1,50 @@
+"""What the command line does with an output that takes no more, or not every character."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SWEEP = [
+    *("sweep", "--space", "one.json", "--gpu", "none", "--seqlen", "64", "--nheads", "2", "--ngroups", "1"),
+    *("--dstate", "16", "--headdim", "16", "--chunk-size", "16", "-o", "run.jsonl"),
+]
+
+
+def ssdprof(arguments: list[str], cwd: Path, stdout: int | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+    (cwd / "one.json").write_text('["m16n16k16d16w1s1"]', encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, "-m", "ssdprof", *arguments],
+        env={**os.environ, **env},
+        cwd=cwd,
+        stdout=subprocess.PIPE if stdout is None else stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_an_ascii_terminal_gets_the_whole_answer(tmp_path: Path) -> None:
+    done = ssdprof([*SWEEP, "-q"], tmp_path, PYTHONIOENCODING="ascii")
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "m16n16k16d16w1s1" in done.stdout
+    assert done.stdout.isascii()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_stdout_is_told_in_one_line_and_the_run_is_kept(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = ssdprof(SWEEP, tmp_path, full.fileno())
+
+    assert 1 == done.returncode
+    kept, said = done.stderr.splitlines()[-2:]
+    assert kept.startswith("ssdprof: run kept in ")
+    assert "ssdprof: stdout cannot be written: No space left on device" == said
+    assert "m16n16k16d16w1s1" in (tmp_path / "run.jsonl").read_text(encoding="utf-8")
