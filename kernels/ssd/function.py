@@ -24,8 +24,9 @@ from ssdprof.kernels.ssd.params import GROUPED, PARAMS, SPLIT, chunk_scan_config
 from ssdprof.kernels.ssd.problem import D_FORMS, STATES_DTYPES, X_DTYPES, ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
 
-WHOLE_MAX, HEADS_MAX = 256, 16
-"""The longest chunk and largest state, in elements, and the most heads of a program of `grouped`; see `candidates`."""
+WHOLE_MAX, HEADS_MAX, NARROW_MAX = 256, 16, 32
+"""Of `grouped`: the longest chunk and largest state, in elements, the most heads of a program (see `candidates`), and the
+largest head dimension that is not safe (see `_unsafe`)."""
 _AXES = {
     **dict.fromkeys(("x", "z", "out"), "batch, seqlen, nheads, headdim"),
     **dict.fromkeys(("dt", "da_cumsum"), "batch, nheads, nchunks, chunk_size"),
@@ -36,10 +37,6 @@ _AXES = {
 }
 _SIZES_FROM = "batch, seqlen, nheads and headdim are x's, ngroups and dstate C's, chunk_size is dt's"
 
-_THROUGH_POINTERS = (
-    f"a row or an address of x, states, z or out is not a multiple of {grouped.DESCRIPTOR_ALIGNMENT} bytes, so it "
-    "would read through pointers, and ptxas 12.8, which Triton 3.6 has, miscompiles that"
-)
 _chosen: dict[tuple[str | None, ChunkScanProblem, int], int] = {}
 """Which candidate fits, by architecture, problem (whatever its seqlen and batch) and number of candidates."""
 _thread = threading.local()
@@ -82,8 +79,8 @@ def chunk_scan(
 
     `config`: a `Config`, or a text that names one in any form of `parse_config`; it is used as it is. None: variant
     `grouped` with the first of `candidates` that fits the GPU, found on the first call for each problem and GPU, or
-    variant `split`, with a warning, if none fits, or if a row or an address of x, states, z or out is not a multiple of
-    16 bytes: `grouped` then reads through pointers, which ptxas 12.8 miscompiles (docs/kernel.md).
+    variant `split`, with a warning, if none fits, if headdim is at most 32, or if a row or an address of x, states, z
+    or out is not a multiple of 16 bytes: ptxas 12.8, which Triton 3.6 has, miscompiles `grouped` then (docs/kernel.md).
 
     Before anything is launched, raises TensorError if a tensor is not as above, or requires grad while grad is enabled
     (there is no backward); ConfigError for a config that cannot be read, that the kernel cannot take or whose output
@@ -104,8 +101,8 @@ def chunk_scan(
         chosen = parse_config(config, PARAMS) if isinstance(config, str) else PARAMS.validated(config)
         if wrong := ChunkScan(problem).wrong_by_construction(chosen):
             raise ConfigError(f"{PARAMS.id(chosen)} {wrong}")
-        if chosen.variant == GROUPED and not (_rows_aligned(problem) and _aligned(tensors)):
-            raise ConfigError(f"{PARAMS.id(chosen)} may be wrong here: {_THROUGH_POINTERS}: take the variant {SPLIT}")
+        if chosen.variant == GROUPED and (reason := _unsafe(problem, tensors)):
+            raise ConfigError(f"{PARAMS.id(chosen)} may be wrong here: {reason}: take the variant {SPLIT}")
         _launch(_plan(problem, chosen), tensors)
     return out
 
@@ -119,12 +116,11 @@ def candidates(problem: ChunkScanProblem) -> tuple[Config, ...]:
       large, 128 tokens and eight warps;
     - all 16 heads of a group together, and 16 from a group of 80: with more, the load balances badly.
     Fewer stages are for GPUs with less shared memory. A chunk or state beyond 256 leaves no registers for the rest.
-    The last is of `split` and needs at most 64 KiB, which every GPU has. It is the only one if rows of x or of the
-    states are not multiples of 16 bytes, and the only one that is tried if addresses are not.
+    The last is of `split` and needs at most 64 KiB, which every GPU has.
     """
     dim_tile = min(64, whole_tile(problem.headdim))
     split = chunk_scan_config(64, 64, 32, min(64, whole_tile(problem.dstate)), num_warps=4, num_stages=2, variant=SPLIT)
-    if max(problem.chunk_size, problem.dstate) > WHOLE_MAX or not _rows_aligned(problem):
+    if max(problem.chunk_size, problem.dstate) > WHOLE_MAX:
         return (split,)
     rows = max(16, min(64, problem.chunk_size))
     heads = max(count for count in range(1, HEADS_MAX + 1) if problem.heads_per_group % count == 0)
@@ -198,16 +194,17 @@ def _overlap(one: Tensor, other: Tensor) -> bool:
     return first.data_ptr() + first.nbytes > second.data_ptr()
 
 
-def _aligned(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether the tensors are aligned for tensor descriptors."""
-    described = (tensors[name] for name in grouped.DESCRIBED if name in tensors)
-    return all(tensor.data_ptr() % grouped.DESCRIPTOR_ALIGNMENT == 0 for tensor in described)
-
-
-def _rows_aligned(problem: ChunkScanProblem) -> bool:
-    """Whether rows of x and of the states are multiples of 16 bytes, as tensor descriptors need them."""
-    rows_bytes = problem.headdim * DTYPE_BYTES[problem.dtype], problem.dstate * DTYPE_BYTES[problem.states_dtype]
-    return all(row_bytes % grouped.DESCRIPTOR_ALIGNMENT == 0 for row_bytes in rows_bytes)
+def _unsafe(problem: ChunkScanProblem, tensors: Mapping[str, Tensor]) -> str:
+    """Why ptxas 12.8, which Triton 3.6 has, may miscompile `grouped` for these tensors; empty if it does not."""
+    sizes = [problem.headdim * DTYPE_BYTES[problem.dtype], problem.dstate * DTYPE_BYTES[problem.states_dtype]]
+    sizes += [tensors[name].data_ptr() for name in grouped.DESCRIBED if name in tensors]
+    if arch_of(tensors["x"].device) is None:  # interpreted
+        return ""
+    said = "ptxas 12.8, which Triton 3.6 has, miscompiles it"
+    if problem.headdim <= NARROW_MAX:
+        return f"{said} for a headdim of at most {NARROW_MAX}"
+    through_pointers = "through pointers, and a row or an address of x, states, z or out is not a multiple of 16 bytes"
+    return f"{said} {through_pointers}" if any(size % grouped.DESCRIPTOR_ALIGNMENT for size in sizes) else ""
 
 
 @lru_cache(maxsize=256)
@@ -222,10 +219,10 @@ def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Ten
     Raises OutOfResources if none fits.
     """
     arch, configs = arch_of(tensors["x"].device), candidates(problem)
-    reason = _THROUGH_POINTERS
-    if not _aligned(tensors):
+    reason = _unsafe(problem, tensors)
+    if reason:
         configs = configs[-1:]
-    elif max(problem.chunk_size, problem.dstate) > WHOLE_MAX:
+    else:
         reason = f"a chunk_size of {problem.chunk_size} or dstate of {problem.dstate} is beyond its {WHOLE_MAX}"
     key = (arch, replace(problem, seqlen=1, batch=1), len(configs))
     known = _chosen.get(key)

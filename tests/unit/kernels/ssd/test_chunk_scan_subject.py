@@ -196,12 +196,14 @@ def test_rounding_the_operands_and_the_output_stays_well_within_the_tolerances(d
     ],
 )
 def test_tolerances_say_how_many_roundings_they_allow(dtype: str, expected: str) -> None:
-    reason = tolerances_of(replace(SMALL, dtype=dtype)).reason
+    reason = tolerances_of(replace(SMALL, dtype=dtype, headdim=16)).reason
     assert f"operands and output are rounded to {expected}, whose terms may all but cancel" == reason
 
 
 def test_rounding_alone_is_no_wrong_row_if_a_row_has_one_element() -> None:
     """As on an H100: 59 760 rows of one element in TF32 were off by 0.00075 in all, and the worst row by 0.014."""
+    from ssdprof.profiling.measuring.locate import output_errors, row_norm_rms
+
     problem = replace(SMALL, headdim=1, dtype="float32")
     generator = torch.Generator().manual_seed(0)
     correct, noise = (torch.randn((3, 498, 40, 1), generator=generator) for _ in range(2))
