@@ -25,8 +25,8 @@ from ssdprof.kernels.ssd.problem import D_FORMS, STATES_DTYPES, X_DTYPES, ChunkS
 from ssdprof.kernels.ssd.subject import ChunkScan
 
 WHOLE_MAX, HEADS_MAX, NARROW_MAX = 256, 16, 32
-"""Of `grouped`: the longest chunk and largest state, the most heads of a program (see `candidates`), and the largest head
-dimension that is not safe (see `_unsafe`)."""
+"""Of `grouped`: the longest chunk and largest state, the most heads of a program (see `candidates`), and the largest
+headdim that is not safe (see `_unsafe`)."""
 _AXES = {
     **dict.fromkeys(("x", "z", "out"), "batch, seqlen, nheads, headdim"),
     **dict.fromkeys(("dt", "da_cumsum"), "batch, nheads, nchunks, chunk_size"),
