@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -74,6 +75,7 @@ def ssdprof(
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code: 0 done, 1 nothing measured, 2 bad usage, 130 interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends what it started and keeps the run, as Ctrl-C does
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal of ASCII must not end a command after all its work
             stream.reconfigure(errors="replace")

@@ -1,10 +1,13 @@
-"""What the command line does with an output that takes no more, or not every character."""
+"""What the command line does with an output that takes no more, or not every character, and when it is ended."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -48,3 +51,41 @@ def test_a_full_stdout_is_told_in_one_line_and_the_run_is_kept(tmp_path: Path) -
     assert kept.startswith("ssdprof: run kept in ")
     assert "ssdprof: stdout cannot be written: No space left on device" == said
     assert "m16n16k16d16w1s1" in (tmp_path / "run.jsonl").read_text(encoding="utf-8")
+
+
+def of_cache(folder: Path) -> list[str]:
+    """The processes that have this cache folder in their environment."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if str(folder).encode() in path.read_bytes():
+                found.append(path.parent.name)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="there is no /proc")
+def test_sigterm_ends_all_that_was_started_and_keeps_the_run(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    asked = ["sweep", "--space", "wide", "--gpu", "none", "--seqlen", "2048", "-o", "run.jsonl"]
+    sweep = subprocess.Popen(
+        [sys.executable, "-m", "ssdprof", *asked],
+        env={**os.environ, "TRITON_CACHE_DIR": str(cache)},
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not (cache.exists() and any(cache.iterdir())):  # until a compiler is at work
+        assert sweep.poll() is None
+        time.sleep(0.05)
+
+    sweep.send_signal(signal.SIGTERM)
+    _, said = sweep.communicate(timeout=60)
+
+    assert 130 == sweep.returncode
+    assert said.splitlines()[-1].startswith("ssdprof: interrupted; the results so far are kept in run.jsonl")
+    deadline_s = time.monotonic() + 20
+    while of_cache(cache) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert [] == of_cache(cache)
