@@ -60,7 +60,7 @@ def titled_table(title: str) -> Table:
 def section(occ: Occupancy) -> Table:
     """The Occupancy section as a table; notes say which limits bind and where the carve-out comes from."""
     table = titled_table("Occupancy")
-    table.add_column("Metric Name", no_wrap=True)
+    table.add_column("Metric Name", overflow="fold")  # it wraps, so that the values stay whole
     table.add_column("Unit", no_wrap=True)
     table.add_column("Value", justify="right", no_wrap=True)
     table.add_column("")

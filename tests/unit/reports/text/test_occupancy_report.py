@@ -12,8 +12,8 @@ from ssdprof.reports.text.occupancy import allowances, curves, headroom_lines, s
 H100 = limits_for("sm_90")
 
 
-def text(renderable):
-    console = Console(width=120, color_system=None)
+def text(renderable, width=120):
+    console = Console(width=width, color_system=None)
     with console.capture() as capture:
         console.print(renderable)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
@@ -37,6 +37,14 @@ Registers Allocated Per Thread     register     256
 Shared Memory Allocated Per Block  byte       42752
 Shared Memory Configuration Size   byte      200704  assumed, not measured
 Waves Per SM                                  94.79""" == text(section(occ))
+
+
+def test_a_narrow_screen_cuts_no_value_of_the_section():
+    occ = occupancy(Launch(64, 255, 41728, grid_blocks=50048), H100, num_sms=132)
+    narrow = text(section(occ), width=40)
+
+    assert "…" not in narrow
+    assert all(row.value in narrow.split() for row in section_rows(occ))
 
 
 def test_where_the_configured_size_comes_from_is_always_said():
