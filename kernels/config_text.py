@@ -14,6 +14,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from itertools import chain
 from typing import Any
 
 from ssdprof.kernels.config import TRITON_DEFAULTS, Config, Param, ParamTable, Value, shown
@@ -65,12 +66,15 @@ def parse_config(text: str, table: ParamTable) -> Config:
 
 
 def config_from_pairs(pairs: Iterable[tuple[object, object]], table: ParamTable) -> Config:
-    """A config from keys and values; keys are the kernel's names, column names or aliases.
+    """A config from keys and values; keys are the kernel's names, column names, aliases, or `kwargs` for more of them.
 
     Raises ConfigError for a key that is unknown, missing or given twice, and for a value that breaks a rule.
     """
     values: dict[str, Value] = {}
-    for key, value in pairs:
+    nested = (
+        value.items() if key == "kwargs" and isinstance(value, Mapping) else [(key, value)] for key, value in pairs
+    )
+    for key, value in chain.from_iterable(nested):
         param = param_of(key, table)
         name = param.name if param else _lower(key)
         if name in values:
@@ -158,18 +162,16 @@ def _read_source(body: str) -> list[tuple[object, object]] | None:
 
 
 def _pairs(node: ast.expr) -> list[tuple[object, object]]:
-    """Of a dictionary, whose keys may be bare names; `kwargs` in it is another one. Raises TypeError if it is none."""
+    """Of a dictionary, whose keys may be bare names. Raises TypeError if it is none."""
     if not isinstance(node, ast.Dict):
         raise TypeError
-    found: list[tuple[object, object]] = []
-    for key, value in zip(node.keys, node.values, strict=True):
-        name = _value(key) if key else ""
-        found += _pairs(value) if name == "kwargs" else [(name, _value(value))]
-    return found
+    return [(_value(key) if key else "", _value(value)) for key, value in zip(node.keys, node.values, strict=True)]
 
 
 def _value(node: ast.expr) -> object:
     """A literal, a name as text, or a whole number worked out. Raises ValueError for anything else."""
+    if isinstance(node, ast.Dict):
+        return dict(_pairs(node))
     if isinstance(node, ast.Name):
         return _NAMES.get(node.id, node.id)
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:

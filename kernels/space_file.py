@@ -94,9 +94,7 @@ def _loaded(path: Path) -> Any:
 def _entry(path: Path, i_entry: int, entry: object, table: ParamTable) -> Config:
     try:
         if isinstance(entry, Mapping):
-            inner = entry.get("kwargs")
-            flat = {**inner, **entry} if isinstance(inner, Mapping) else entry
-            return config_from_pairs([(key, value) for key, value in flat.items() if key != "kwargs"], table)
+            return config_from_pairs(entry.items(), table)
         if isinstance(entry, str):
             return parse_config(entry, table)
     except ConfigError as error:

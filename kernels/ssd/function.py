@@ -101,7 +101,7 @@ def chunk_scan(
         chosen = parse_config(config, PARAMS) if isinstance(config, str) else PARAMS.validated(config)
         if wrong := ChunkScan(problem).wrong_by_construction(chosen):
             raise ConfigError(f"{PARAMS.id(chosen)} {wrong}")
-        if chosen.variant == GROUPED and (reason := _unsafe(problem, tensors)):
+        if chosen.variant == GROUPED and (reason := _unsafe(problem, tensors, arch_of(x.device))):
             raise ConfigError(f"{PARAMS.id(chosen)} may be wrong here: {reason}: take the variant {SPLIT}")
         _launch(_plan(problem, chosen), tensors)
     return out
@@ -194,12 +194,12 @@ def _overlap(one: Tensor, other: Tensor) -> bool:
     return first.data_ptr() + first.nbytes > second.data_ptr()
 
 
-def _unsafe(problem: ChunkScanProblem, tensors: Mapping[str, Tensor]) -> str:
+def _unsafe(problem: ChunkScanProblem, tensors: Mapping[str, Tensor], arch: str | None) -> str:
     """Why ptxas 12.8, which Triton 3.6 has, may miscompile `grouped` for these tensors; empty if it does not."""
+    if arch is None:  # interpreted
+        return ""
     sizes = [problem.headdim * DTYPE_BYTES[problem.dtype], problem.dstate * DTYPE_BYTES[problem.states_dtype]]
     sizes += [tensors[name].data_ptr() for name in grouped.DESCRIBED if name in tensors]
-    if arch_of(tensors["x"].device) is None:  # interpreted
-        return ""
     said = "ptxas 12.8, which Triton 3.6 has, miscompiles it"
     if problem.headdim <= NARROW_MAX:
         return f"{said} for a headdim of at most {NARROW_MAX}"
@@ -219,8 +219,7 @@ def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Ten
     Raises OutOfResources if none fits.
     """
     arch, configs = arch_of(tensors["x"].device), candidates(problem)
-    reason = _unsafe(problem, tensors)
-    if reason:
+    if reason := _unsafe(problem, tensors, arch):
         configs = configs[-1:]
     else:
         reason = f"a chunk_size of {problem.chunk_size} or dstate of {problem.dstate} is beyond its {WHOLE_MAX}"

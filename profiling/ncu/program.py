@@ -64,6 +64,7 @@ class NcuRow:
     """One profiled launch: ncu's columns as text, and their units; `source` and `line` say where it came from.
 
     `sentence` is that of the Theoretical Occupancy rule; empty if the rule was silent, None if that is unknown.
+    `decimal_comma`: whether one of its figures can only have a comma before its decimals, and so all of them have.
     """
 
     source: str
@@ -71,14 +72,14 @@ class NcuRow:
     cells: Mapping[str, str]
     units: Mapping[str, str]
     sentence: str | None = None
+    decimal_comma: bool = False
 
     def number(self, column: str) -> NcuNumber | None:
         """The figure in a column; None if there is none. Raises NcuCellError for text and an unknown unit of bytes."""
         text, where = self.cells.get(column, "").strip(), f"{self.source}, line {self.line}: {column}"
         if text.lower() in _NO_VALUE:
             return None
-        has_decimal_comma = any(map(_DECIMAL_COMMA.fullmatch, self.cells.values()))
-        plain = text.replace(".", "").replace(",", ".") if has_decimal_comma else text.replace(",", "")
+        plain = text.replace(".", "").replace(",", ".") if self.decimal_comma else text.replace(",", "")
         if not re.fullmatch(r"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?", plain, re.IGNORECASE):
             raise NcuCellError(f"{where} is not a number: {text[:40]!r}")
         unit = self.units.get(column, "").split("/")[0]
@@ -243,7 +244,7 @@ def read_raw(text: str, source: str) -> tuple[NcuRow, ...]:
     rows += [NcuRow(source, line, cells, units) for cells, units, line in by_launch.values() if REGISTERS in cells]
     if not rows:
         raise NcuCsvError(f"{source} has no launches below its header: was a kernel profiled?")
-    return tuple(rows)
+    return tuple(replace(row, decimal_comma=any(map(_DECIMAL_COMMA.fullmatch, row.cells.values()))) for row in rows)
 
 
 def read_sentences(text: str) -> dict[str, str]:

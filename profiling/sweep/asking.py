@@ -140,8 +140,9 @@ def subject_and_run(
     whose = "the problem you gave" if subject else "the default problem"
     if known is None:
         return subject or default_subject(), None, whose
-    header, named = known.header, {"None": "the run kept last", RECORDED: "the recorded run"}
-    which = "the run you gave" if isinstance(run, Run) else named.get(str(run), f"the run in {run}")
+    header = known.header
+    named: dict[object, str] = {None: "the run kept last", RECORDED: "the recorded run"}
+    which = "the run you gave" if isinstance(run, Run) else named.get(run, f"the run in {run}")
     which += f", of {header.date[:16].replace('T', ' ')}"
     if subject is None:
         which += "; for another problem give its options, such as --seqlen, for another run --run"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import warnings
 from dataclasses import dataclass
-from math import isfinite
 
 import torch
 from api_calls import named
@@ -14,6 +13,9 @@ from torch import Tensor
 from ssdprof.kernels import chunk_scan
 from ssdprof.kernels.ssd.problem import D_FORMS, STATES_DTYPES, X_DTYPES, ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
+from ssdprof.profiling.measuring.check import within
+from ssdprof.profiling.measuring.guard import same_bits
+from ssdprof.profiling.measuring.locate import output_errors, row_norm_rms
 
 POISON_BYTES = 1 << 30
 MARGIN = 64
@@ -82,15 +84,13 @@ def _called(shape: Shape) -> str:
     for name, (store, tensor) in stores.items():
         if name == "out":
             tensor.copy_(inputs["out"])  # of the output, only the margins must be as before
-        if not _same_bits(store, before[name]):
+        if not same_bits(store, before[name]):
             return f"{name}, or what is around it, was changed"
     [allowed] = subject.tolerances()
-    off, rows = (out - correct).norm(dim=-1), correct.norm(dim=-1)
-    error = float(off.norm() / correct.norm())
-    row_error = float((off / rows.clamp(min=0.1 * rows.square().mean().sqrt())).max())
-    if isfinite(error) and error <= allowed.relative_error and row_error <= allowed.row_error:
+    found = output_errors(out, correct, allowed, row_norm_rms(correct))
+    if within(found, allowed):
         return ""
-    return f"relative error {error:.4g}, of the worst row {row_error:.4g}"
+    return f"relative error {found.relative_error:.4g}, of the worst row {found.worst_row_error:.4g}"
 
 
 def _with_margins(tensor: Tensor, shift: int) -> tuple[Tensor, Tensor]:
@@ -100,7 +100,3 @@ def _with_margins(tensor: Tensor, shift: int) -> tuple[Tensor, Tensor]:
     copy = store[MARGIN + shift :][: tensor.numel()].view(tensor.shape)
     copy.copy_(tensor)
     return store, copy
-
-
-def _same_bits(one: Tensor, other: Tensor) -> bool:
-    return torch.equal(one.view(torch.uint8), other.view(torch.uint8))
