@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -123,8 +124,8 @@ class LaunchPlan:
     """One launch: callee, grid, arguments and options.
 
     The callee is `function` of the importable `module`, or of the source `file` if one is given; stand-ins replace
-    those of the file's imports that the kernel does not need. `args` are in the order of the kernel's parameters:
-    tensors by reference, everything else by value. `options` are Triton's launch options (num_warps, num_stages, …).
+    those of the file's imports that the kernel does not need. `args` by parameter: tensors by reference, everything
+    else by value. `options` are Triton's launch options (num_warps, num_stages, …).
     """
 
     module: str
@@ -145,16 +146,51 @@ class LaunchPlan:
 
     def bind(self, tensors: Mapping[str, torch.Tensor]) -> Callable[[], Any]:
         """The launch on these tensors, as a call without arguments that returns the compiled kernel."""
-
-        def part(ref: TensorRef | DescriptorRef) -> torch.Tensor:
-            tensor, offset = tensors[ref.name], ref.offset if isinstance(ref, TensorRef) else 0
-            return tensor.as_strided((1,), (1,), tensor.storage_offset() + offset) if offset else tensor
-
         function = self.callee()[self.grid]
         arch = arch_of(next(iter(tensors.values())).device)
         # On the CPU, Triton's interpreter takes descriptors.
-        arguments = self.arguments(part, tma=arch is None or has_tma(arch))
+        arguments = self.arguments(lambda ref: _part(tensors[ref.name], ref), tma=arch is None or has_tma(arch))
         return lambda: function(**arguments, **self.options)
+
+    def prepared(
+        self, kernel: Any, names: Sequence[str], *, tma: bool
+    ) -> Callable[[Sequence[torch.Tensor | None]], Any]:
+        """The launch of its compiled `kernel`, as `bind` returned it, on tensors in the order of `names`.
+
+        For many launches on tensors with the same shapes, strides, dtypes, device and addresses modulo 16, to which
+        Triton's specialisation is tied: its work on every argument is done once. None: a tensor that is not used.
+        """
+        from triton.tools.tensor_descriptor import TensorDescriptor
+
+        run = kernel[(*self.grid, 1, 1)[:3]]
+        bound = signature(self.callee().fn).bind(**self.args)
+        bound.apply_defaults()
+        template = list(bound.arguments.values())
+        pointers, descriptors = [], []
+        for place, value in enumerate(template):
+            if isinstance(value, DescriptorRef):
+                template[place] = None
+                if tma:
+                    # What `value.of` makes without the checks, which the first launch went through.
+                    fields = {
+                        "shape": list(value.shape),
+                        "strides": list(value.strides),
+                        "block_shape": list(value.block),
+                    }
+                    descriptors.append((place, names.index(value.name), fields))
+            elif isinstance(value, TensorRef):
+                pointers.append((place, names.index(value.name), value))
+
+        def launch(tensors: Sequence[torch.Tensor | None]) -> Any:
+            arguments = template.copy()
+            for place, which, ref in pointers:
+                arguments[place] = _part(tensors[which], ref) if ref.offset else tensors[which]
+            for place, which, fields in descriptors:
+                descriptor = arguments[place] = object.__new__(TensorDescriptor)
+                descriptor.__dict__.update(fields, base=tensors[which])
+            return run(*arguments)
+
+        return launch
 
     def arguments(self, tensor_of: Callable[[TensorRef | DescriptorRef], Any], *, tma: bool) -> dict[str, Any]:
         """The kernel's arguments, with tensors replaced by what `tensor_of` gives; no descriptors without `tma`."""
@@ -165,6 +201,12 @@ class LaunchPlan:
             elif isinstance(value, TensorRef):
                 arguments[name] = tensor_of(value)
         return arguments
+
+
+def _part(tensor: Any, ref: TensorRef | DescriptorRef) -> Any:
+    """The tensor that `ref` names, or the part of it that begins at its offset."""
+    offset = ref.offset if isinstance(ref, TensorRef) else 0
+    return tensor.as_strided((1,), (1,), tensor.storage_offset() + offset) if offset else tensor
 
 
 def layers(kernel: Any) -> Iterator[Any]:

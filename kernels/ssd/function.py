@@ -4,42 +4,45 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
-from triton import knobs
 from triton.runtime.errors import OutOfResources
 
 from ssdprof.kernels.config import Config
 from ssdprof.kernels.config_text import parse_config
-from ssdprof.kernels.errors import ConfigError, ProblemError, TensorError
-from ssdprof.kernels.launch import DTYPE_BYTES, FIRST_WITH_TMA, LaunchPlan, arch_of, dtype_name, has_tma
-from ssdprof.kernels.ssd import grouped
-from ssdprof.kernels.ssd.on_problem import tensors as tensors_of
+from ssdprof.kernels.errors import ConfigError, TensorError
+from ssdprof.kernels.launch import FIRST_WITH_TMA, LaunchPlan, TensorMeta, arch_of, has_tma
+from ssdprof.kernels.ssd import arguments, launches
 from ssdprof.kernels.ssd.params import GROUPED, PARAMS, SPLIT, chunk_scan_config, whole_tile
-from ssdprof.kernels.ssd.problem import D_FORMS, STATES_DTYPES, X_DTYPES, ChunkScanProblem
+from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
 
-WHOLE_MAX, HEADS_MAX, NARROW_MAX = 256, 16, 32
-"""Of `grouped`: the longest chunk and largest state, the most heads of a program (see `candidates`), and the largest
-headdim that is not safe (see `_unsafe`)."""
-_AXES = {
-    **dict.fromkeys(("x", "z", "out"), "batch, seqlen, nheads, headdim"),
-    **dict.fromkeys(("dt", "da_cumsum"), "batch, nheads, nchunks, chunk_size"),
-    "cb": "batch, nchunks, ngroups, chunk_size, chunk_size",
-    "C": "batch, seqlen, ngroups, dstate",
-    "states": "batch, nchunks, nheads, headdim, dstate",
-    "seq_idx": "batch, seqlen",
-}
-_SIZES_FROM = "batch, seqlen, nheads and headdim are x's, ngroups and dstate C's, chunk_size is dt's"
+WHOLE_MAX, HEADS_MAX = 256, 16
+"""Of `grouped`: the longest chunk and largest state, and the most heads of a program (see `candidates`)."""
+CALLS_MAX = 1024
+"""Kinds of calls that are remembered; with more, all are forgotten."""
+_NAMES = ("cb", "x", "dt", "da_cumsum", "C", "states", "D", "z", "seq_idx", "out")
+_REQUIRED, _X, _OUT = _NAMES[:6], _NAMES.index("x"), _NAMES.index("out")
 
 _chosen: dict[tuple[str | None, ChunkScanProblem, int], int] = {}
 """Which candidate fits, by architecture, problem (whatever its seqlen and batch) and number of candidates."""
+_calls: dict[Any, _Call] = {}
+"""What is known of calls with such tensors and such a config, by all that their launch depends on."""
 _thread = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One kind of call whose first was checked: its launch, and how many bytes each tensor spans."""
+
+    launch: Callable[[Sequence[Tensor | None]], object]
+    extents: tuple[int, ...]
 
 
 def chunk_scan(
@@ -62,7 +65,8 @@ def chunk_scan(
 
     of every token m and head (Dao and Gu, "Transformers are SSMs", 2024, section 6), sums in float32.
 
-    Tensors, all on one GPU and contiguous (row major, last dimension fastest):
+    Tensors, all on one GPU and contiguous (row major, last dimension fastest), but for x, z, C and out, of which only
+    the last dimension must be: as slices of one projection they are taken without a copy:
 
     - x (batch, seqlen, nheads, headdim), bfloat16, float16 or float32;
     - cb (batch, nchunks, ngroups, chunk_size, chunk_size) float32: C·B inside each chunk. chunk_size is a power of two,
@@ -73,37 +77,32 @@ def chunk_scan(
     - D (nheads,) or (nheads, headdim) float32, the skip connection; z like x, the gate;
     - seq_idx (batch, seqlen) int32, each token's sequence if several are packed; cb must then be 0 between tokens of
       different sequences;
-    - out like x, which is written and returned; None makes a new tensor. No input may share its memory.
+    - out like x, which is written and returned; None makes a new one, contiguous. No input may share its memory.
 
     Float32 products run in TF32, Triton's default.
 
     `config`: a `Config`, or a text that names one in any form of `parse_config`; it is used as it is. None: variant
     `grouped` with the first of `candidates` that fits the GPU, found on the first call for each problem and GPU, or
-    variant `split`, with a warning, if none fits, if headdim is at most 32, or if a row or an address of x, states, z
-    or out is not a multiple of 16 bytes: ptxas 12.8, which Triton 3.6 has, miscompiles `grouped` then (docs/kernel.md).
+    variant `split`, with a warning, if none fits, if headdim is at most 32, or if a stride or an address of x, states,
+    z or out is not a multiple of 16 bytes: ptxas 12.8, which Triton 3.6 has, miscompiles `grouped` then
+    (docs/kernel.md). What depends on shapes, strides, dtypes and addresses modulo 16 alone is worked out once.
 
     Before anything is launched, raises TensorError if a tensor is not as above, or requires grad while grad is enabled
     (there is no backward); ConfigError for a config that cannot be read, that the kernel cannot take or whose output
     would be wrong, such as `tile` with a tile smaller than the state, or `grouped` in the case above. For a given
     config, Triton's own errors pass through, such as OutOfResources.
     """
-    tensors = {"cb": cb, "x": x, "dt": dt, "da_cumsum": da_cumsum, "C": C, "states": states}
-    optional = {"D": D, "z": z, "seq_idx": seq_idx, "out": out}
-    tensors |= {name: tensor for name, tensor in optional.items() if tensor is not None}
-    _check_kind(tensors)
-    problem = _problem(tensors)
-    _check_layout(tensors, problem)
+    given = (cb, x, dt, da_cumsum, C, states, D, z, seq_idx, out)
+    if torch.compiler.is_compiling():
+        return _in_a_graph(given, config)
+    key = _key(given, config)
+    call = _calls.get(key) if key else None
+    if call is None or (out is not None and _close(call, given)):
+        return _first_call(given, config, key)
     if out is None:
-        out = tensors["out"] = torch.empty_like(x, memory_format=torch.contiguous_format)
-    if config is None:
-        _launch_first_that_fits(problem, tensors)
-    else:
-        chosen = parse_config(config, PARAMS) if isinstance(config, str) else PARAMS.validated(config)
-        if wrong := ChunkScan(problem).wrong_by_construction(chosen):
-            raise ConfigError(f"{PARAMS.id(chosen)} {wrong}")
-        if chosen.variant == GROUPED and (reason := _unsafe(problem, tensors, arch_of(x.device))):
-            raise ConfigError(f"{PARAMS.id(chosen)} may be wrong here: {reason}: take the variant {SPLIT}")
-        _launch(_plan(problem, chosen), tensors)
+        out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    with _on_device(x.device):
+        call.launch((*given[:_OUT], out))
     return out
 
 
@@ -131,103 +130,119 @@ def candidates(problem: ChunkScanProblem) -> tuple[Config, ...]:
     return (*of_grouped, split)
 
 
-def _check_kind(tensors: Mapping[str, Tensor]) -> None:
-    for name, tensor in tensors.items():
-        if not isinstance(tensor, Tensor):
-            raise TensorError(f"{name} must be a torch.Tensor, got {type(tensor).__name__}")
-    device = tensors["x"].device
-    if device.type != "cuda" and not (device.type == "cpu" and _interpreted()):
-        here = "the CPU" if device.type == "cpu" else device
-        raise TensorError(f"x is on {here}, the kernel runs on an NVIDIA GPU: pass x.cuda(), and the others likewise")
-    for name, tensor in tensors.items():
-        if tensor.device != device:
-            raise TensorError(f"{name} is on {tensor.device} and x on {device}: all must be on one device")
-        if tensor.requires_grad and torch.is_grad_enabled():
-            way_out = f"call it under torch.no_grad(), or pass {name}.detach()"
-            raise TensorError(f"{name} requires grad, but the kernel has no backward: {way_out}")
+def _in_a_graph(given: Sequence[Tensor | None], config: Config | str | None) -> Tensor:
+    """A call that torch.compile traces: one operator of its graph, which is the call itself when the graph runs."""
+    if torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in given):
+        raise TensorError("the kernel has no backward: call it under torch.no_grad()")
+    x, out = given[_X], given[_OUT]
+    assert x is not None
+    if out is None:
+        out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    text = config if config is None or isinstance(config, str) else PARAMS.id(config)
+    _operator(*given[:_OUT], out, text)
+    return out
 
 
-def _problem(tensors: Mapping[str, Tensor]) -> ChunkScanProblem:
-    """The problem with the tensors' sizes and dtypes. Raises TensorError if there is none."""
-    for name, dtypes in (("x", X_DTYPES), ("states", STATES_DTYPES)):
-        if dtype_name(tensors[name]) not in dtypes:
-            raise TensorError(f"{name} must be one of {', '.join(dtypes)}, got {dtype_name(tensors[name])}")
-    for name in ("x", "C", "dt"):
-        if tensors[name].ndim != 4:
-            raise TensorError(f"{name} must have 4 dimensions, ({_AXES[name]}), got shape {tuple(tensors[name].shape)}")
-    d_dims = tensors["D"].ndim if "D" in tensors else 0
-    if "D" in tensors and d_dims not in (1, 2):
-        raise TensorError(f"D must be (nheads,) or (nheads, headdim), got shape {tuple(tensors['D'].shape)}")
-    batch, seqlen, nheads, headdim = tensors["x"].shape
-    ngroups, dstate = tensors["C"].shape[2:]
-    sizes = (seqlen, batch, nheads, headdim, ngroups, dstate, tensors["dt"].shape[3])
-    kinds = (dtype_name(tensors["x"]), dtype_name(tensors["states"]))
+@torch.library.custom_op(
+    "ssdprof::chunk_scan",
+    mutates_args=("out",),
+    schema=(
+        "(Tensor cb, Tensor x, Tensor dt, Tensor da_cumsum, Tensor C, Tensor states, Tensor? D, Tensor? z, "
+        "Tensor? seq_idx, Tensor(a!) out, str? config) -> ()"
+    ),
+)
+def _operator(*given: Any) -> None:
+    *tensors, D, z, seq_idx, out, config = given
+    chunk_scan(*tensors, D=D, z=z, seq_idx=seq_idx, out=out, config=config)
+
+
+def _key(given: Sequence[Tensor | None], config: Config | str | None) -> Any:
+    """All that a launch depends on except addresses; None if something is given that cannot be taken."""
     try:
-        return ChunkScanProblem(*sizes, *kinds, D_FORMS[d_dims], z="z" in tensors, seq_idx="seq_idx" in tensors)
-    except ProblemError as error:
-        shapes = ", ".join(f"{name} {tuple(tensors[name].shape)}" for name in ("x", "C", "dt"))
-        raise TensorError(f"{error}; {_SIZES_FROM}: {shapes}") from None
+        key = (
+            config,
+            torch.is_grad_enabled(),
+            *[
+                None
+                if one is None
+                else (one.shape, one.stride(), one.dtype, one.data_ptr() % 16, one.get_device(), one.requires_grad)
+                for one in given
+            ],
+        )
+        hash(key)
+    except (AttributeError, TypeError):
+        return None
+    return key
 
 
-def _check_layout(tensors: Mapping[str, Tensor], problem: ChunkScanProblem) -> None:
-    """Raises TensorError for a shape, dtype or stride that is not the problem's, and if out overlaps an input."""
-    metas = tensors_of(problem)
-    for name, tensor in tensors.items():
-        meta, dtype = metas[name.lower()], dtype_name(tensor)
-        if tensor.shape != meta.shape:
-            axes = _AXES.get(name, "nheads" if problem.d_form == "head" else "nheads, headdim")
-            raise TensorError(f"{name} must be ({axes}) = {meta.shape}, got {tuple(tensor.shape)}; {_SIZES_FROM}")
-        if dtype != meta.dtype:
-            like_x = ", x's dtype" if name in ("C", "z", "out") else ""
-            raise TensorError(f"{name} must be {meta.dtype}{like_x}, got {dtype}")
-        if not tensor.is_contiguous():
-            remedy = "write to a contiguous one and copy it" if name == "out" else f"pass {name}.contiguous()"
-            raise TensorError(f"{name} must be contiguous, got strides {tensor.stride()}: {remedy}")
-    for name, tensor in tensors.items():
-        if name != "out" and "out" in tensors and _overlap(tensor, tensors["out"]):
-            raise TensorError(f"out shares memory with {name}, which is read while out is written: pass another out")
+def _close(call: _Call, given: Sequence[Tensor | None]) -> bool:
+    """Whether the memory that out spans has a byte in common with that of an input."""
+    addresses = [one.data_ptr() if one is not None else 0 for one in given]
+    first, end = addresses[_OUT], addresses[_OUT] + call.extents[_OUT]
+    spans = zip(addresses[:_OUT], call.extents[:_OUT], strict=True)
+    return any(address < end and first < address + extent for address, extent in spans)
 
 
-def _overlap(one: Tensor, other: Tensor) -> bool:
-    """Whether two contiguous tensors on one device share a byte."""
-    first, second = sorted((one, other), key=Tensor.data_ptr)
-    return first.data_ptr() + first.nbytes > second.data_ptr()
+def _first_call(given: Sequence[Tensor | None], config: Config | str | None, key: Any) -> Tensor:
+    """A call with everything checked; what can be kept of it is noted under `key`, unless that is None."""
+    named = zip(_NAMES, given, strict=True)
+    tensors = arguments.checked({name: one for name, one in named if name in _REQUIRED or one is not None})
+    problem = arguments.problem_of(tensors)
+    metas = arguments.metas_of(tensors, problem)
+    if given[_OUT] is None:
+        tensors["out"] = torch.empty_like(tensors["x"], memory_format=torch.contiguous_format)
+    arch = arch_of(tensors["x"].device)
+    unsafe = arguments.unsafe(tensors, metas, arch)
+    if config is None:
+        plan, kernel = _launch_first_that_fits(problem, tensors, metas, unsafe)
+    else:
+        chosen = parse_config(config, PARAMS) if isinstance(config, str) else PARAMS.validated(config)
+        if wrong := ChunkScan(problem).wrong_by_construction(chosen):
+            raise ConfigError(f"{PARAMS.id(chosen)} {wrong}")
+        if chosen.variant == GROUPED and unsafe:
+            raise ConfigError(f"{PARAMS.id(chosen)} may be wrong here: {unsafe}: take the variant {SPLIT}")
+        plan = _plan(problem, chosen, _strides(metas))
+        kernel = _launch(plan, tensors)
+    if key is not None and kernel is not None:
+        if len(_calls) >= CALLS_MAX:
+            _calls.clear()
+        launch = plan.prepared(kernel, [name.lower() for name in _NAMES], tma=arch is not None and has_tma(arch))
+        extents = tuple(arguments.extent_bytes(tensors[name]) if name in tensors else 0 for name in _NAMES)
+        _calls[key] = _Call(launch, extents)
+    return tensors["out"]
 
 
-def _unsafe(problem: ChunkScanProblem, tensors: Mapping[str, Tensor], arch: str | None) -> str:
-    """Why ptxas 12.8, which Triton 3.6 has, may miscompile `grouped` for these tensors; empty if it does not."""
-    if arch is None:  # interpreted
-        return ""
-    sizes = [problem.headdim * DTYPE_BYTES[problem.dtype], problem.dstate * DTYPE_BYTES[problem.states_dtype]]
-    sizes += [tensors[name].data_ptr() for name in grouped.DESCRIBED if name in tensors]
-    said = "ptxas 12.8, which Triton 3.6 has, miscompiles it"
-    if problem.headdim <= NARROW_MAX:
-        return f"{said} for a headdim of at most {NARROW_MAX}"
-    through_pointers = "through pointers, and a row or an address of x, states, z or out is not a multiple of 16 bytes"
-    return f"{said} {through_pointers}" if any(size % grouped.DESCRIPTOR_ALIGNMENT for size in sizes) else ""
+def _strides(metas: Mapping[str, TensorMeta]) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """The strides of the tensors that are not contiguous, by name."""
+    return tuple((name, meta.strides) for name, meta in metas.items() if meta.strides is not None)
 
 
 @lru_cache(maxsize=256)
-def _plan(problem: ChunkScanProblem, config: Config) -> LaunchPlan:
+def _plan(problem: ChunkScanProblem, config: Config, strides: tuple[tuple[str, tuple[int, ...]], ...]) -> LaunchPlan:
     subject = ChunkScan(problem)
-    return subject.launch(subject.resolve(config))
+    metas = dict(subject.tensors())
+    metas |= {name: replace(metas[name], strides=of) for name, of in strides}
+    return launches.launch(problem, subject.resolve(config), metas)
 
 
-def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Tensor]) -> None:
+def _launch_first_that_fits(
+    problem: ChunkScanProblem, tensors: Mapping[str, Tensor], metas: Mapping[str, TensorMeta], unsafe: str
+) -> tuple[LaunchPlan, Any]:
     """Launches the first candidate that fits; warns if that is not of `grouped`, or if `grouped` has no TMA.
 
-    Raises OutOfResources if none fits.
+    Returns the launch and the compiled kernel. Raises OutOfResources if none fits.
     """
     arch, configs = arch_of(tensors["x"].device), candidates(problem)
-    if reason := _unsafe(problem, tensors, arch):
-        configs = configs[-1:]
+    if unsafe:
+        configs, reason = configs[-1:], unsafe
     else:
         reason = f"a chunk_size of {problem.chunk_size} or dstate of {problem.dstate} is beyond its {WHOLE_MAX}"
     key = (arch, replace(problem, seqlen=1, batch=1), len(configs))
     known = _chosen.get(key)
     for place in range(known or 0, len(configs)):
+        plan = _plan(problem, configs[place], _strides(metas))
         try:
-            _launch(_plan(problem, configs[place]), tensors)
+            kernel = _launch(plan, tensors)
         except OutOfResources as error:  # raised before the launch: out is as it was
             if place == len(configs) - 1:
                 raise
@@ -235,7 +250,7 @@ def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Ten
             reason = f"its smallest tiles need {error.required} {unit}{error.name}, the GPU has {error.limit}"
             continue
         if known == place:
-            return
+            return plan, kernel
         _chosen[key], said = place, ""
         if configs[place].variant != GROUPED:
             said = (
@@ -249,18 +264,30 @@ def _launch_first_that_fits(problem: ChunkScanProblem, tensors: Mapping[str, Ten
                 "an H100"
             )
         if said:
-            warnings.warn(f"chunk_scan {said}. Pass config= to choose another", stacklevel=3)
-        return
+            warnings.warn(f"chunk_scan {said}. Pass config= to choose another", stacklevel=4)
+        return plan, kernel
+    raise AssertionError("there is always a candidate")
 
 
-def _launch(plan: LaunchPlan, tensors: Mapping[str, Tensor]) -> None:
-    """Launches on the tensors' device, which need not be the current one."""
+def _launch(plan: LaunchPlan, tensors: Mapping[str, Tensor]) -> Any:
+    """Launches on the tensors' device, which need not be the current one. Returns the compiled kernel, if compiled."""
     launch = plan.bind({name.lower(): tensor for name, tensor in tensors.items()})
-    device = tensors["x"].device
-    on_device: AbstractContextManager[object] = torch.cuda.device(device) if device.type == "cuda" else nullcontext()
-    with on_device:
+    with _on_device(tensors["x"].device):
+        return launch()
+
+
+_STAY = nullcontext()
+
+
+def _on_device(device: torch.device) -> AbstractContextManager[object]:
+    """Makes a GPU the current one, if it is not, and its context known in this thread."""
+    if device.type != "cuda":
+        return _STAY
+    known = _thread.__dict__.setdefault("devices", set())
+    if device.index not in known:
         _bind_context(device)
-        launch()
+        known.add(device.index)
+    return _STAY if device.index == torch.cuda.current_device() else torch.cuda.device(device)
 
 
 def _bind_context(device: torch.device) -> None:
@@ -269,13 +296,6 @@ def _bind_context(device: torch.device) -> None:
     Any call of CUDA's runtime does; PyTorch makes none as long as its own memory is enough. In a thread that captures a
     graph there was one.
     """
-    known = _thread.__dict__.setdefault("devices", set())
-    if device.type == "cuda" and device not in known:
+    with torch.cuda.device(device):
         if not torch.cuda.is_current_stream_capturing():
             torch.cuda.current_stream(device).query()
-        known.add(device)
-
-
-def _interpreted() -> bool:
-    """Whether Triton interprets kernels on the CPU (TRITON_INTERPRET=1)."""
-    return bool(knobs.runtime.interpret)

@@ -8,26 +8,15 @@ the same as `chunk_scan_kernel`.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import triton
 import triton.language as tl
 
-from ssdprof.kernels.config import Config
-from ssdprof.kernels.launch import DTYPE_BYTES, DescriptorRef, LaunchPlan
-from ssdprof.kernels.ssd import per_head
-from ssdprof.kernels.ssd.on_problem import tensors
-from ssdprof.kernels.ssd.params import Numbers
-from ssdprof.kernels.ssd.problem import ChunkScanProblem
+from ssdprof.kernels.ssd.per_head import first_element
 
 LOG2E = tl.constexpr(1.4426950408889634)
 INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
-DESCRIBED = ("x", "states", "z", "out")
-"""The tensors that the kernel can take as descriptors."""
 LAST_UNITS = tl.constexpr(64)
 """Chunks of a group at the grid's end that go longest tiles first; their states and x fit in an H100's L2."""
-DESCRIPTOR_ALIGNMENT = 16
-"""Bytes: their addresses and row lengths must be multiples of this."""
 
 
 @triton.jit
@@ -41,10 +30,12 @@ def grouped_chunk_scan_kernel(
     headdim: tl.constexpr, dstate: tl.constexpr, chunk_size: tl.constexpr,
     # strides, in elements; the last dimension of every tensor is contiguous
     stride_cb_batch, stride_cb_chunk, stride_cb_group,
-    stride_x_batch, stride_x_seqlen,
+    stride_x_batch, stride_x_seqlen, stride_x_head,
     stride_dt_batch, stride_dt_head,
-    stride_c_batch, stride_c_seqlen,
+    stride_c_batch, stride_c_seqlen, stride_c_group,
     stride_states_batch, stride_states_chunk, stride_states_head,
+    stride_out_batch, stride_out_seqlen, stride_out_head,
+    stride_z_batch, stride_z_seqlen, stride_z_head,
     # meta-parameters
     D_PER_DIM: tl.constexpr, HEADS: tl.constexpr, NUM_STAGES: tl.constexpr,
     BLOCK_SIZE_M: tl.constexpr, BLOCK_SIZE_N: tl.constexpr, BLOCK_SIZE_K: tl.constexpr, BLOCK_SIZE_DSTATE: tl.constexpr,
@@ -92,10 +83,12 @@ def grouped_chunk_scan_kernel(
                 i_b, i_c, i_g, first_head, i_m * BLOCK_SIZE_M, i_n * BLOCK_SIZE_N, limit,
                 seqlen, headdim, dstate, chunk_size,
                 stride_cb_batch, stride_cb_chunk, stride_cb_group,
-                stride_x_batch, stride_x_seqlen,
+                stride_x_batch, stride_x_seqlen, stride_x_head,
                 stride_dt_batch, stride_dt_head,
-                stride_c_batch, stride_c_seqlen,
+                stride_c_batch, stride_c_seqlen, stride_c_group,
                 stride_states_batch, stride_states_chunk, stride_states_head,
+                stride_out_batch, stride_out_seqlen, stride_out_head,
+                stride_z_batch, stride_z_seqlen, stride_z_head,
                 D_PER_DIM, HEADS, NUM_STAGES, i + 1, BLOCK_SIZE_M, BLOCK_SIZE_N, BLOCK_SIZE_K, BLOCK_SIZE_DSTATE,
             )  # fmt: skip
 
@@ -107,10 +100,12 @@ def _scan_heads(
     i_b, i_c, i_g, first_head, first_m, first_n, limit,
     seqlen, headdim: tl.constexpr, dstate: tl.constexpr, chunk_size: tl.constexpr,
     stride_cb_batch, stride_cb_chunk, stride_cb_group,
-    stride_x_batch, stride_x_seqlen,
+    stride_x_batch, stride_x_seqlen, stride_x_head,
     stride_dt_batch, stride_dt_head,
-    stride_c_batch, stride_c_seqlen,
+    stride_c_batch, stride_c_seqlen, stride_c_group,
     stride_states_batch, stride_states_chunk, stride_states_head,
+    stride_out_batch, stride_out_seqlen, stride_out_head,
+    stride_z_batch, stride_z_seqlen, stride_z_head,
     D_PER_DIM: tl.constexpr, HEADS: tl.constexpr, NUM_STAGES: tl.constexpr, N_TILES_K: tl.constexpr,
     BLOCK_SIZE_M: tl.constexpr, BLOCK_SIZE_N: tl.constexpr, BLOCK_SIZE_K: tl.constexpr, BLOCK_SIZE_DSTATE: tl.constexpr,
 ):  # fmt: skip
@@ -125,7 +120,8 @@ def _scan_heads(
     k_end = tl.minimum(first_m + BLOCK_SIZE_M, limit)
 
     # What all heads share: first all loads, then the layout changes, so no load waits for the one before.
-    p_c = c_ptr + i_b * stride_c_batch + first_token * stride_c_seqlen + i_g * dstate
+    p_c = c_ptr + i_b * stride_c_batch + first_token * stride_c_seqlen
+    p_c += i_g * dstate if stride_c_group is None else i_g.to(tl.int64) * stride_c_group
     m_c = (o_m[:, None] < limit) & (o_d[None, :] < dstate)
     b_c = tl.load(p_c + o_m[:, None] * stride_c_seqlen + o_d[None, :], mask=m_c, other=0.0)
     p_cb = cb_ptr + i_b * stride_cb_batch + i_c * stride_cb_chunk + i_g * stride_cb_group
@@ -145,9 +141,13 @@ def _scan_heads(
         cb_tiles += (_in_layout_of_dot(loaded[i_k]),)  # type: ignore[assignment]
 
     o_head_dt = i_b * stride_dt_batch + first_head.to(tl.int64) * stride_dt_head + first_token
-    o_head_x = i_b * stride_x_batch + first_token * stride_x_seqlen + first_head * headdim
+    s_x_head = headdim if stride_x_head is None else stride_x_head
+    o_head_x = i_b * stride_x_batch + first_token * stride_x_seqlen
+    o_head_x += first_head * headdim if stride_x_head is None else first_head.to(tl.int64) * stride_x_head
     o_head_state = i_b * stride_states_batch + i_c * stride_states_chunk + first_head.to(tl.int64) * stride_states_head
-    o_out = o_m[:, None] * stride_x_seqlen + o_n[None, :]
+    o_skip = o_m[:, None] * stride_x_seqlen + o_n[None, :]
+    o_out = o_skip if stride_out_seqlen is None else o_m[:, None] * stride_out_seqlen + o_n[None, :]
+    o_z = o_skip if stride_z_seqlen is None else o_m[:, None] * stride_z_seqlen + o_n[None, :]
     m_out = (o_m[:, None] < limit) & (o_n[None, :] < headdim)
     i_token = first_token.to(tl.int32)
     for i in tl.range(HEADS, num_stages=NUM_STAGES):
@@ -197,22 +197,28 @@ def _scan_heads(
             if BLOCK_SIZE_M == BLOCK_SIZE_K:  # the last tile of x holds the tokens of the output
                 b_acc += b_d * _to_float32(b_x)
             else:
-                b_acc += b_d * tl.load(x_ptr + o_head_x + o_out, mask=m_out, other=0.0).to(tl.float32)
+                b_acc += b_d * tl.load(x_ptr + o_head_x + o_skip, mask=m_out, other=0.0).to(tl.float32)
         if z_ptr is not None:
             if z_desc is not None:
                 b_z = z_desc.load([i_b.to(tl.int32), i_head, i_token + first_m, first_n])
                 b_z = _to_float32(tl.reshape(b_z, (BLOCK_SIZE_M, BLOCK_SIZE_N)))
             else:
-                b_z = _to_float32(tl.load(z_ptr + o_head_x + o_out, mask=m_out, other=0.0))
+                o_head = o_head_x
+                if stride_z_head is not None:
+                    o_head = first_element(i_b, first_token, i_head, stride_z_batch, stride_z_seqlen, stride_z_head)
+                b_z = _to_float32(tl.load(z_ptr + o_head + o_z, mask=m_out, other=0.0))
             b_acc = b_acc * b_z / (1.0 + tl.math.exp2(b_z * -LOG2E))
         b_out = b_acc.to(out_ptr.dtype.element_ty)
         if out_desc is not None:
             b_out = tl.reshape(b_out, (1, 1, BLOCK_SIZE_M, BLOCK_SIZE_N))
             out_desc.store([i_b.to(tl.int32), i_head, i_token + first_m, first_n], b_out)
         else:
-            tl.store(out_ptr + o_head_x + o_out, b_out, mask=m_out)
+            o_head = o_head_x
+            if stride_out_head is not None:
+                o_head = first_element(i_b, first_token, i_head, stride_out_batch, stride_out_seqlen, stride_out_head)
+            tl.store(out_ptr + o_head + o_out, b_out, mask=m_out)
         o_head_dt += stride_dt_head
-        o_head_x += headdim
+        o_head_x += s_x_head
         o_head_state += stride_states_head
 
 
@@ -260,55 +266,3 @@ def _use_outside_dot(b):
     if not INTERPRETED:  # which knows no assembly
         per_register: tl.constexpr = 32 // b.dtype.primitive_bitwidth
         tl.inline_asm_elementwise("", "=r,r", [b], b.dtype, is_pure=False, pack=per_register)
-
-
-def launch(problem: ChunkScanProblem, config: Config, *, descriptors: bool = True) -> LaunchPlan:
-    """The launch of a resolved config of variant `grouped`: that of `chunk_scan_kernel`, except for what differs.
-
-    Without `descriptors`, or if a descriptor cannot describe one of the tensors or tiles, only pointers are used.
-    """
-    numbers = Numbers.of(config)
-    assert numbers.heads is not None, "the config must be resolved"
-    plan = per_head.launch(problem, config)
-    others = {name: value for name, value in plan.args.items() if name not in ("batch", "SPLIT_DSTATE")}
-    pointers = {name: value for name, value in others.items() if name.endswith("_ptr")}
-    described = _descriptors(problem, config) if descriptors else {}
-    return replace(
-        plan,
-        module=__name__,
-        function="grouped_chunk_scan_kernel",
-        grid=(plan.grid_blocks // numbers.heads,),
-        args={
-            **pointers,
-            **{f"{name}_desc": described.get(name) for name in DESCRIBED},
-            **others,
-            "ngroups": problem.ngroups,
-            "HEADS": numbers.heads,
-            "NUM_STAGES": numbers.num_stages,
-        },
-    )
-
-
-def _descriptors(problem: ChunkScanProblem, config: Config) -> dict[str, DescriptorRef]:
-    """Descriptors of x, z, the states and the output; empty if TMA cannot take one of them.
-
-    TMA needs strides that are multiples of 16 bytes and tiles at most 256 long; a tile of the output must end where its
-    chunk does.
-    """
-    p, metas, numbers = problem, tensors(problem), Numbers.of(config)
-    assert numbers.dstate is not None, "the config must be resolved"
-    row_bytes = p.headdim * DTYPE_BYTES[p.dtype], p.dstate * DTYPE_BYTES[p.states_dtype]
-    longest = max(numbers.m, numbers.n, numbers.k, numbers.dstate)
-    if any(size % DESCRIPTOR_ALIGNMENT for size in row_bytes) or longest > 256 or p.chunk_size % numbers.m:
-        return {}
-    by_head = (p.batch, p.nheads, p.seqlen, p.headdim)
-    strides = metas["x"].stride
-    by_head_strides = (strides[0], strides[2], strides[1], strides[3])
-    tile = (1, 1, 1, numbers.n, numbers.dstate)
-    out = DescriptorRef("out", p.dtype, by_head, by_head_strides, (1, 1, numbers.m, numbers.n))
-    return {
-        **({"z": replace(out, name="z")} if p.z else {}),
-        "x": DescriptorRef("x", p.dtype, by_head, by_head_strides, (1, 1, numbers.k, numbers.n)),
-        "states": DescriptorRef("states", p.states_dtype, metas["states"].shape, metas["states"].stride, tile),
-        "out": out,
-    }

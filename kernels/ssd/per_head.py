@@ -1,4 +1,4 @@
-"""The chunk scan of Mamba-2's state space duality (SSD) as a Triton kernel, and how it is launched.
+"""The chunk scan of Mamba-2's state space duality (SSD) as a Triton kernel.
 
 For every token m of a chunk, head h and head dimension p (Dao and Gu, "Transformers are SSMs", 2024, section 6):
 
@@ -11,19 +11,13 @@ where `state` is the one before the chunk. Two variants:
 tile smaller than the state gives a wrong result. It is here to reproduce that.
 `split` loops over such tiles and is correct for every tile size.
 
-Recorded runs are tied to a hash of the functions here and of all they use.
+Recorded runs are tied to a hash of the kernels, their launches and all that these use.
 """
 
 from __future__ import annotations
 
 import triton
 import triton.language as tl
-
-from ssdprof.kernels.config import Config
-from ssdprof.kernels.launch import LaunchPlan, TensorRef
-from ssdprof.kernels.ssd.on_problem import tensors
-from ssdprof.kernels.ssd.params import SPLIT, Numbers
-from ssdprof.kernels.ssd.problem import ChunkScanProblem
 
 LOG2E = tl.constexpr(1.4426950408889634)
 
@@ -41,6 +35,12 @@ def _add_state_product(
 
 
 @triton.jit
+def first_element(i_b, first_token, i_h, stride_batch, stride_seqlen, stride_head):
+    """Offset of the first element of a batch, token and head, 64-bit."""
+    return i_b * stride_batch + first_token * stride_seqlen + i_h.to(tl.int64) * stride_head
+
+
+@triton.jit
 def chunk_scan_kernel(
     # pointers
     cb_ptr, x_ptr, dt_ptr, da_cumsum_ptr, c_ptr, states_ptr, out_ptr, d_ptr, z_ptr, seq_idx_ptr,
@@ -49,10 +49,12 @@ def chunk_scan_kernel(
     headdim: tl.constexpr, dstate: tl.constexpr, chunk_size: tl.constexpr,
     # strides, in elements; the last dimension of every tensor is contiguous
     stride_cb_batch, stride_cb_chunk, stride_cb_group,
-    stride_x_batch, stride_x_seqlen,
+    stride_x_batch, stride_x_seqlen, stride_x_head,
     stride_dt_batch, stride_dt_head,
-    stride_c_batch, stride_c_seqlen,
+    stride_c_batch, stride_c_seqlen, stride_c_group,
     stride_states_batch, stride_states_chunk, stride_states_head,
+    stride_out_batch, stride_out_seqlen, stride_out_head,
+    stride_z_batch, stride_z_seqlen, stride_z_head,
     # meta-parameters
     D_PER_DIM: tl.constexpr, SPLIT_DSTATE: tl.constexpr,
     BLOCK_SIZE_M: tl.constexpr, BLOCK_SIZE_N: tl.constexpr, BLOCK_SIZE_K: tl.constexpr,
@@ -65,6 +67,7 @@ def chunk_scan_kernel(
     states (batch, nchunks, nheads, headdim, dstate), the state before each chunk;
     d (nheads) or (nheads, headdim) or None;
     seq_idx (batch, seqlen) int32 or None. cb must be 0 between tokens of different sequences.
+    Strides that are None: those of heads of x and groups of c follow from the sizes, out and z have x's.
 
     Grid: one dimension; tiles of a chunk are fastest, then chunks, batches, and heads slowest, as in the published
     kernels. Offsets of batch, chunk and head are 64-bit, so tensors may exceed 2^31 elements; those inside a chunk are
@@ -72,6 +75,15 @@ def chunk_scan_kernel(
     """
     n_tiles_n: tl.constexpr = (headdim + BLOCK_SIZE_N - 1) // BLOCK_SIZE_N
     n_tiles: tl.constexpr = n_tiles_n * ((chunk_size + BLOCK_SIZE_M - 1) // BLOCK_SIZE_M)
+    s_x_head = headdim if stride_x_head is None else stride_x_head
+    s_c_group = dstate if stride_c_group is None else stride_c_group
+    s_out_batch = stride_x_batch if stride_out_batch is None else stride_out_batch
+    s_out_seqlen = stride_x_seqlen if stride_out_seqlen is None else stride_out_seqlen
+    s_out_head = s_x_head if stride_out_head is None else stride_out_head
+    s_z_batch = stride_x_batch if stride_z_batch is None else stride_z_batch
+    s_z_seqlen = stride_x_seqlen if stride_z_seqlen is None else stride_z_seqlen
+    s_z_head = s_x_head if stride_z_head is None else stride_z_head
+
     pid = tl.program_id(0)
     i_tile = pid % n_tiles
     i_rest = pid // n_tiles
@@ -89,9 +101,9 @@ def chunk_scan_kernel(
     p_cb = cb_ptr + i_b * stride_cb_batch + i_c * stride_cb_chunk + i_g * stride_cb_group
     p_dt = dt_ptr + i_b * stride_dt_batch + i_h * stride_dt_head + first_token
     p_da = da_cumsum_ptr + i_b * stride_dt_batch + i_h * stride_dt_head + first_token
-    o_x = i_b * stride_x_batch + first_token * stride_x_seqlen + i_h * headdim
+    o_x = i_b * stride_x_batch + first_token * stride_x_seqlen + i_h * s_x_head
     p_x = x_ptr + o_x
-    p_c = c_ptr + i_b * stride_c_batch + first_token * stride_c_seqlen + i_g * dstate
+    p_c = c_ptr + i_b * stride_c_batch + first_token * stride_c_seqlen + i_g * s_c_group
     p_state = states_ptr + i_b * stride_states_batch + i_c * stride_states_chunk + i_h * stride_states_head
 
     # The contribution of the state before the chunk.
@@ -132,62 +144,19 @@ def chunk_scan_kernel(
         b_acc = tl.dot(b_weight.to(b_x.dtype), b_x, b_acc)
 
     # The skip connection and the gate.
-    o_out = o_m[:, None] * stride_x_seqlen + o_n[None, :]
     m_out = (o_m[:, None] < limit) & (o_n[None, :] < headdim)
     if d_ptr is not None:
         if D_PER_DIM:
             b_d = tl.load(d_ptr + i_h * headdim + o_n, mask=o_n < headdim, other=0.0).to(tl.float32)[None, :]
         else:
             b_d = tl.load(d_ptr + i_h).to(tl.float32)
-        b_acc += b_d * tl.load(p_x + o_out, mask=m_out, other=0.0).to(tl.float32)
+        o_skip = o_m[:, None] * stride_x_seqlen + o_n[None, :]
+        b_acc += b_d * tl.load(p_x + o_skip, mask=m_out, other=0.0).to(tl.float32)
     if z_ptr is not None:
-        b_z = tl.load(z_ptr + o_x + o_out, mask=m_out, other=0.0).to(tl.float32)
+        o_first = first_element(i_b, first_token, i_h, s_z_batch, s_z_seqlen, s_z_head)
+        o_z = o_m[:, None] * s_z_seqlen + o_n[None, :]
+        b_z = tl.load(z_ptr + o_first + o_z, mask=m_out, other=0.0).to(tl.float32)
         b_acc *= b_z * tl.sigmoid(b_z)
-    tl.store(out_ptr + o_x + o_out, b_acc.to(out_ptr.dtype.element_ty), mask=m_out)
-
-
-def launch(problem: ChunkScanProblem, config: Config) -> LaunchPlan:
-    """The launch of a resolved config: grid, arguments in the kernel's order, launch options."""
-    p = problem
-    numbers, metas = Numbers.of(config), tensors(p)
-    assert numbers.dstate is not None, "the config must be resolved"
-    order = ("cb", "x", "dt", "da_cumsum", "c", "states", "out", "d", "z", "seq_idx")
-    cb, x, dt, c, states = (metas[name].stride for name in ("cb", "x", "dt", "c", "states"))
-    tiles = -(-p.headdim // numbers.n) * -(-p.chunk_size // numbers.m)
-    options = {"num_warps": numbers.num_warps, "num_stages": numbers.num_stages, "num_ctas": numbers.num_ctas}
-    if numbers.maxnreg is not None:
-        options["maxnreg"] = numbers.maxnreg
-    return LaunchPlan(
-        module=__name__,
-        function="chunk_scan_kernel",
-        grid=(tiles * p.batch * p.nchunks * p.nheads,),
-        args={f"{name}_ptr": TensorRef(name, metas[name].dtype) if name in metas else None for name in order}
-        | {
-            "seqlen": p.seqlen,
-            "batch": p.batch,
-            "nchunks": p.nchunks,
-            "heads_per_group": p.nheads // p.ngroups,
-            "headdim": p.headdim,
-            "dstate": p.dstate,
-            "chunk_size": p.chunk_size,
-            "stride_cb_batch": cb[0],
-            "stride_cb_chunk": cb[1],
-            "stride_cb_group": cb[2],
-            "stride_x_batch": x[0],
-            "stride_x_seqlen": x[1],
-            "stride_dt_batch": dt[0],
-            "stride_dt_head": dt[1],
-            "stride_c_batch": c[0],
-            "stride_c_seqlen": c[1],
-            "stride_states_batch": states[0],
-            "stride_states_chunk": states[1],
-            "stride_states_head": states[2],
-            "D_PER_DIM": p.d_form == "head-dim",
-            "SPLIT_DSTATE": config.variant == SPLIT,
-            "BLOCK_SIZE_M": numbers.m,
-            "BLOCK_SIZE_N": numbers.n,
-            "BLOCK_SIZE_K": numbers.k,
-            "BLOCK_SIZE_DSTATE": numbers.dstate,
-        },
-        options=options,
-    )
+    o_first = first_element(i_b, first_token, i_h, s_out_batch, s_out_seqlen, s_out_head)
+    o_out = o_m[:, None] * s_out_seqlen + o_n[None, :]
+    tl.store(out_ptr + o_first + o_out, b_acc.to(out_ptr.dtype.element_ty), mask=m_out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,12 +30,8 @@ from ssdprof.kernels.ssd.problem import ChunkScanProblem
 
 NAME = "chunk_scan"
 INT32_MAX = 2**31 - 1
-_HERE = Path(__file__).parent
-_SOURCES = {
-    TILE: ("per_head.py", "chunk_scan_kernel", "launch"),
-    SPLIT: ("per_head.py", "chunk_scan_kernel", "launch"),
-    GROUPED: ("grouped.py", "grouped_chunk_scan_kernel", "launch"),
-}
+_LAUNCHES = Path(__file__).with_name("launches.py")
+_SOURCES = {TILE: "_per_head", SPLIT: "_per_head", GROUPED: "_grouped"}
 QUESTION_TITLE = "Why DSTATE matters here, or does not"
 
 
@@ -85,12 +81,9 @@ class ChunkScan(ChunkScanOnProblem):
 
     def launch(self, config: Config) -> LaunchPlan:
         """The launch of a resolved config."""
-        from ssdprof.kernels.ssd import grouped, per_head
+        from ssdprof.kernels.ssd import launches
 
-        launch: Callable[[ChunkScanProblem, Config], LaunchPlan] = (
-            grouped.launch if config.variant == GROUPED else per_head.launch
-        )
-        return launch(self.problem, config)
+        return launches.launch(self.problem, config)
 
     def wrong_by_construction(self, config: Config) -> str | None:
         """Says that `tile` sums only part of the state if its DSTATE tile is smaller than that."""
@@ -138,7 +131,7 @@ class ChunkScan(ChunkScanOnProblem):
 
 @lru_cache(maxsize=1)
 def _source_hashes() -> Mapping[str, str]:
-    return {variant: source_hash(_HERE / file, names) for variant, (file, *names) in _SOURCES.items()}
+    return {variant: source_hash(_LAUNCHES, [name]) for variant, name in _SOURCES.items()}
 
 
 def _resolve_grouped(config: Config, problem: ChunkScanProblem) -> Config:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from triton.runtime.errors import OutOfResources
 from ssdprof.kernels import chunk_scan
 from ssdprof.kernels.config import Config
 from ssdprof.kernels.launch import LaunchPlan
+from ssdprof.kernels.ssd import arguments as checks
 from ssdprof.kernels.ssd import function as api
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
@@ -34,12 +35,54 @@ def arguments(problem: ChunkScanProblem = FULL) -> dict[str, Any]:
     return named({name: tensor for name, tensor in zeros.items() if name != "out"})
 
 
-def errors(problem: ChunkScanProblem, config: Config | str | None, with_out: bool) -> tuple[float, float, bool, str]:
-    """Relative error, largest error of a row, whether `out` was returned, dtype: of one call against the reference."""
+LAYOUTS = ("slices", "heads first", "tokens first", "heads apart", "one for all batches")
+"""How tensors like x may lie in memory: as `strides` has it."""
+
+
+def strides(layout: str, shape: Sequence[int], gap: int) -> tuple[int, ...]:
+    """Strides in elements of a tensor (batch, seqlen, heads, dims): of slices of a projection, there is `gap` between.
+
+    `one for all batches` is for inputs only: they share their elements.
+    """
+    batch, seqlen, heads, dims = shape
+    row, apart = heads * dims + gap, dims + gap
+    return {
+        "slices": (seqlen * row, row, dims, 1),
+        "heads first": (heads * seqlen * dims, dims, seqlen * dims, 1),
+        "tokens first": (heads * dims, batch * heads * dims, dims, 1),
+        "heads apart": (seqlen * heads * apart, heads * apart, apart, 1),
+        "one for all batches": (0, row, dims, 1),
+    }[layout]
+
+
+def laid_out(tensor: Tensor, layout: str, gap: int = 8) -> Tensor:
+    """A copy of a tensor like x in another layout, NaN between its rows."""
+    shape = tensor.shape
+    of = strides(layout, shape, gap)
+    length = 1 + sum((size - 1) * stride for size, stride in zip(shape, of, strict=True))
+    store = torch.full((length,), torch.nan, dtype=tensor.dtype, device=tensor.device)
+    copy = store.as_strided(shape, of)
+    written = copy[:1] if of[0] == 0 else copy
+    written.copy_(tensor[: len(written)])
+    return copy
+
+
+def errors(
+    problem: ChunkScanProblem, config: Config | str | None, with_out: bool, layout: str = "", gap: int = 8
+) -> tuple[float, float, bool, str]:
+    """Relative error, largest error of a row, whether `out` was returned, dtype: of one call against the reference.
+
+    In `layout`, if there is one, are x, z, C and out.
+    """
     subject = ChunkScan(problem)
     inputs = subject.inputs("cpu", 0)
+    if layout == "one for all batches":
+        inputs = {name: one[:1].expand_as(one).contiguous() if name in "xcz" else one for name, one in inputs.items()}
     correct = subject.reference(inputs)["out"]
     out = torch.full_like(inputs["x"], torch.nan) if with_out else None
+    if layout:
+        inputs = {name: laid_out(one, layout, gap) if name in "xcz" else one for name, one in inputs.items()}
+        out = laid_out(out, layout.replace("one for all batches", "slices"), gap) if out is not None else None
     got = chunk_scan(**named(inputs), out=out, config=config)
     off = (got.float() - correct).norm(dim=-1)
     rows = correct.norm(dim=-1)
@@ -75,6 +118,6 @@ class Launches:
         """In place of real launches; CPU tensors are let through as if they were interpreted, nothing is remembered."""
         noted = cls()
         monkeypatch.setattr(api, "_launch", noted)
-        monkeypatch.setattr(api, "_interpreted", lambda: True)
+        monkeypatch.setattr(checks, "_interpreted", lambda: True)
         monkeypatch.setattr(api, "_chosen", {})
         return noted

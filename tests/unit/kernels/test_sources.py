@@ -163,10 +163,7 @@ def test_a_name_that_the_file_does_not_define_is_a_key_error(tmp_path: Path) -> 
 
 
 def chunk_scan_hashes(folder: Path) -> tuple[str, str]:
-    return (
-        source_hash(folder / "per_head.py", ("chunk_scan_kernel", "launch")),
-        source_hash(folder / "grouped.py", ("grouped_chunk_scan_kernel", "launch")),
-    )
+    return (source_hash(folder / "launches.py", ("_per_head",)), source_hash(folder / "launches.py", ("_grouped",)))
 
 
 def test_the_chunk_scans_variants_are_told_apart_by_their_kernels() -> None:
@@ -187,6 +184,9 @@ def test_the_chunk_scans_variants_are_told_apart_by_their_kernels() -> None:
             "like_x = TensorMeta((p.seqlen, p.batch",
             (True, True),
         ),
+        ("per_head.py", "i_h.to(tl.int64) * stride_head", "i_h * stride_head", (True, True)),
+        ("launches.py", '"stride_cb_batch": cb[0]', '"stride_cb_batch": cb[1]', (True, True)),
+        ("launches.py", '"HEADS": numbers.heads', '"HEADS": 1', (False, True)),
         ("reference.py", "def chunk_scan(", "def other():\n    pass\n\n\ndef chunk_scan(", (False, False)),
         ("spaces.py", "m128n256k64w8s3", "m128n256k64w4s3", (False, False)),
         ("subject.py", "INT32_MAX = 2**31 - 1", "INT32_MAX = 2**31", (False, False)),

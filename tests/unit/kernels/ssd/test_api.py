@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from api_calls import SMALL, Launches, arguments
+from api_calls import LAYOUTS, SMALL, Launches, arguments
 from interpreted import call, interpreting_worker
 from torch import Tensor
 
@@ -18,7 +18,8 @@ import ssdprof.kernels
 from ssdprof.kernels import chunk_scan
 from ssdprof.kernels.config import Config
 from ssdprof.kernels.errors import TensorError
-from ssdprof.kernels.ssd import function as api
+from ssdprof.kernels.ssd import arguments as checks
+from ssdprof.kernels.ssd import function
 from ssdprof.kernels.ssd.params import chunk_scan_config
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
@@ -33,8 +34,10 @@ def interpreter() -> Iterator[Worker]:
         yield worker
 
 
-def assert_correct(worker: Worker, problem: ChunkScanProblem, config: Config | str | None, with_out: bool) -> None:
-    relative, worst_row, same_out, dtype = call(worker, "api_calls:errors", problem, config, with_out)
+def assert_correct(
+    worker: Worker, problem: ChunkScanProblem, config: Config | str | None, with_out: bool, *layout: str | int
+) -> None:
+    relative, worst_row, same_out, dtype = call(worker, "api_calls:errors", problem, config, with_out, *layout)
     (tolerances,) = ChunkScan(problem).tolerances()
     assert relative <= tolerances.relative_error
     assert worst_row <= tolerances.row_error
@@ -72,6 +75,14 @@ def test_a_given_config_is_correct_in_every_form(interpreter: Worker, config: Co
     assert_correct(interpreter, SMALL, config, with_out=True)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("config", [None, "split:m16n16k16d16w4s1"])
+def test_x_z_c_and_out_may_lie_in_memory_as_they_like(interpreter: Worker, layout: str, config: str | None) -> None:
+    problem = replace(SMALL, batch=2, ngroups=2, z=True, d_form="head")
+    for gap, with_out in ((8, True), (3, False)):
+        assert_correct(interpreter, problem, config, with_out, layout, gap)
+
+
 @pytest.fixture
 def launches(monkeypatch: pytest.MonkeyPatch) -> Launches:
     return Launches.instead(monkeypatch)
@@ -89,6 +100,13 @@ def shared_out(tensors: dict[str, Any]) -> None:
     memory = torch.zeros(2 * tensors["x"].numel(), dtype=tensors["x"].dtype)
     tensors["x"] = memory[: tensors["x"].numel()].view(tensors["x"].shape)
     tensors["out"] = memory[8 : 8 + tensors["x"].numel()].view(tensors["x"].shape)
+
+
+def of_one_buffer(shape: Sequence[int], begins: Sequence[int], dtype: torch.dtype) -> list[Tensor]:
+    """Tensors whose rows of heads and dimensions lie side by side in rows of 64 elements."""
+    batch, seqlen, nheads, headdim = shape
+    buffer = torch.zeros(batch, seqlen, 64, dtype=dtype)
+    return [buffer[..., begin : begin + nheads * headdim].unflatten(2, (nheads, headdim)) for begin in begins]
 
 
 def leaf(tensor: Tensor) -> Tensor:
@@ -155,12 +173,26 @@ BAD: dict[str, tuple[Change, str]] = {
         f"z must be (batch, seqlen, nheads, headdim) = (2, 37, 2, 16), got (2, 36, 2, 16); {SIZES}",
     ),
     "strides": (
-        changed("C", lambda t: t.transpose(1, 2).contiguous().transpose(1, 2).repeat(1, 1, 2, 1)[:, :, ::2]),
-        "C must be contiguous, got strides (2368, 64, 64, 1): pass C.contiguous()",
+        changed("states", lambda t: t.repeat(1, 1, 2, 1, 1)[:, :, ::2]),
+        "states must be contiguous, got strides (6144, 2048, 1024, 32, 1): pass states.contiguous()",
+    ),
+    "strides of dimensions inside a row": (
+        changed("C", lambda t: t.repeat(1, 1, 1, 2)[..., ::2]),
+        "C's last dimension must be contiguous, got strides (2368, 64, 64, 2): pass C.contiguous()",
     ),
     "strides of out": (
         lambda tensors: tensors.update(out=torch.zeros(2, 37, 16, 2, dtype=torch.bfloat16).transpose(2, 3)),
-        "out must be contiguous, got strides (1184, 32, 1, 2): write to a contiguous one and copy it",
+        "out's last dimension must be contiguous, got strides (1184, 32, 1, 2): write to such a one and copy it",
+    ),
+    "an out that overlaps itself": (
+        lambda tensors: tensors.update(out=torch.zeros(37, 2, 16, dtype=torch.bfloat16).expand(2, 37, 2, 16)),
+        "out overlaps itself, got strides (0, 32, 16, 1): pass one with room for each element",
+    ),
+    "out in the rows of x": (
+        lambda tensors: tensors.update(
+            zip(("x", "out"), of_one_buffer(tensors["x"].shape, (0, 31), torch.bfloat16), strict=True)
+        ),
+        "out shares memory with x, which is read while out is written: pass another out",
     ),
     "out in float32": (
         lambda tensors: tensors.update(out=torch.zeros(2, 37, 2, 16)),
@@ -193,7 +225,7 @@ def test_a_tensor_that_does_not_fit_is_an_error_before_launch(launches: Launches
 def test_a_tensor_on_the_cpu_is_an_error_where_triton_does_not_interpret(
     launches: Launches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "_interpreted", lambda: False)
+    monkeypatch.setattr(checks, "_interpreted", lambda: False)
 
     with pytest.raises(TensorError) as raised:
         chunk_scan(**arguments())
@@ -225,6 +257,28 @@ def test_an_out_beside_an_input_in_the_same_storage_is_taken(launches: Launches)
     assert 1 == len(launches.ids)
 
 
+def test_an_out_in_rows_beside_those_of_an_input_is_taken(launches: Launches) -> None:
+    tensors = arguments()
+    x, out = of_one_buffer(tensors["x"].shape, (32, 0), torch.bfloat16)
+
+    assert out is chunk_scan(**tensors | {"x": x}, out=out)
+    assert 1 == len(launches.ids)
+
+
+def test_tokens_too_far_apart_for_32_bit_offsets_are_an_error(launches: Launches) -> None:
+    tensors = arguments(replace(SMALL, seqlen=2))
+    far = 2**31 // 16
+    tensors["z"] = torch.empty(far + 64, dtype=torch.bfloat16).as_strided((1, 2, 2, 16), (1, far, 16, 1))
+
+    with pytest.raises(TensorError) as raised:
+        chunk_scan(**tensors)
+
+    assert str(raised.value) == (
+        f"z's tokens are {far} elements apart, but a chunk of 16 may span at most {2**31 - 1}: pass z.contiguous()"
+    )
+    assert [] == launches.ids
+
+
 def test_the_package_imports_neither_torch_nor_triton_until_the_function_is_asked_for() -> None:
     program = (
         "import sys, ssdprof.kernels; from ssdprof.kernels.ssd import presets;"
@@ -237,7 +291,7 @@ def test_the_package_imports_neither_torch_nor_triton_until_the_function_is_aske
 
 def test_the_package_gives_the_function_and_nothing_else() -> None:
     assert ["chunk_scan"] == ssdprof.kernels.__all__
-    assert api.chunk_scan is ssdprof.kernels.chunk_scan
+    assert function.chunk_scan is ssdprof.kernels.chunk_scan
     with pytest.raises(AttributeError, match=r"module 'ssdprof\.kernels' has no attribute 'chunk_scam'"):
         ssdprof.kernels.chunk_scam  # noqa: B018
 

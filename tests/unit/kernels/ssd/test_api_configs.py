@@ -97,7 +97,7 @@ def test_the_first_candidate_that_fits_is_launched_and_remembered(launches: Laun
 
 WIDE = replace(FULL, headdim=64)
 MISCOMPILES = "ptxas 12.8, which Triton 3.6 has, miscompiles it"
-THROUGH_POINTERS = "through pointers, and a row or an address of x, states, z or out is not a multiple of 16 bytes"
+THROUGH_POINTERS = "through pointers, and a stride or an address of x, states, z or out is not a multiple of 16 bytes"
 
 
 @pytest.fixture
