@@ -90,6 +90,19 @@ def errors(
     return float(off.norm() / correct.norm()), float(worst.max()), got is out, str(got.dtype)
 
 
+def error_in_a_graph(problem: ChunkScanProblem, config: str | None) -> float:
+    """Relative error of a call that torch.compile takes as a whole; no breaks of its graph."""
+    subject = ChunkScan(problem)
+    inputs = subject.inputs("cpu", 0)
+    correct = subject.reference(inputs)["out"]
+    twice = torch.compile(
+        lambda **tensors: chunk_scan(**tensors, config=config) * 2, fullgraph=True, backend="aot_eager"
+    )
+    with torch.no_grad():
+        got = twice(**named(inputs)).float() / 2
+    return float((got - correct).norm() / correct.norm())
+
+
 class Launches:
     """Stands in for the launch: notes what is launched, refuses the first `refused` as Triton does."""
 

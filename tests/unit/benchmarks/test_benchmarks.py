@@ -12,7 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import api_calls
 import pytest
+import torch
 from benchmark_runs import FAST, MIDDLE, SLOW, benchmark, give_gpu, give_sweeps, row, run
 from fake_runs import HEADER
 
@@ -20,7 +22,7 @@ from ssdprof.kernels.config import Config
 from ssdprof.kernels.ssd.params import PARAMS
 from ssdprof.profiling.runs.run_file import dump_records
 
-SCRIPTS = ("sweep_vs_autotune", "repeatability", "latency_vs_ncu", "false_alarms", "peers")
+SCRIPTS = ("sweep_vs_autotune", "repeatability", "latency_vs_ncu", "false_alarms", "peers", "one_call")
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -53,6 +55,8 @@ def test_a_benchmark_without_a_gpu_is_bad_usage(
         ("repeatability", ["--sweeps", "1"], "--sweeps: must be at least 2, got 1"),
         ("latency_vs_ncu", ["--seqlen", "-5"], "--seqlen: must be at least 1, got -5"),
         ("false_alarms", ["--seqlen", "1e3"], "--seqlen: invalid whole number value: '1e3'"),
+        ("one_call", ["--calls", "99"], "--calls: must be at least 100, got 99"),
+        ("one_call", ["--peer", "mamba_sm"], "--peer: unknown"),
         ("false_alarms", ["--space", "vlm"], "--space: unknown space vlm, did you mean vllm?"),
     ],
 )
@@ -235,3 +239,28 @@ def test_each_length_is_swept_as_often_as_asked(
     assert 0 == module.main([])
     assert [["--space", "vllm", "--seqlen", seqlen] for seqlen in ("50000", "2048") for _ in range(3)] == asked
     assert 2 == capsys.readouterr().out.count("met: the best of each sweep")
+
+
+def test_slices_of_one_projection_have_the_same_values_in_one_memory() -> None:
+    one_call = benchmark("one_call")
+    whole = api_calls.arguments()
+    whole |= {name: torch.randn(whole[name].shape).to(whole[name].dtype) for name in ("x", "z", "C")}
+
+    slices = one_call.as_slices(whole)
+
+    assert 1 == len({slices[name].untyped_storage().data_ptr() for name in ("x", "z", "C")})
+    for name in ("x", "z", "C"):
+        assert torch.equal(whole[name], slices[name])
+        assert not slices[name].is_contiguous()
+        assert (1, whole["x"].shape[3]) == (slices["x"].stride(3), slices["x"].stride(2))
+
+
+def test_host_times_are_taken_in_rounds_of_all_calls() -> None:
+    one_call = benchmark("one_call")
+    called: list[str] = []
+
+    found = one_call.host_us({"a": lambda: called.append("a"), "b": lambda: called.append("b")}, 100, lambda: None)
+
+    assert 50 * ["a"] + 50 * ["b"] + 50 * ["a"] + 50 * ["b"] == called
+    assert {"a": 100, "b": 100} == {name: len(us) for name, us in found.items()}
+    assert all(0 <= us < 1e6 for us in found["a"])

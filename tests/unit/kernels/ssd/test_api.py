@@ -83,6 +83,14 @@ def test_x_z_c_and_out_may_lie_in_memory_as_they_like(interpreter: Worker, layou
         assert_correct(interpreter, problem, config, with_out, layout, gap)
 
 
+@pytest.mark.parametrize("config", [None, "split:m16n16k16d16w4s1"])
+def test_torch_compile_takes_a_call_as_one_operator(interpreter: Worker, config: str | None) -> None:
+    problem = replace(SMALL, z=True, d_form="head")
+    (tolerances,) = ChunkScan(problem).tolerances()
+
+    assert call(interpreter, "api_calls:error_in_a_graph", problem, config) <= tolerances.relative_error
+
+
 @pytest.fixture
 def launches(monkeypatch: pytest.MonkeyPatch) -> Launches:
     return Launches.instead(monkeypatch)
