@@ -62,8 +62,8 @@ class Outlier:
         """Why it is wrong, in one line."""
         of = f"{self.output}: " if self.output else ""
         return (
-            f"{of}relative error {self.relative_error:.2g} is within the tolerance {self.tolerance:g}, but "
-            f"{self.agreeing} of {self.others} other configs agree on {self.others_error:.2g} or less: more than "
+            f"{of}relative error {self.relative_error:#.2g} is within the tolerance {self.tolerance:g}, but "
+            f"{self.agreeing} of {self.others} other configs agree on {self.others_error:#.2g} or less: more than "
             "rounding explains"
         )
 
