@@ -25,6 +25,9 @@ ROUNDING_SHARE = 3 / 16
 """The share of a tolerance that counts as rounding, whatever the others have: 0.0019 of 0.01 in bfloat16, which is what
 correct configs have. An error stands out only beyond twice that: 0.0038, one rounding of every element by the most that
 a rounding can be; or 0.00075 of 0.002, where a config whose TF32 operands are truncated has 0.0007 and others none."""
+SUMMATION_ERROR = 5e-6
+"""The error that counts as rounding, whatever the tolerance: float32 sums of some thousands of terms differ by about
+that if the terms come in another order. It matters only to outputs with a tolerance below 3e-5."""
 AGREE = math.sqrt(2.0)
 """Errors within this factor agree: one more rounding, as large as all others together."""
 ENOUGH = 5
@@ -76,18 +79,24 @@ def outliers(rows: Sequence[Row], tolerances: Sequence[Tolerances]) -> dict[str,
     """
     checks = dict(_comparable(rows, {one.output: one for one in tolerances}))
     found: dict[str, Outlier] = {}
-    for output in {tolerance.output for _, tolerance in checks.values()}:
-        shares = {name: _share(check, own, output) for name, (check, own) in checks.items()}
-        ordered = sorted(shares.values())
-        for name, (check, own) in checks.items():
-            if own.output == output and (outlier := _outlier(name, check, own, shares[name], ordered)):
-                found[name] = outlier
+    for tolerance in tolerances:
+        large = [
+            (name, check)
+            for name, (check, own) in checks.items()
+            if own is tolerance and check.relative_error > STANDS_OUT * _rounding(own)
+        ]
+        if large:
+            ordered = sorted(_share(check, own, tolerance.output) for check, own in checks.values())
+            outlying = (_outlier(name, check, tolerance, ordered) for name, check in large)
+            found |= {one.config_id: one for one in outlying if one}
     return found
 
 
 def compared(rows: Sequence[Row], tolerances: Sequence[Tolerances]) -> tuple[Row, ...]:
     """The rows in their order; correct ones whose error stands out too far from the others' are wrong."""
     wrong = {name: one for name, one in outliers(rows, tolerances).items() if one.is_wrong}
+    if not wrong:
+        return tuple(rows)
     return tuple(
         replace(row, status="wrong", status_reason=wrong[row.config_id].reason)
         if row.status == "ok" and row.config_id in wrong
@@ -108,7 +117,9 @@ def _comparable(
         check = row.check
         if row.status in ("ok", "wrong") and check and check.repeatable and not check.findings:
             own = tolerances.get(check.output) if check.output else only
-            if own and check.relative_error <= own.relative_error and check.bad_rows == 0:  # which no NaN is
+            if own is None or own.relative_error <= 0 or own.row_error <= 0:  # exact or nothing: nothing to compare
+                continue
+            if check.relative_error <= own.relative_error and check.bad_rows == 0:  # which no NaN is
                 yield row.config_id, (check, own)
 
 
@@ -118,16 +129,22 @@ def _share(check: Check, own: Tolerances, output: str) -> float:
     return share if own.output == output else max(share, check.worst_row_error / own.row_error)
 
 
-def _outlier(name: str, check: Check, own: Tolerances, share: float, ordered: Sequence[float]) -> Outlier | None:
-    """What stands out about a config, given its share and those of all, ascending; None if nothing does."""
+def _rounding(own: Tolerances) -> float:
+    """The error of an output that counts as rounding, whatever the others have."""
+    return max(ROUNDING_SHARE * own.relative_error, SUMMATION_ERROR)
+
+
+def _outlier(name: str, check: Check, own: Tolerances, ordered: Sequence[float]) -> Outlier | None:
+    """What stands out about a config, given the shares of all, ascending, its own among them; None if nothing does."""
+    share, rounding = check.relative_error / own.relative_error, _rounding(own) / own.relative_error
     others = len(ordered) - 1
-    if others < 1 or share <= STANDS_OUT * ROUNDING_SHARE:
+    if others == 0:
         return None
     middle = others // 2
-    median = max(ordered[middle + (middle >= bisect_left(ordered, share))], ROUNDING_SHARE)
+    median = max(ordered[middle + (middle >= bisect_left(ordered, share))], rounding)
     if share <= STANDS_OUT * median:
         return None
-    least = 0.0 if median <= AGREE * ROUNDING_SHARE else median / AGREE
+    start = 0 if median <= AGREE * rounding else bisect_left(ordered, median / AGREE)
     end = bisect_right(ordered, AGREE * median)
     return Outlier(
         config_id=name,
@@ -135,7 +152,7 @@ def _outlier(name: str, check: Check, own: Tolerances, share: float, ordered: Se
         relative_error=check.relative_error,
         tolerance=own.relative_error,
         others_error=ordered[end - 1] * own.relative_error,
-        agreeing=end - bisect_left(ordered, least),
+        agreeing=end - start,
         others=others,
         alike=bisect_right(ordered, AGREE * share) - bisect_left(ordered, share / AGREE) - 1,
     )

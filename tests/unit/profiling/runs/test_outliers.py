@@ -115,6 +115,19 @@ def test_tiny_errors_are_order_of_summation_whatever_their_ratio(errors: list[fl
     assert ([], []) == (wrong(rows_of(errors), TF32), doubtful(rows_of(errors), TF32))
 
 
+@pytest.mark.parametrize("error", [9e-7, 4e-6, 9e-6])
+def test_another_order_of_a_float32_sum_is_no_alarm_however_tight_the_tolerance(error: float) -> None:
+    tight = Tolerances(1e-5, 1e-4, "order of summation", output="out")
+    rows = rows_of([1e-7] * 9 + [error])
+    assert ([], []) == (wrong(rows, tight), doubtful(rows, tight))
+    assert [9] == wrong(rows_of([1e-7] * 9 + [1.1e-5]), replace(tight, relative_error=2e-5))
+
+
+def test_outputs_that_must_be_exact_are_not_compared() -> None:
+    exact = Tolerances(0.0, 0.0, "integers", output="out")
+    assert {} == outliers(rows_of([0.0] * 9), (exact,))
+
+
 def test_exact_others_agree() -> None:
     assert [5] == wrong(rows_of([0.0] * 5 + [0.004]))
 
