@@ -8,7 +8,9 @@ from typing import Any, Literal
 _ToMeasure = Literal[
     "check-clocks", "free-the-gpu", "lock-clocks", "measure-on-gpu", "raise-budget", "repeat-run", "resume"
 ]
-_ToLookAt = Literal["compare-dram-bytes", "drop-from-list", "explain", "read-reasons", "report", "verify"]
+_ToLookAt = Literal[
+    "compare-dram-bytes", "drop-from-list", "explain", "read-reasons", "report", "verify", "widen-space"
+]
 NextStep = Literal["none", _ToMeasure, _ToLookAt]
 
 

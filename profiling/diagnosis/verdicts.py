@@ -10,8 +10,9 @@ from ssdprof.profiling.diagnosis import rows as of_rows
 from ssdprof.profiling.diagnosis.correlation import among_ranked
 from ssdprof.profiling.diagnosis.rows import extremes, fields, latency_ms, limiter_names
 from ssdprof.profiling.diagnosis.statement import NextStep, Statement
-from ssdprof.profiling.diagnosis.warnings import measurement_warnings, occupancy_warnings
+from ssdprof.profiling.diagnosis.warnings import measurement_warnings, occupancy_warnings, output_warnings
 from ssdprof.profiling.runs.model import Row, Run
+from ssdprof.profiling.runs.outliers import outliers
 from ssdprof.profiling.runs.recorded import latency_source
 
 NEAR_FLOOR = 1.2
@@ -27,6 +28,7 @@ def statements(run: Run) -> list[Statement]:
         *_reached(run),
         *of_latencies,
         *_not_to_be_used(run),
+        *output_warnings(run),
         *measurement_warnings(run),
         *occupancy_warnings(run),
         *_limiters(run),
@@ -95,6 +97,7 @@ def _fastest_is_wrong(best: Row, run: Run) -> Iterator[Statement]:
             "status": row.known_status,
             "relative_error": row.known_check.relative_error if row.known_check else None,
             "reason": row.known_reason,
+            "by_comparison": row.config_id in outliers(run.rows, run.header.tolerances),
             "faster_configs": len(faster),
         }
         yield Statement("warning", "fastest-is-wrong", figures, "drop-from-list")

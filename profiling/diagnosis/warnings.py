@@ -8,6 +8,7 @@ from ssdprof.profiling.diagnosis.rows import fields, leading_rows, ranked_timing
 from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.profiling.runs.measured import Timing
 from ssdprof.profiling.runs.model import Run
+from ssdprof.profiling.runs.outliers import outliers
 from ssdprof.profiling.runs.rank import TARGET_INTERVAL_SHARE
 
 LOW_CLOCK_SHARE = 0.9
@@ -19,6 +20,23 @@ def measurement_warnings(run: Run) -> list[Statement]:
     if not run.measured:
         return []
     return [*_busy(run), *_noise(run), *_throttled(run), *_not_told(run), *_clocks(run)]
+
+
+def output_warnings(run: Run) -> list[Statement]:
+    """Ranked configs with an error that stands out from the others', which too few others outweigh to call it wrong."""
+    found = outliers(run.rows, run.header.tolerances)
+    doubtful = [
+        {
+            **fields(row, "config_id", "rank"),
+            **fields(one, "output", "relative_error", "tolerance", "others_error"),
+            "agreeing_configs": one.agreeing,
+            "other_configs": one.others,
+            "alike_configs": one.alike,
+        }
+        for row in run.ranked
+        if (one := found.get(row.config_id))
+    ]
+    return [Statement("warning", "stands-out", {"configs": doubtful}, "widen-space")] if doubtful else []
 
 
 def occupancy_warnings(run: Run) -> list[Statement]:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from ssdprof.profiling.runs.measured import Batch, Timing
 from ssdprof.profiling.runs.model import Row, Run, RunHeader
+from ssdprof.profiling.runs.outliers import compared
 from ssdprof.profiling.runs.rank import rank, timing_of
 
 Record = RunHeader | Row | Batch
@@ -26,11 +27,20 @@ class RunState:
         self._rows: dict[str, Row] = {}
         self._batches: dict[str, list[Batch]] = {}
         self._timings: dict[str, Timing] = {}  # of the batches so far, made when asked for
+        self._judged: dict[str, Row] | None = None  # likewise
 
     @property
     def rows(self) -> Mapping[str, Row]:
-        """The rows as added, without timing, rank, speed-up and tie, which are derived."""
+        """The rows as added, each judged alone, and without timing, rank, speed-up and tie, which are derived."""
         return MappingProxyType(self._rows)
+
+    @property
+    def judged(self) -> Mapping[str, Row]:
+        """These rows; correct ones with an error that stands out too far from the others' are wrong."""
+        if self._judged is None:
+            rows = compared(list(self._rows.values()), self.header.tolerances)
+            self._judged = {row.config_id: row for row in rows}
+        return MappingProxyType(self._judged)
 
     def batches(self, config_id: str) -> tuple[Batch, ...]:
         """The config's batches, in the order in which they were taken."""
@@ -39,19 +49,19 @@ class RunState:
     def add(self, record: Record) -> None:
         """Adds one record."""
         if isinstance(record, RunHeader):
-            self.header = record
+            self.header, self._judged = record, None
         elif isinstance(record, Row):
-            self._rows[record.config_id] = record
+            self._rows[record.config_id], self._judged = record, None
         else:
             self._batches.setdefault(record.config_id, []).append(record)
             self._timings.pop(record.config_id, None)
 
     def row(self, config_id: str) -> Row:
-        """The row with its timing, not ranked: that of its batches, or its own if no samples were kept.
+        """The row, judged, with its timing, not ranked: that of its batches, or its own if no samples were kept.
 
         Latencies count only if the output was checked: a config that failed later has none.
         """
-        row, batches = self._rows[config_id], self._batches.get(config_id, ())
+        row, batches = self.judged[config_id], self._batches.get(config_id, ())
         if row.check is None or not any(batch.samples_ms for batch in batches):
             return row
         if config_id not in self._timings:

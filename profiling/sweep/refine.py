@@ -100,10 +100,10 @@ class _Rounds:
                 self._take_turn(name, 0)
 
     def _asked(self) -> list[Row]:
-        return [row for name, row in self.sweep.state.rows.items() if name in self.sweep.plans]
+        return [row for name, row in self.sweep.state.judged.items() if name in self.sweep.plans]
 
     def _round(self, number: int) -> tuple[str, ...]:
-        timings = {name: self._timing(name) for name in self.leading if self.sweep.state.rows[name].status == "ok"}
+        timings = {name: self._timing(name) for name in self.leading if self.sweep.state.judged[name].status == "ok"}
         return rounds.next_round(number, timings, self.others, self.sweep.request.seed)
 
     def _is_due(self, name: str, number: int) -> bool:

@@ -125,7 +125,7 @@ class Sweep:
             self._set_prepared(self._outcome(self.measurer, on_wait))
             if not self.can_measure:
                 return None  # earlier timings stand
-        correct = self.state.rows[name].status == "ok"
+        correct = self.state.rows[name].status == "ok"  # by its own check: its bits are known, whatever others have
         arguments = (self.plans[name], name, samples, latency_ms, self.request.timed_by, correct)
         self.measurer.submit(name, _RESAMPLE, *arguments, timeout_s=self.request.timeout_s)
         outcome = self._outcome(self.measurer, on_wait)
@@ -169,7 +169,7 @@ class Sweep:
         """Reports how far the sweep is. The time left is extrapolated unless it is given."""
         if eta_s is None and done:
             eta_s = (time.monotonic() - self.phase_start_s) / done * (total - done)
-        correct = [self.state.row(name) for name, row in self.state.rows.items() if row.status == "ok"]
+        correct = [self.state.row(name) for name, row in self.state.judged.items() if row.status == "ok"]
         timed = [row for row in correct if row.timing]
         best = min(timed, key=lambda row: row.timing.latency_ms if row.timing else 0.0, default=None)
         self.on_event(Event(phase, done, total, self.compiled, name, best, eta_s))

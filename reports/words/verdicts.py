@@ -115,12 +115,33 @@ def _ties(of: Figures) -> str:
 
 def _fastest_is_wrong(of: Figures) -> str:
     error, count = of["relative_error"], of["faster_configs"]
-    why = of["reason"] if error is None else f"relative error {error_text(error)}"
+    why = of["reason"] if error is None or of["by_comparison"] else f"relative error {error_text(error)}"
     return (
         f"The fastest of all, {of['config_id']}, takes {latency_text(of['latency_ms'])} ms, "
         f"{of['less_than_best_pct']:.0f} % less than the fastest correct config, and is {of['status']} ({why}): it "
         "must not be used. An autotuner that looks at latency alone picks it; keep it out of the list you tune from."
     ) + (f" {count} configs that must not be used are faster than it." if count > 1 else "")
+
+
+def _stands_out(of: Figures) -> str:
+    configs = of["configs"]
+    first = configs[0]
+    named = [f"#{one['rank']} {one['config_id']} ({_error_in(one)})" for one in configs]
+    has = "has a relative error that stands" if len(configs) == 1 else "have relative errors that stand"
+    alike = first["alike_configs"]
+    sharing = f", and {alike} {'shares' if alike == 1 else 'share'} its error" if alike else ""
+    return (
+        f"{listed(named)} {has} out, though within the tolerance {first['tolerance']:g}. "
+        f"Of the {first['other_configs']} configs beside {first['config_id']}, {first['agreeing_configs']} agree on "
+        f"{error_text(first['others_error'])} or less{sharing}. That is too little to call a config wrong (at least "
+        "five must agree, most of the others, and fewer than five share its error): before you use one that stands "
+        "out, find out what it computes differently, or sweep it among more configs."
+    )
+
+
+def _error_in(one: Figures) -> str:
+    output = f"{one['output']}: " if one["output"] else ""
+    return f"{output}{error_text(one['relative_error'])}"
 
 
 def _disagrees(of: Figures) -> str:
@@ -261,6 +282,7 @@ _WORDS: Mapping[str, Callable[[Figures], str]] = {
         "The tables give each one's reason."
     ),
     "occupancy-and-latency": _occupancy_and_latency,
+    "stands-out": _stands_out,
     "throttled": _throttled,
     "ties": _ties,
     "unstable": lambda of: (

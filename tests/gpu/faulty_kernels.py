@@ -1,9 +1,11 @@
-"""The chunk scan with fifteen faults, one for each config of `FAULTS`, and what a sweep must say of each.
+"""The chunk scan with faults, one for each config of `FAULTS` and `GATED_FAULTS`, and what a sweep must say of each.
 
 Two faults are configs of the real kernel. The others are chosen by the config's variant, which names an object of this
-module that compiles and launches as a Triton kernel does: the real one, with something wrong around it.
+module that compiles and launches as a Triton kernel does: the real one, with something wrong around it or in what it is
+given.
 """
 
+import itertools
 import math
 import os
 import signal
@@ -27,12 +29,16 @@ MORE_THAN_ANY_GPU_BYTES = 1 << 50
 TIMEOUT_S = 20.0
 PROBLEM = ChunkScanProblem(seqlen=2000, nheads=16, ngroups=2)
 """15 whole chunks and one of 80 tokens."""
+GATED = replace(PROBLEM, z=True, seq_idx=True)
+"""The same with a gate and packed sequences."""
 RIGHT = chunk_scan_config(64, 64, 32, 128, num_warps=4, num_stages=2)
 """A config that is correct, and that all but the two are but for their fault."""
 
 Arguments = Mapping[str, Any]
 Deed = Callable[[Arguments], object]
 """What goes wrong; it gets the launch's arguments by name, tensors among them."""
+Exchange = Callable[[Arguments], dict[str, Any]]
+"""Arguments that the kernel gets in place of the launch's, by name."""
 
 
 @triton.jit
@@ -73,15 +79,28 @@ def _refuse_to_compile(out_ptr):
     tl.store(out_ptr, 0.0)
 
 
+@triton.jit
+def _write_before_start(out_ptr, numel):
+    tl.store(out_ptr - 4 + tl.arange(0, 4), 1.0)
+
+
 def _nothing(_: Arguments) -> None:
     pass
 
 
+def _none(_: Arguments) -> dict[str, Any]:
+    return {}
+
+
 @dataclass(frozen=True)
 class Faulty:
-    """The chunk scan's kernel as the engine takes it, with deeds before and after its launch and its compilation."""
+    """The chunk scan's kernel as the engine takes it, with deeds before and after its launch and its compilation.
+
+    `instead`: what the launch gets in place of its arguments.
+    """
 
     before: Deed = _nothing
+    instead: Exchange = _none
     after: Deed = _nothing
     before_compiling: Deed = _nothing
 
@@ -92,7 +111,7 @@ class Faulty:
     def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., Any]:
         def launch(**arguments: Any) -> Any:
             self.before(arguments)
-            compiled = chunk_scan_kernel[grid](**arguments)
+            compiled = chunk_scan_kernel[grid](**{**arguments, **self.instead(arguments)})
             self.after(arguments)
             return compiled
 
@@ -121,6 +140,45 @@ def _allocate(arguments: Arguments) -> torch.Tensor:
     return torch.empty(MORE_THAN_ANY_GPU_BYTES, dtype=torch.int8, device=arguments["out_ptr"].device)
 
 
+def _scaled(factor: float) -> Exchange:
+    """Every term of the output times a factor before it is rounded: the products in the chunk, D, and the state's."""
+
+    def instead(arguments: Arguments) -> dict[str, Any]:
+        scaled = {name: arguments[name] * factor for name in ("cb_ptr", "d_ptr")}
+        return {**scaled, "da_cumsum_ptr": arguments["da_cumsum_ptr"] + math.log(factor)}
+
+    return instead
+
+
+def _with(name: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> Exchange:
+    return lambda arguments: {name: change(arguments[name])}
+
+
+def _without_tail_of_chunk(cb: torch.Tensor) -> torch.Tensor:
+    """Leaves the last 16 tokens of each chunk out of the sum over its tokens."""
+    cut = cb.clone()
+    cut[..., -16:] = 0.0
+    return cut
+
+
+def _first_output_again() -> Deed:
+    """Gives what the first launch gave, whatever the input is."""
+    first: list[torch.Tensor] = []
+
+    def deed(arguments: Arguments) -> None:
+        out = arguments["out_ptr"]
+        if not first:
+            first.append(out.clone())
+        out.copy_(first[0])
+
+    return deed
+
+
+def _every_fourth_time(deed: Deed) -> Deed:
+    launches = itertools.count(1)
+    return lambda arguments: deed(arguments) if next(launches) % 4 == 0 else None
+
+
 leaves_nan = Faulty(after=_spoil(0, slice(300, 304), 1, math.nan))
 spoils_a_tile = Faulty(after=_spoil(0, slice(320, 384), 3, 1.5))
 spoils_the_last_chunk = Faulty(after=_spoil(0, slice(1920, 2000), slice(0, 16), 1.5))
@@ -136,6 +194,24 @@ does_not_compile = Faulty(
 kills_its_compiler = Faulty(before_compiling=_kill_itself)
 kills_its_worker = Faulty(before=_kill_itself)
 takes_all_memory = Faulty(before=_allocate)
+
+is_larger_by_six_thousandths = Faulty(instead=_scaled(1.006))
+is_larger_by_four_thousandths = Faulty(instead=_scaled(1.004))
+is_smaller_by_four_thousandths = Faulty(instead=_scaled(0.996))
+leaves_out_d = Faulty(instead=_with("d_ptr", lambda d: 0.0 * d))
+leaves_out_the_diagonal = Faulty(instead=_with("cb_ptr", lambda cb: cb.tril(-1)))
+leaves_out_the_tail_of_each_chunk = Faulty(instead=_with("cb_ptr", _without_tail_of_chunk))
+takes_the_state_of_the_chunk_before = Faulty(instead=_with("states_ptr", lambda states: states.roll(1, dims=1)))
+takes_c_of_another_group = Faulty(instead=_with("c_ptr", lambda c: c.roll(1, dims=2)))
+takes_exp_for_exp2 = Faulty(instead=_with("da_cumsum_ptr", lambda da: da * math.log2(math.e)))
+leaves_one_nan = Faulty(after=lambda arguments: arguments["out_ptr"][0, 1234, 5, 6].fill_(math.nan))
+writes_before_its_output = Faulty(after=_run(_write_before_start))
+gives_its_first_output_again = Faulty(after=_first_output_again())
+gives_other_bits_now_and_then = Faulty(after=_every_fourth_time(_spoil(0, slice(0, 1), 0, 1.01)))
+gates_without_sigmoid = Faulty(
+    instead=_with("z_ptr", lambda _: None), after=lambda arguments: arguments["out_ptr"].mul_(arguments["z_ptr"])
+)
+ignores_sequences = Faulty(instead=_with("seq_idx_ptr", lambda _: None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +243,30 @@ FAULTS: Mapping[str, Fault] = {
     "compiler killed": Fault(_planted("kills_its_compiler"), "compile-error", "SIGKILL"),
     "worker killed": Fault(_planted("kills_its_worker"), "launch-error", "SIGKILL"),
     "out of memory": Fault(_planted("takes_all_memory"), "out-of-resources", "out of memory"),
+    "0.6 % too large": Fault(_planted("is_larger_by_six_thousandths"), "wrong", "other configs agree"),
+    "0.4 % too large": Fault(_planted("is_larger_by_four_thousandths"), "wrong", "other configs agree"),
+    "0.4 % too small": Fault(_planted("is_smaller_by_four_thousandths"), "wrong", "other configs agree"),
+    "D left out": Fault(_planted("leaves_out_d"), "wrong", "relative error"),
+    "diagonal left out": Fault(_planted("leaves_out_the_diagonal"), "wrong", "relative error"),
+    "tail of each chunk left out": Fault(
+        _planted("leaves_out_the_tail_of_each_chunk"), "wrong", "tokens 112 to 127 of the chunks"
+    ),
+    "state of the chunk before": Fault(_planted("takes_the_state_of_the_chunk_before"), "wrong", "relative error"),
+    "C of another group": Fault(_planted("takes_c_of_another_group"), "wrong", "relative error"),
+    "exp for exp2": Fault(_planted("takes_exp_for_exp2"), "wrong", "relative error"),
+    "one NaN": Fault(_planted("leaves_one_nan"), "wrong", "NaN in 1 row"),
+    "write before the output": Fault(_planted("writes_before_its_output"), "wrong", "outside its output"),
+    "output of earlier inputs": Fault(_planted("gives_its_first_output_again"), "wrong", "relative error"),
+    "other bits now and then": Fault(_planted("gives_other_bits_now_and_then"), "unstable", "different bits"),
 }
+"""On `PROBLEM`."""
+GATED_FAULTS: Mapping[str, Fault] = {
+    "gate without sigmoid": Fault(_planted("gates_without_sigmoid"), "wrong", "relative error"),
+    "sequences ignored": Fault(_planted("ignores_sequences"), "wrong", "relative error"),
+}
+"""On `GATED`."""
 
-
-FAULTY_VARIANTS = tuple(sorted({fault.config.variant for fault in FAULTS.values()} - {TILE}))
+FAULTY_VARIANTS = tuple(sorted({fault.config.variant for fault in (*FAULTS.values(), *GATED_FAULTS.values())} - {TILE}))
 FAULTY_PARAMS = replace(PARAMS, variants=(*VARIANTS, *FAULTY_VARIANTS))
 
 

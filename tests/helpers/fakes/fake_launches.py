@@ -202,6 +202,8 @@ _kernel("forgets_the_total", _and(lambda t: t.total.copy_(t.weights[:, None] * t
 _kernel("unwritten", _unwritten)
 _kernel("nan_rows", _spoil(slice(2, 4), ALL, NAN))
 _kernel("last_chunk", _spoil(slice(6, None), ALL, 0.0))
+_kernel("a_little_more", _spoil(ALL, ALL, 1.004))  # within the tolerance of 0.01
+_kernel("a_little_less", _spoil(ALL, ALL, 0.996))
 _kernel("half", _spoil(ALL, ALL, 0.5))
 _kernel("beyond", _and(lambda t: t.beyond(2).fill_(1.0)))
 _kernel("between", _add(lambda t: t.weights.as_strided((1,), (1,), t.weights.storage_offset() + 1)))

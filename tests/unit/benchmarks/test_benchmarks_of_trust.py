@@ -148,7 +148,7 @@ def test_without_ncu_its_benchmark_is_bad_usage(
 )
 def test_a_config_is_correct_by_construction_if_it_sums_the_whole_state(config: str, counts: bool) -> None:
     text, alarms = benchmark("false_alarms").report(
-        "x", [row(parsed(config), status="wrong", reason="NaN")], CHUNK_SCAN
+        "x", run(row(parsed(config), status="wrong", reason="NaN")), CHUNK_SCAN
     )
     assert counts is bool(alarms)
     assert f"x: {int(counts)} configs correct by construction" in text
@@ -171,7 +171,7 @@ def test_alarms_on_correct_configs_are_counted_and_the_rest_is_listed() -> None:
         row(SLOW, status="out-of-resources", reason="shared memory"),
         row(parsed("split:m64n32k64d64w4s1"), status="wrong", reason="relative error 0.41"),
     ]
-    text, alarms = benchmark("false_alarms").report("float16 with z", rows, CHUNK_SCAN)
+    text, alarms = benchmark("false_alarms").report("float16 with z", run(*rows), CHUNK_SCAN)
     assert 2 == alarms
     assert text.splitlines() == [
         "float16 with z: 5 configs correct by construction: 2 wrong, 1 ok, 1 unstable, 1 out-of-resources",
@@ -182,8 +182,20 @@ def test_alarms_on_correct_configs_are_counted_and_the_rest_is_listed() -> None:
     ]
 
 
+def test_a_correct_config_that_only_stands_out_is_an_alarm_too() -> None:
+    found = row(MIDDLE, 2.0)
+    assert found.check
+    odd = replace(found, check=replace(found.check, relative_error=0.0044))
+    one = run(row(FAST, 2.0), row(SLOW, 2.0), odd)
+    text, alarms = benchmark("false_alarms").report(
+        "x", replace(one, header=replace(one.header, tolerances=CHUNK_SCAN.tolerances())), CHUNK_SCAN
+    )
+    assert 1 == alarms
+    assert "ALARM m64n64k32d128w4s3: relative error 0.0044 is within the tolerance 0.01, but 2 of 2 other" in text
+
+
 @pytest.mark.parametrize(("status", "code"), [("ok", 0), ("wrong", 1)])
-def test_every_config_of_the_spaces_is_swept_on_three_problems(
+def test_every_config_of_the_spaces_is_swept_on_four_problems(
     status: Status, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     module = benchmark("false_alarms")
@@ -191,10 +203,10 @@ def test_every_config_of_the_spaces_is_swept_on_three_problems(
     asked = give_sweeps(module, monkeypatch, lambda _: run(row(FAST, 2.0, status=status, reason="why")))
     assert code == module.main(["--seqlen", "4100"])
     said = capsys.readouterr().out
-    assert "335 configs at 4100 tokens" in said
-    assert ("NOT MET: 3 false alarms" in said) is (status == "wrong")
-    assert [True, True, True] == [{"4100", "--budget"} < set(options) for options in asked]
-    assert [[], ["--z"], ["--seq-idx"]] == [
+    assert "353 configs at 4100 tokens" in said
+    assert ("NOT MET: 4 false alarms" in said) is (status == "wrong")
+    assert [True] * 4 == [{"4100", "--budget"} < set(options) for options in asked]
+    assert [[], ["--z"], ["--seq-idx"], []] == [
         [option for option in options if option in ("--z", "--seq-idx")] for options in asked
     ]
 

@@ -21,11 +21,12 @@ from fake_runs import (
     row,
     run,
 )
+from run_records import kept
 
 from ssdprof.kernels.interface import LeftOut, Remark
 from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.profiling.diagnosis.verdicts import statements
-from ssdprof.profiling.runs.model import Run
+from ssdprof.profiling.runs.model import Row, Run
 
 
 def said(run: Run, code: str) -> Statement:
@@ -168,3 +169,36 @@ def test_without_anything_compiled_nothing_is_said_of_occupancy() -> None:
 def test_where_nothing_correct_was_measured_the_limiters_are_those_of_what_compiled() -> None:
     left = [replace(r, status_reason="the GPU could not be prepared") for r in compiled_run().rows]
     assert ["nothing-correct", "limiters"] == codes(run(left))
+
+
+def with_error(latency_ms: float, stages: int, error: float) -> Row:
+    return row(config(64, 64, 32, 128, 4, stages), 255, 41728, latency_ms=latency_ms, error=error)
+
+
+def test_a_ranked_config_whose_error_stands_out_is_named_with_what_the_others_have() -> None:
+    rows = [with_error(2.0, 5, 0.0044), *(with_error(2.0 + stages, stages, 0.0018) for stages in range(1, 5))]
+    found = said(kept(run(rows)), "stands-out")
+    assert ("warning", "widen-space") == (found.status, found.next_step)
+    assert [
+        {
+            "config_id": "m64n64k32d128w4s5",
+            "rank": 1,
+            "output": "",
+            "relative_error": 0.0044,
+            "tolerance": 0.01,
+            "others_error": 0.0018,
+            "agreeing_configs": 4,
+            "other_configs": 4,
+            "alike_configs": 0,
+        }
+    ] == found.figures["configs"]
+    assert found.figures == json.loads(json.dumps(found.figures))
+
+
+def test_one_that_enough_others_outweigh_is_wrong_and_no_doubt_is_left() -> None:
+    rows = [with_error(2.0, 5, 0.0044), *(with_error(2.0 + stages, stages, 0.0018) for stages in range(1, 5))]
+    whole = kept(run([*rows, with_error(9.0, 6, 0.0018)]))
+    assert "stands-out" not in codes(whole)
+    fastest = said(whole, "fastest-is-wrong").figures
+    assert (True, 0.0044) == (fastest["by_comparison"], fastest["relative_error"])
+    assert not said(h100_run(), "fastest-is-wrong").figures["by_comparison"]

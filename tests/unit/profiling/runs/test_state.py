@@ -106,6 +106,34 @@ def test_speed_ups_are_over_the_baseline_of_the_last_header() -> None:
     assert [0.5, 1.0] == [one.speedup_vs_baseline for one in run.rows]
 
 
+def scaled(row: Row, error: float) -> Row:
+    assert row.check
+    return replace(row, check=replace(row.check, relative_error=error))
+
+
+def test_what_stands_out_from_the_others_is_judged_anew_after_each_record_and_not_kept_in_the_row() -> None:
+    faulty = scaled(FAST, 0.0044)
+    others = [row(config_of(64, 64, 32, 128, 4, stages), 255, 41728) for stages in range(1, 6)]
+    state = state_of([faulty, batch(faulty, 1.0), *others[:4]])
+    assert ("ok", "ok", 1) == (
+        state.row(FAST.config_id).status,
+        state.rows[FAST.config_id].status,
+        state.run().rows[0].rank,
+    )
+    state.add(others[4])
+    assert ("wrong", "ok") == (state.judged[FAST.config_id].status, state.rows[FAST.config_id].status)
+    found = state.run().rows[0]
+    assert ("wrong", None, 1.0) == (found.status, found.rank, found.timing.latency_ms if found.timing else None)
+    assert found.status_reason.startswith(
+        "relative error 0.0044 is within the tolerance 0.01, but 5 of 5 other configs"
+    )
+    state.add(replace(HEADER, tolerances=()))
+    assert faulty == state.judged[FAST.config_id]
+    state.add(HEADER)
+    state.add(replace(others[4], status="unstable", status_reason="other bits"))
+    assert faulty == state.judged[FAST.config_id]
+
+
 def test_a_row_that_is_not_there_is_a_key_error() -> None:
     with pytest.raises(KeyError, match="m64n64k32d128w2s4"):
         RunState(HEADER).row(SLOW.config_id)

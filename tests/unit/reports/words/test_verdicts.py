@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from fake_runs import BASELINE, H100, HEADER, TOO_LARGE, compiled_run, config, h100_run, recorded_run, row, run, screen
+from run_records import kept
 
 from ssdprof.profiling.diagnosis.correlation import correlation
 from ssdprof.profiling.diagnosis.verdicts import statements
@@ -267,3 +268,37 @@ def test_verdicts_for_programs_have_figures_and_sentences() -> None:
 )
 def test_long_lists_are_cut_and_the_rest_is_counted(names: str, text: str) -> None:
     assert text == listed(names)
+
+
+def beside_four(*errors: float, fifth: bool = False) -> Run:
+    """A run of configs with these errors, fastest first, and slower ones that agree."""
+    all_errors = [*errors, *[0.0018] * (4 + fifth)]
+    rows = [
+        row(config(64, 64, 32, 128, 4, stages), 255, 41728, latency_ms=2.0 + stages, error=error)
+        for stages, error in enumerate(all_errors, 1)
+    ]
+    return kept(run(rows))
+
+
+def test_a_config_that_stands_out_and_is_ranked_is_named_with_what_speaks_against_it() -> None:
+    enough = (
+        "That is too little to call a config wrong (at least five must agree, most of the others, and fewer than five "
+        "share its error): before you use one that stands out, find out what it computes differently, or sweep it among "
+        "more configs."
+    )
+    assert (
+        "#1 m64n64k32d128w4s1 (0.0044) has a relative error that stands out, though within the tolerance 0.01. Of the "
+        f"4 configs beside m64n64k32d128w4s1, 4 agree on 0.0018 or less. {enough}"
+    ) == message(beside_four(0.0044), "stands-out")
+    assert (
+        "#1 m64n64k32d128w4s1 (0.0044) and #2 m64n64k32d128w4s2 (0.0045) have relative errors that stand out, though "
+        "within the tolerance 0.01. Of the 5 configs beside m64n64k32d128w4s1, 4 agree on 0.0018 or less, and 1 shares "
+        f"its error. {enough}"
+    ) == message(beside_four(0.0044, 0.0045), "stands-out")
+
+
+def test_the_fastest_config_is_wrong_by_comparison_with_what_it_was_compared() -> None:
+    assert (
+        "is wrong (relative error 0.0044 is within the tolerance 0.01, but 5 of 5 other configs agree on 0.0018 or less: "
+        "more than rounding explains): it must not be used."
+    ) in message(beside_four(0.0044, fifth=True), "fastest-is-wrong")
