@@ -95,9 +95,12 @@ def chunk_scan(
     given = (cb, x, dt, da_cumsum, C, states, D, z, seq_idx, out)
     if torch.compiler.is_compiling():
         return _in_a_graph(given, config)
-    key = _key(given, config)
-    call = _calls.get(key) if key else None
-    if call is None or (out is not None and _close(call, given)):
+    try:
+        key = (config, *[None if one is None else _facts(one) for one in given])
+        call = _calls.get(key)
+    except (AttributeError, TypeError):  # something that is no tensor
+        key = call = None
+    if call is None or _wants_gradient(given) or (out is not None and _close(call, given)):
         return _first_call(given, config, key)
     if out is None:
         out = torch.empty_like(x, memory_format=torch.contiguous_format)
@@ -132,7 +135,7 @@ def candidates(problem: ChunkScanProblem) -> tuple[Config, ...]:
 
 def _in_a_graph(given: Sequence[Tensor | None], config: Config | str | None) -> Tensor:
     """A call that torch.compile traces: one operator of its graph, which is the call itself when the graph runs."""
-    if torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in given):
+    if _wants_gradient(given):
         raise TensorError("the kernel has no backward: call it under torch.no_grad()")
     x, out = given[_X], given[_OUT]
     assert x is not None
@@ -156,23 +159,13 @@ def _operator(*given: Any) -> None:
     chunk_scan(*tensors, D=D, z=z, seq_idx=seq_idx, out=out, config=config)
 
 
-def _key(given: Sequence[Tensor | None], config: Config | str | None) -> Any:
-    """All that a launch depends on except addresses; None if something is given that cannot be taken."""
-    try:
-        key = (
-            config,
-            torch.is_grad_enabled(),
-            *[
-                None
-                if one is None
-                else (one.shape, one.stride(), one.dtype, one.data_ptr() % 16, one.get_device(), one.requires_grad)
-                for one in given
-            ],
-        )
-        hash(key)
-    except (AttributeError, TypeError):
-        return None
-    return key
+def _facts(tensor: Tensor) -> tuple[object, ...]:
+    """All that a launch depends on except the address."""
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.data_ptr() % 16, tensor.get_device()
+
+
+def _wants_gradient(given: Sequence[Tensor | None]) -> bool:
+    return torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in given)
 
 
 def _close(call: _Call, given: Sequence[Tensor | None]) -> bool:
@@ -283,11 +276,11 @@ def _on_device(device: torch.device) -> AbstractContextManager[object]:
     """Makes a GPU the current one, if it is not, and its context known in this thread."""
     if device.type != "cuda":
         return _STAY
-    known = _thread.__dict__.setdefault("devices", set())
-    if device.index not in known:
+    index = device.index
+    if index not in getattr(_thread, "devices", ()):
         _bind_context(device)
-        known.add(device.index)
-    return _STAY if device.index == torch.cuda.current_device() else torch.cuda.device(device)
+        _thread.devices = {*getattr(_thread, "devices", ()), index}
+    return _STAY if index == torch.cuda.current_device() else torch.cuda.device(device)
 
 
 def _bind_context(device: torch.device) -> None:
