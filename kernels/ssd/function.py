@@ -95,10 +95,11 @@ def chunk_scan(
     given = (cb, x, dt, da_cumsum, C, states, D, z, seq_idx, out)
     if torch.compiler.is_compiling():
         return _in_a_graph(given, config)
+    key: Any = None
     try:
         key = (config, *[None if one is None else _facts(one) for one in given])
         call = _calls.get(key)
-    except (AttributeError, TypeError):  # something that is no tensor
+    except (AttributeError, TypeError):  # something that is no tensor, or no config
         key = call = None
     if call is None or _wants_gradient(given) or (out is not None and _close(call, given)):
         return _first_call(given, config, key)
