@@ -142,7 +142,7 @@ def _in_a_graph(given: Sequence[Tensor | None], config: Config | str | None) -> 
     assert x is not None
     if out is None:
         out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    text = config if config is None or isinstance(config, str) else PARAMS.id(config)
+    text = PARAMS.id(config) if isinstance(config, Config) else config
     _operator(*given[:_OUT], out, text)
     return out
 
@@ -190,7 +190,7 @@ def _first_call(given: Sequence[Tensor | None], config: Config | str | None, key
     if config is None:
         plan, kernel = _launch_first_that_fits(problem, tensors, metas, unsafe)
     else:
-        chosen = parse_config(config, PARAMS) if isinstance(config, str) else PARAMS.validated(config)
+        chosen = _config_of(config)
         if wrong := ChunkScan(problem).wrong_by_construction(chosen):
             raise ConfigError(f"{PARAMS.id(chosen)} {wrong}")
         if chosen.variant == GROUPED and unsafe:
@@ -204,6 +204,15 @@ def _first_call(given: Sequence[Tensor | None], config: Config | str | None, key
         extents = tuple(arguments.extent_bytes(tensors[name]) if name in tensors else 0 for name in _NAMES)
         _calls[key] = _Call(launch, extents)
     return tensors["out"]
+
+
+def _config_of(config: Config | str) -> Config:
+    """The config that this is or names. Raises ConfigError."""
+    if isinstance(config, str):
+        return parse_config(config, PARAMS)
+    if not isinstance(config, Config):
+        raise ConfigError(f"config is a {type(config).__name__}: pass a Config, a text that names one, or None")
+    return PARAMS.validated(config)
 
 
 def _strides(metas: Mapping[str, TensorMeta]) -> tuple[tuple[str, tuple[int, ...]], ...]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
-from api_calls import LAYOUTS, SMALL, Launches, arguments
+from api_calls import SMALL, Launches, arguments
 from interpreted import call, interpreting_worker
 from torch import Tensor
 
@@ -34,10 +34,8 @@ def interpreter() -> Iterator[Worker]:
         yield worker
 
 
-def assert_correct(
-    worker: Worker, problem: ChunkScanProblem, config: Config | str | None, with_out: bool, *layout: str | int
-) -> None:
-    relative, worst_row, same_out, dtype = call(worker, "api_calls:errors", problem, config, with_out, *layout)
+def assert_correct(worker: Worker, problem: ChunkScanProblem, config: Config | str | None, with_out: bool) -> None:
+    relative, worst_row, same_out, dtype = call(worker, "api_calls:errors", problem, config, with_out)
     (tolerances,) = ChunkScan(problem).tolerances()
     assert relative <= tolerances.relative_error
     assert worst_row <= tolerances.row_error
@@ -75,22 +73,6 @@ def test_a_given_config_is_correct_in_every_form(interpreter: Worker, config: Co
     assert_correct(interpreter, SMALL, config, with_out=True)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("config", [None, "split:m16n16k16d16w4s1"])
-def test_x_z_c_and_out_may_lie_in_memory_as_they_like(interpreter: Worker, layout: str, config: str | None) -> None:
-    problem = replace(SMALL, batch=2, ngroups=2, z=True, d_form="head")
-    for gap, with_out in ((8, True), (3, False)):
-        assert_correct(interpreter, problem, config, with_out, layout, gap)
-
-
-@pytest.mark.parametrize("config", [None, "split:m16n16k16d16w4s1"])
-def test_torch_compile_takes_a_call_as_one_operator(interpreter: Worker, config: str | None) -> None:
-    problem = replace(SMALL, z=True, d_form="head")
-    (tolerances,) = ChunkScan(problem).tolerances()
-
-    assert call(interpreter, "api_calls:error_in_a_graph", problem, config) <= tolerances.relative_error
-
-
 @pytest.fixture
 def launches(monkeypatch: pytest.MonkeyPatch) -> Launches:
     return Launches.instead(monkeypatch)
@@ -108,13 +90,6 @@ def shared_out(tensors: dict[str, Any]) -> None:
     memory = torch.zeros(2 * tensors["x"].numel(), dtype=tensors["x"].dtype)
     tensors["x"] = memory[: tensors["x"].numel()].view(tensors["x"].shape)
     tensors["out"] = memory[8 : 8 + tensors["x"].numel()].view(tensors["x"].shape)
-
-
-def of_one_buffer(shape: Sequence[int], begins: Sequence[int], dtype: torch.dtype) -> list[Tensor]:
-    """Tensors whose rows of heads and dimensions lie side by side in rows of 64 elements."""
-    batch, seqlen, nheads, headdim = shape
-    buffer = torch.zeros(batch, seqlen, 64, dtype=dtype)
-    return [buffer[..., begin : begin + nheads * headdim].unflatten(2, (nheads, headdim)) for begin in begins]
 
 
 def leaf(tensor: Tensor) -> Tensor:
@@ -196,12 +171,6 @@ BAD: dict[str, tuple[Change, str]] = {
         lambda tensors: tensors.update(out=torch.zeros(37, 2, 16, dtype=torch.bfloat16).expand(2, 37, 2, 16)),
         "out overlaps itself, got strides (0, 32, 16, 1): pass one with room for each element",
     ),
-    "out in the rows of x": (
-        lambda tensors: tensors.update(
-            zip(("x", "out"), of_one_buffer(tensors["x"].shape, (0, 31), torch.bfloat16), strict=True)
-        ),
-        "out shares memory with x, which is read while out is written: pass another out",
-    ),
     "out in float32": (
         lambda tensors: tensors.update(out=torch.zeros(2, 37, 2, 16)),
         "out must be bfloat16, x's dtype, got float32",
@@ -253,38 +222,6 @@ def test_tensors_that_require_grad_are_taken_while_grad_is_disabled(launches: La
 
     assert not out.requires_grad
     assert 1 == len(launches.ids)
-
-
-def test_an_out_beside_an_input_in_the_same_storage_is_taken(launches: Launches) -> None:
-    tensors = arguments()
-    count = tensors["x"].numel()
-    memory = torch.zeros(2 * count, dtype=torch.bfloat16)
-    out = memory[count:].view(tensors["x"].shape)
-
-    assert out is chunk_scan(**tensors | {"x": memory[:count].view(out.shape)}, out=out)
-    assert 1 == len(launches.ids)
-
-
-def test_an_out_in_rows_beside_those_of_an_input_is_taken(launches: Launches) -> None:
-    tensors = arguments()
-    x, out = of_one_buffer(tensors["x"].shape, (32, 0), torch.bfloat16)
-
-    assert out is chunk_scan(**tensors | {"x": x}, out=out)
-    assert 1 == len(launches.ids)
-
-
-def test_tokens_too_far_apart_for_32_bit_offsets_are_an_error(launches: Launches) -> None:
-    tensors = arguments(replace(SMALL, seqlen=2))
-    far = 2**31 // 16
-    tensors["z"] = torch.empty(far + 64, dtype=torch.bfloat16).as_strided((1, 2, 2, 16), (1, far, 16, 1))
-
-    with pytest.raises(TensorError) as raised:
-        chunk_scan(**tensors)
-
-    assert str(raised.value) == (
-        f"z's tokens are {far} elements apart, but a chunk of 16 may span at most {2**31 - 1}: pass z.contiguous()"
-    )
-    assert [] == launches.ids
 
 
 def test_the_package_imports_neither_torch_nor_triton_until_the_function_is_asked_for() -> None:

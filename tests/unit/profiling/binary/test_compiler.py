@@ -14,7 +14,7 @@ import triton
 
 from ssdprof.kernels.config import Config, Value
 from ssdprof.kernels.launch import LaunchPlan, TensorRef, capability
-from ssdprof.kernels.ssd import grouped
+from ssdprof.kernels.ssd.launches import DESCRIBED
 from ssdprof.kernels.ssd.params import chunk_scan_config
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
@@ -135,9 +135,9 @@ def test_without_tma_grouped_is_compiled_with_pointers_and_spills_nothing(
 ) -> None:
     config = ChunkScan(PROBLEM).resolve(chunk_scan_config(64, 64, 64, None, 4, 2, variant="grouped"))
     found, hashed, _ = compiled(worker, config, arch=arch)
-    _, with_pointers, _ = ask(
-        worker, "compile_tasks:compiled_and_binary", grouped.launch(PROBLEM, config, descriptors=False), arch
-    )
+    plan = ChunkScan(PROBLEM).launch(config)
+    no_descriptors = replace(plan, args={**plan.args, **{f"{name}_desc": None for name in DESCRIBED}})
+    _, with_pointers, _ = ask(worker, "compile_tasks:compiled_and_binary", no_descriptors, arch)
     assert same == (hashed == with_pointers)
     assert 0 == found.spill_bytes
 
