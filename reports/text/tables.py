@@ -46,11 +46,12 @@ def source_lines(header: RunHeader) -> list[tuple[str, str]]:
     for variant, of in header.kernel_hashes.items():
         variants.setdefault(of, []).append(variant)
     sources = ", ".join(f"{of} ({', '.join(names)})" if any(names) else of for of, names in variants.items())
+    ptxas = f", {header.ptxas}" if header.ptxas else ""
     torch = f", PyTorch {header.torch}" if header.torch else ""
     return [
         ("kernel", f"{header.kernel}, source {sources}"),
         ("problem", ", ".join(f"{name} {_plain(value)}" for name, value in header.problem.items())),
-        ("versions", f"ssdprof {header.ssdprof}, Triton {header.triton}{torch}, Python {header.python}"),
+        ("versions", f"ssdprof {header.ssdprof}, Triton {header.triton}{ptxas}{torch}, Python {header.python}"),
     ]
 
 

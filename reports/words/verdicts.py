@@ -261,6 +261,10 @@ _WORDS: Mapping[str, Callable[[Figures], str]] = {
         "The tables give each one's reason."
     ),
     "occupancy-and-latency": _occupancy_and_latency,
+    "stopped": lambda of: (
+        f"Gave up: {of['reason']}. {of['left_configs']} of {of['configs']} configs were not compiled, and no best is "
+        "named; continue with --resume once that is mended."
+    ),
     "throttled": _throttled,
     "ties": _ties,
     "unstable": lambda of: (
