@@ -13,6 +13,8 @@ from ssdprof.profiling.hardware.limiters import BARRIER_LIMITER, BARRIERS, LIMIT
 from ssdprof.profiling.hardware.limits import SmLimits
 from ssdprof.profiling.hardware.occupancy import Launch, Occupancy
 from ssdprof.profiling.hardware.rule import estimated_local_speedup_pct, joined, rule_sentence
+from ssdprof.reports.text.fitted import FittedTable, ScreenColumn
+from ssdprof.reports.text.prose import Prose
 
 _SOURCE_NOTES = {"given": "given", "prefers-shared": "prefers shared memory", "assumed": "assumed, not measured"}
 _BLOCKED_PHRASES = {
@@ -95,36 +97,40 @@ def report(launch: Launch, occ: Occupancy, limits: SmLimits) -> RenderableType:
         f"{_counted(launch.registers_per_thread, 'register')} per thread, "
         f"{_counted(launch.shared_mem_bytes, 'byte')} of shared memory per block on {limits.arch}"
     )
-    parts: list[RenderableType] = [Text(asked), Text(), section(occ), Text()]
+    parts: list[RenderableType] = [Prose(asked), Text(), section(occ), Text()]
     if sentence := rule_sentence(occ):
-        parts += [Text(sentence), Text(f"Est. Local Speedup: {estimated_local_speedup_pct(occ):.4g}%"), Text()]
+        parts += [Prose(sentence), Text(f"Est. Local Speedup: {estimated_local_speedup_pct(occ):.4g}%"), Text()]
     lines = headroom_lines(launch, occ, limits)
     if occ.shared_mem_config_source == "assumed":
         lines.append(f"The configured size is assumed: the rule for {limits.arch} fits {limits.carveout_fits}.")
-    parts += map(Text, lines)
+    parts += map(Prose, lines)
     return Group(*parts, Text(), allowances(launch, limits), Text(), curves(launch, occ, limits))
 
 
-def allowances(launch: Launch, limits: SmLimits, *, rows: int = 8) -> Table:
+def allowances(launch: Launch, limits: SmLimits, *, rows: int = 8) -> RenderableType:
     """For each number of blocks the most registers and shared memory, from the present number (marked) up."""
     room = headroom(launch, limits)
-    table = titled_table("What each number of blocks allows")
-    for heading in ("Blocks per SM", "Occupancy", "Registers per thread", "Dynamic shared memory"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
     shown = [item for item in room.allowances if item.blocks_per_sm >= room.blocks_per_sm - 1]
-    for item in shown[:rows]:
-        table.add_row(
-            str(item.blocks_per_sm),
-            f"{item.theoretical_occupancy_pct:.1f} %",
-            str(item.max_registers_per_thread),
-            f"{thousands(item.max_dynamic_shared_mem_bytes)} bytes",
-            "now" if item.blocks_per_sm == room.blocks_per_sm else "",
-        )
+    listed = shown[:rows]
+    sizes = [thousands(item.max_dynamic_shared_mem_bytes) for item in listed]
+    columns = (
+        ScreenColumn("Blocks per SM", tuple(str(item.blocks_per_sm) for item in listed)),
+        ScreenColumn("Occupancy", tuple(f"{item.theoretical_occupancy_pct:.1f} %" for item in listed)),
+        ScreenColumn("Registers per thread", tuple(str(item.max_registers_per_thread) for item in listed)),
+        ScreenColumn(
+            "Dynamic shared memory",
+            tuple(f"{size} bytes" for size in sizes),
+            short=tuple(f"{size} B" for size in sizes),
+        ),
+        ScreenColumn(
+            "", tuple("now" if item.blocks_per_sm == room.blocks_per_sm else "" for item in listed), right=False
+        ),
+    )
+    title = Text("What each number of blocks allows", style="italic")
+    parts: list[RenderableType] = [title, FittedTable(columns, is_ruled=False)]
     if len(shown) > rows:
-        table.caption = f"up to {_counted(shown[-1].blocks_per_sm, 'block')}"
-        table.caption_justify = "left"
-    return table
+        parts.append(Text(f"up to {_counted(shown[-1].blocks_per_sm, 'block')}", style="dim italic"))
+    return Group(*parts)
 
 
 def thousands(count: int) -> str:
