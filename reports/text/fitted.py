@@ -23,7 +23,8 @@ class ScreenColumn:
 
     While the table is too wide, columns with `short` cells take those, in the order of `shortens`; then columns are
     left out in the order of `gives_up`, and named below. `gives_up` 0: never left out. `wraps`: its cells may go over
-    lines. `is_id`: if nothing else helps, its cells stand on lines of their own, above the others.
+    lines of at least `least` character cells. `is_id`: if nothing else helps, its cells stand on lines of their own,
+    above the others.
     """
 
     heading: str
@@ -33,6 +34,7 @@ class ScreenColumn:
     shortens: int = 1
     gives_up: int = 0
     wraps: bool = False
+    least: int = WRAPPED_MIN_WIDTH
     is_id: bool = False
 
     @property
@@ -43,7 +45,8 @@ class ScreenColumn:
     @property
     def width(self) -> int:
         """The same; of a column that wraps, the least it can do with."""
-        return min(self.widest, max(WRAPPED_MIN_WIDTH, *map(longest_word, self.cells))) if self.wraps else self.widest
+        words = [longest_word(text) for text in (self.heading, *self.cells)]
+        return min(self.widest, max(self.least, *words)) if self.wraps else self.widest
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,7 @@ class FittedTable:
         yield from console.render(parts, options.update(width=width))
         if found.left_out:
             names = ", ".join(column.heading.replace("\n", " ") for column in found.left_out)
-            yield Prose(
-                f"left out at this width: {names} (in {self.elsewhere} and a wider terminal)", "dim"
-            )
+            yield Prose(f"left out at this width: {names} (in {self.elsewhere} and a wider terminal)", "dim")
 
     def _table(self, found: Fit, width: int) -> RenderableType:
         rows = range(len(found.columns[0].cells))

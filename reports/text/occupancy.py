@@ -59,16 +59,16 @@ def titled_table(title: str) -> Table:
     return Table(title=title, title_justify="left", box=None, pad_edge=False)
 
 
-def section(occ: Occupancy) -> Table:
+def section(occ: Occupancy) -> RenderableType:
     """The Occupancy section as a table; notes say which limits bind and where the carve-out comes from."""
-    table = titled_table("Occupancy")
-    table.add_column("Metric Name", overflow="fold")  # it wraps, so that the values stay whole
-    table.add_column("Unit", no_wrap=True)
-    table.add_column("Value", justify="right", no_wrap=True)
-    table.add_column("")
-    for row in section_rows(occ):
-        table.add_row(row.name, row.unit, row.value, row.note)
-    return table
+    rows = section_rows(occ)
+    columns = (
+        ScreenColumn("Metric Name", tuple(row.name for row in rows), right=False, wraps=True, least=0),
+        ScreenColumn("Unit", tuple(row.unit for row in rows), right=False),
+        ScreenColumn("Value", tuple(row.value for row in rows)),
+        ScreenColumn("", tuple(row.note for row in rows), right=False, wraps=True, least=0),
+    )
+    return Group(Text("Occupancy", style="italic"), FittedTable(columns, is_ruled=False))
 
 
 def headroom_lines(launch: Launch, occ: Occupancy, limits: SmLimits) -> list[str]:
