@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -181,29 +182,46 @@ _CURVE_SCALES_PCT = (12.5, 25.0, 50.0, 100.0)
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
-def curve_lines(curve: Curve) -> list[str]:
+def curve_lines(curve: Curve, bar_width: int = _CURVE_BAR_WIDTH) -> list[str]:
     """One curve as text: bars of occupancy, the launch marked below with an arrow and its value."""
     top_pct = next(scale for scale in _CURVE_SCALES_PCT if scale >= max(curve.occupancies_pct))
     labels = {_CURVE_HEIGHT - 1: f"{top_pct:g} %", 0: "0 %"}
     lines = [f"Theoretical occupancy over {curve.of}"]
     for row in range(_CURVE_HEIGHT - 1, -1, -1):
         eighths = [round(value / top_pct * _CURVE_HEIGHT * 8) - 8 * row for value in curve.occupancies_pct]
-        bars = "".join(_EIGHTHS[max(0, min(8, count))] * _CURVE_BAR_WIDTH for count in eighths)
+        bars = "".join(_EIGHTHS[max(0, min(8, count))] * bar_width for count in eighths)
         lines.append(f"{labels.get(row, ''):>6} {bars}".rstrip())
-    return [*lines, " " * (7 + _CURVE_BAR_WIDTH * curve.present) + "▲", " " * 7 + _axis(curve)]
+    return [*lines, " " * (7 + bar_width * curve.present) + "▲", " " * 7 + _axis(curve, bar_width)]
 
 
-def _axis(curve: Curve) -> str:
+def _axis(curve: Curve, bar_width: int) -> str:
     """First and last value at the ends, the launch's own below its arrow; if two would meet, it alone."""
-    width = _CURVE_BAR_WIDTH * len(curve.points)
+    width = bar_width * len(curve.points)
     first, last = thousands(curve.points[0]), thousands(curve.points[-1])
     own = thousands(curve.points[curve.present])
-    start = min(max(0, _CURVE_BAR_WIDTH * curve.present - len(own) // 2), width - len(own))
+    start = min(max(0, bar_width * curve.present - len(own) // 2), width - len(own))
     left = ("" if start < len(first) + 2 else first).ljust(start) + own
     return left + ("" if len(left) + 2 > width - len(last) else last).rjust(width - len(left))
 
 
-def curves(launch: Launch, occ: Occupancy, limits: SmLimits) -> RenderableType:
-    """The three curves below one another: occupancy over registers, shared memory and threads."""
-    blocks = ["\n".join(curve_lines(curve)) for curve in occupancy_curves(launch, occ, limits)]
-    return Text("\n\n".join(blocks))
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Curves below one another, with bars half as wide where whole ones have no room."""
+
+    curves: tuple[Curve, ...]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """A title and a picture for each."""
+        for i_curve, curve in enumerate(self.curves):
+            title, *lines = curve_lines(curve)
+            if max(map(len, lines)) > options.max_width:
+                title, *lines = curve_lines(curve, bar_width=1)
+            if i_curve:
+                yield Text()
+            yield Prose(title)
+            yield Text("\n".join(lines), no_wrap=True, overflow="ignore")
+
+
+def curves(launch: Launch, occ: Occupancy, limits: SmLimits) -> Curves:
+    """The three curves: occupancy over registers, shared memory and threads."""
+    return Curves(tuple(occupancy_curves(launch, occ, limits)))
