@@ -28,7 +28,7 @@ def check_arch(arch: str, force: bool) -> None:
     """Raises UsageError for an architecture that takes minutes a config, unless `force`."""
     if capability(arch) < capability(FIRST_WITH_TENSOR_CORES) and not force:
         raise UsageError(
-            f"{arch} has no tensor-core path in Triton, so that a config takes minutes to compile: name "
+            f"{arch} has no tensor-core path in Triton, so that a config can take minutes to compile: name "
             f"{FIRST_WITH_TENSOR_CORES} or later with --arch, or give --force to compile all the same"
         )
 

@@ -18,8 +18,8 @@ from ssdprof.kernels.errors import UsageError
 
 Say = Callable[..., str]
 SLOW = (
-    "ssdprof: sm_75 has no tensor-core path in Triton, so that a config takes minutes to compile: name sm_80 or later "
-    "with --arch, or give --force to compile all the same"
+    "ssdprof: sm_75 has no tensor-core path in Triton, so that a config can take minutes to compile: name sm_80 or "
+    "later with --arch, or give --force to compile all the same"
 )
 ONE = ["m64n64k32d128w2s4", "--seqlen", "2048"]
 

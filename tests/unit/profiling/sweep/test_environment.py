@@ -66,7 +66,7 @@ def test_an_architecture_before_tensor_cores_wants_force(arch: str) -> None:
     with pytest.raises(UsageError) as raised:
         check_arch(arch, force=False)
     assert (
-        f"{arch} has no tensor-core path in Triton, so that a config takes minutes to compile: name sm_80 or later "
+        f"{arch} has no tensor-core path in Triton, so that a config can take minutes to compile: name sm_80 or later "
         "with --arch, or give --force to compile all the same"
     ) == str(raised.value)
 
