@@ -112,11 +112,11 @@ def sweep(
 
 def started(device: str = "auto") -> Pool:
     """The processes of a sweep, started at once: they do the slow imports while the caller does other things."""
+    from ssdprof.profiling.binary.needs import temporary_files
     from ssdprof.profiling.gpu.driver import may_measure
-    from ssdprof.profiling.sweep.environment import check_temporary_files
     from ssdprof.profiling.workers.pool import Pool
 
-    check_temporary_files()
+    temporary_files()  # or no process could be started
     return Pool(measurers=1 if device != "none" and may_measure() else 0)
 
 

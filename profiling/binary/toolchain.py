@@ -19,9 +19,10 @@ from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any
 
-from ssdprof.kernels.errors import UsageError, first_line
+from ssdprof.kernels.errors import first_line
 from ssdprof.kernels.launch import LaunchPlan, capability
 from ssdprof.profiling.binary.compiler import compile_launch
+from ssdprof.profiling.binary.needs import Toolchain, ToolchainError, temporary_files
 
 PTXAS_KNOBS = ("ptxas", "ptxas_blackwell")
 ANSWER_S = 30.0
@@ -32,22 +33,9 @@ CACHE_VARIABLES = ("TRITON_CACHE_DIR", "TRITON_HOME")
 OURS = (*CACHE_VARIABLES, "TRITON_PTXAS_PATH", "TRITON_PTXAS_BLACKWELL_PATH", "TRITON_LIBCUDA_PATH")
 NEARLY = 0.88
 """The likeness from which a name counts as mistyped (difflib's ratio)."""
-TEMPORARY_VARIABLES = ("TMPDIR", "TEMP", "TMP")
 _RELEASE = re.compile(r"release (\d+\.\d+)(?:, V(\d+\.\d+\.\d+))?")
 _OF_THE_COMPILER = ("TRITON_", "PTXAS_", "DISABLE_PTXAS_OPT", "LLVM_", "MLIR_")
 _FALLS_BACK = "Triton takes its own instead"
-
-
-class ToolchainError(UsageError):
-    """Something that compiling needs is missing or broken, so that no config could compile."""
-
-
-@dataclass(frozen=True, slots=True)
-class Toolchain:
-    """The ptxas that compiles, as its version and, unless it is Triton's own, its path; and what else to tell."""
-
-    ptxas: str
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,26 +64,6 @@ def toolchain(arch: str, plan: LaunchPlan | None = None, launches: bool = False)
     if launches:
         warnings += _launches()
     return Toolchain(ptxas, (*warnings, *of_ptxas))
-
-
-def temporary_files() -> list[str]:
-    """A warning if a variable names a folder for temporary files that cannot be used. Raises ToolchainError without
-    any such folder, since ptxas reads its input from one.
-    """
-    try:
-        used = tempfile.gettempdir()
-    except FileNotFoundError as error:
-        raise ToolchainError(
-            f"no folder for temporary files can be written ({first_line(str(error))}), and ptxas reads its input from "
-            "one: make room, or set TMPDIR to a folder that can be written"
-        ) from None
-    for variable in TEMPORARY_VARIABLES:
-        named = os.environ.get(variable)
-        if named:
-            if os.path.abspath(named) != used:
-                return [f"{variable}={named} cannot be written: temporary files go to {used}; correct or unset it"]
-            break
-    return []
 
 
 def _mistyped(environment: Mapping[str, str]) -> list[str]:

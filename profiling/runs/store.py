@@ -154,8 +154,9 @@ class Keeper:
             kept = f"only the first part is kept in {self.path} ({self._failure})" if self._holds_some else ""
         else:
             kept = f"the results so far are kept in {self.path}"
-        if run.header.interrupted:
-            return Kept(f"interrupted; {f'{kept}; continue with --resume' if kept else 'nothing is kept'}", True)
+        if run.header.interrupted or run.header.stopped:
+            how = "interrupted" if run.header.interrupted else "gave up"
+            return Kept(f"{how}; {f'{kept}; continue with --resume' if kept else 'nothing is kept'}", True)
         if self._failure:
             remedy = ": make room and measure the rest again with --resume"
             return Kept(f"{kept}{remedy}" if kept else "nothing is kept", True)

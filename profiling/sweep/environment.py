@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ssdprof.kernels.errors import ConfigError, UsageError
 from ssdprof.kernels.launch import LaunchPlan, capability
-from ssdprof.profiling.binary.toolchain import Toolchain, ToolchainError, temporary_files
+from ssdprof.profiling.binary.needs import Toolchain, ToolchainError
 from ssdprof.profiling.runs.state import RunState
 from ssdprof.profiling.runs.store import check_resumable
 from ssdprof.profiling.sweep.records import run_header
@@ -31,11 +31,6 @@ def check_arch(arch: str, force: bool) -> None:
             f"{arch} has no tensor-core path in Triton, so that a config can take minutes to compile: name "
             f"{FIRST_WITH_TENSOR_CORES} or later with --arch, or give --force to compile all the same"
         )
-
-
-def check_temporary_files() -> None:
-    """Raises ToolchainError if there is no folder for temporary files, which every worker process needs."""
-    temporary_files()
 
 
 def with_toolchain(

@@ -12,7 +12,7 @@ from fake_runs import H100_GPU, compiled_run, h100_run
 from run_records import records_of
 
 from ssdprof.kernels.config import Config
-from ssdprof.profiling.binary.toolchain import Toolchain
+from ssdprof.profiling.binary.needs import Toolchain
 from ssdprof.profiling.gpu import devices as device
 from ssdprof.profiling.gpu.devices import GpuInfo
 from ssdprof.profiling.runs import recorded

@@ -12,8 +12,10 @@ import triton
 from calls import call
 
 from ssdprof.kernels.launch import LaunchPlan
+from ssdprof.profiling import api
+from ssdprof.profiling.binary import needs
 from ssdprof.profiling.binary import toolchain as here
-from ssdprof.profiling.binary.toolchain import Toolchain, ToolchainError
+from ssdprof.profiling.binary.needs import Toolchain, ToolchainError
 from ssdprof.profiling.workers.fork_server import ForkServer
 from ssdprof.profiling.workers.worker import Failure, Worker
 
@@ -184,12 +186,12 @@ def test_a_folder_for_temporary_files_that_cannot_be_used_is_told(asked: Asked, 
 
 
 def test_without_any_folder_for_temporary_files_nothing_can_be_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(here.tempfile, "tempdir", None)
+    monkeypatch.setattr(needs.tempfile, "tempdir", None)
     monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: ["/proc/none"])
     with pytest.raises(
         ToolchainError, match=r"^no folder for temporary files can be written .*: make room, or set TMP"
     ):
-        here.temporary_files()
+        needs.temporary_files()
 
 
 def test_a_ptxas_missing_from_triton_is_told_with_its_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -206,6 +208,13 @@ def test_a_ptxas_missing_from_triton_is_told_with_its_variable(monkeypatch: pyte
     assert str(raised.value).startswith(f"{missing} and {BLACKWELL}=/no/ptxas is none (there is no such file); set")
     monkeypatch.setenv(BLACKWELL, str(BIN / "ptxas"))
     assert f"{own('ptxas')} ({BIN / 'ptxas'})" == here._ptxas("sm_120")[0]
+
+
+def test_no_process_is_started_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(needs.tempfile, "tempdir", None)
+    monkeypatch.setattr("tempfile._candidate_tempdir_list", lambda: ["/proc/none"])
+    with pytest.raises(ToolchainError):
+        api.started("none")
 
 
 def test_a_full_disk_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

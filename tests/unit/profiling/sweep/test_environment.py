@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cpu_sweeps import request
-from fake_kernel import fake
+from fake_kernel import FakeSubject, fake, fake_id
 from fake_runs import h100_run, screen
 from fake_sweeps import IdlePool
 from fake_timer import imports_paid_once
@@ -19,14 +19,15 @@ from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.ssd.params import chunk_scan_config
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
-from ssdprof.profiling.binary.toolchain import Toolchain, ToolchainError
+from ssdprof.profiling.binary.needs import Toolchain, ToolchainError
 from ssdprof.profiling.diagnosis.verdicts import statements
 from ssdprof.profiling.hardware.limits import known_archs
 from ssdprof.profiling.runs import recorded
-from ssdprof.profiling.runs.model import Run
+from ssdprof.profiling.runs.model import Row, Run
 from ssdprof.profiling.runs.recorded import with_recorded
 from ssdprof.profiling.runs.run_file import RunError
 from ssdprof.profiling.runs.state import RunState
+from ssdprof.profiling.runs.store import Keeper, Kept, load_run
 from ssdprof.profiling.sweep.environment import check_arch, with_toolchain
 from ssdprof.profiling.sweep.records import run_header
 from ssdprof.profiling.sweep.sweep import COMPILED_ONLY, sweep
@@ -46,8 +47,10 @@ class Answering(IdlePool):
     def __init__(self, answer: Any) -> None:
         super().__init__()
         self.answer = answer
+        self.asked: list[tuple[Any, ...]] = []
 
     def ask(self, function: str, *args: Any, timeout_s: float) -> Any:
+        self.asked.append(args)
         return self.answer
 
 
@@ -76,6 +79,13 @@ def test_the_ptxas_and_its_warnings_are_passed_on() -> None:
     asked = with_toolchain(request(fake()), Answering(Toolchain("ptxas 12.9.86", ("unread",))), heard.append)
     assert ("ptxas 12.9.86", ["unread"]) == (asked.ptxas, heard)
     assert "ptxas 12.9.86" == run_header(asked).ptxas
+
+
+def test_what_launches_need_is_tried_if_there_is_a_gpu() -> None:
+    pool, plan = Answering(Toolchain("ptxas 12.9.86")), FakeSubject().launch(fake())
+    for gpu in (True, False):
+        with_toolchain(request(fake("nothing"), fake(), gpu=gpu), pool, lambda _: None)
+    assert [("sm_90", plan, True), ("sm_90", plan, False)] == pool.asked
 
 
 def test_what_is_missing_ends_it_in_one_line() -> None:
@@ -149,6 +159,23 @@ def test_a_sweep_stops_when_the_machine_fails_it_and_what_failed_may_be_resumed(
     assert {f"not compiled: {stopped.header.stopped}"} == {row.status_reason for row in stopped.rows}
     assert stopped.header.stopped.startswith("8 configs in a row failed to compile: NotADirectoryError: ")
     assert not stopped.header.interrupted
+
+
+def test_a_run_that_gave_up_is_continued_and_says_so_no_more() -> None:
+    asked = request(fake(), gpu=False)
+    state = RunState(replace(run_header(asked), stopped="8 configs in a row failed"))
+    state.add(Row(fake(), fake_id(), "not-run", "not compiled: 8 configs in a row failed"))
+    run = sweep(asked, lambda _: None, lambda _: None, state)
+    assert ("", [COMPILED_ONLY]) == (run.header.stopped, [row.status_reason for row in run.rows])
+
+
+def test_what_is_kept_of_it_can_be_resumed(stopped: Run, tmp_path: Path) -> None:
+    keeper = Keeper(tmp_path / "run.jsonl", warn=lambda _: None)
+    keeper(stopped.header, *stopped.rows)
+    assert Kept(
+        f"gave up; the results so far are kept in {tmp_path}/run.jsonl; continue with --resume", True
+    ) == keeper.close(stopped)
+    assert stopped == load_run(tmp_path / "run.jsonl")
 
 
 def test_such_a_run_names_no_recorded_best_and_says_the_reason_once(
