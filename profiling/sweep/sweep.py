@@ -94,6 +94,8 @@ class Sweep:
         interrupted = False
         try:
             self._compile_and_measure()
+            if self.trouble.ends():
+                self._stop_compiling()
             if self.measurer and self.can_measure and self.unfinished:
                 refine(self)
         except KeyboardInterrupt:

@@ -13,6 +13,7 @@ SYSTEM_ERRORS = frozenset(
 """What Python calls a full disk, a folder that cannot be written and a program that is gone."""
 IN_A_ROW = 8
 """So many configs in a row are no accident; a single one may be a file that another process removed."""
+AT_THE_END = 2
 
 
 class Trouble:
@@ -21,6 +22,7 @@ class Trouble:
     def __init__(self) -> None:
         self.failed: list[str] = []
         self.reason = ""
+        self._last: Failure | None = None
 
     def stops(self, name: str, failure: Failure | None) -> bool:
         """Whether the sweep is to compile nothing more, now that config `name` compiled (None) or failed like this."""
@@ -29,8 +31,17 @@ class Trouble:
                 self.failed.clear()
             return False
         self.failed.append(name)
-        if len(self.failed) >= IN_A_ROW and not self.reason:
-            self.reason = f"{len(self.failed)} configs in a row failed to compile: {failure.line}{_way_out(failure)}"
+        self._last = failure
+        return self._gives_up_at(IN_A_ROW)
+
+    def ends(self) -> bool:
+        """The same once all were tried: several at the end are no accident either."""
+        return self._gives_up_at(AT_THE_END)
+
+    def _gives_up_at(self, number: int) -> bool:
+        if self._last is not None and len(self.failed) >= number and not self.reason:
+            count = len(self.failed)
+            self.reason = f"{count} configs in a row failed to compile: {self._last.line}{_way_out(self._last)}"
         return self.reason != ""
 
 

@@ -133,6 +133,20 @@ def test_failures_of_the_machine_in_a_row_stop_it_and_others_do_not() -> None:
     ) == trouble.reason
 
 
+def test_several_at_the_end_stop_it_too() -> None:
+    trouble = Trouble()
+    assert not trouble.ends()
+    trouble.stops("first", REFUSED)
+    assert not trouble.ends()
+    trouble.stops("compiled", None)
+    trouble.stops("next", REFUSED)
+    trouble.stops("last", FULL)
+    assert trouble.ends()
+    assert trouble.reason.startswith(
+        "2 configs in a row failed to compile: OSError: [Errno 28] No space left on device"
+    )
+
+
 def test_a_full_disk_says_to_make_room() -> None:
     trouble = Trouble()
     for i in range(IN_A_ROW):
