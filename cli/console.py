@@ -47,7 +47,7 @@ def show(answer: RenderableType) -> None:
     if isinstance(answer, str):
         typer.echo(answer, nl=False)
     else:
-        terminal().print(answer)
+        terminal().print(answer, crop=False)  # an id wider than the terminal goes on in its next line
 
 
 def check_writable(path: Path, option: str, force: bool) -> None:

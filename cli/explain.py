@@ -22,6 +22,9 @@ def explain(
         str | None,
         typer.Option(help="Run file, or recorded for the one that ships with ssdprof.", show_default="latest run"),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compile for sm_75 or earlier, which takes minutes a config.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -39,8 +42,10 @@ def explain(
             subject.build() if subject.arguments else None,
             run=run,
             **asdict(target),
+            force=force,
             command=command_line(),
             on_event=progress,
+            warn=console.note,
         )
     console.show(explanation_json(explanation) if json else explain_report(explanation))
     return 0 if explanation.row.compiled is not None else 1

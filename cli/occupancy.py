@@ -110,7 +110,7 @@ def _answer_launch(options: LaunchOptions, arch: str | None, sms: int | None, *,
         console.show(launch_json(*answer))
     else:
         stdout = console.terminal()
-        stdout.print(report.report(*answer), soft_wrap=not stdout.is_terminal)
+        stdout.print(report.report(*answer), soft_wrap=not stdout.is_terminal, crop=False)
     if options.grid is not None and sms is None and not quiet:
         console.note("waves per SM need the number of SMs: give --sms")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ssdprof.cli import console
-from ssdprof.cli.options import Force, Json, Quiet, SubjectOptions, TargetOptions, command_line, grouped, option
+from ssdprof.cli.options import Json, Quiet, SubjectOptions, TargetOptions, command_line, grouped, option
 from ssdprof.kernels.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,7 +63,9 @@ class ResultOptions:
         Path | None, _results("Keep the run in this file.", "--run-file", "-o", default="a new one in your data folder")
     ] = None
     resume: Annotated[bool, _results("Resume the run in that file, or the last like it.", "--resume")] = False
-    force: Force = False
+    force: Annotated[
+        bool, _results("Replace result files that exist already, and compile for sm_75 or earlier.", "--force")
+    ] = False
 
     def check(self) -> None:
         """Raises UsageError now for files that could not be written after a long sweep."""
@@ -108,6 +110,7 @@ def sweep(
                 out=results.run_file,
                 keep=True,
                 resume=results.resume,
+                force=results.force,
                 command=command_line(),
                 on_event=progress,
                 warn=console.note,
@@ -151,8 +154,10 @@ def for_explain(subject: SubjectOptions, run_file: Path | None) -> str:
 
 
 def exit_code(run: Run) -> int:
-    """0 done, 1 if nothing could be measured (or compiled, if that was all), 130 interrupted."""
+    """0 done, 1 if nothing could be measured (or compiled, if that was all) or it gave up, 130 interrupted."""
     if run.header.interrupted:
         return 130
+    if run.header.stopped:
+        return 1
     useful = any(row.timing for row in run.rows) if run.measured else any(row.compiled for row in run.rows)
     return 0 if useful else 1

@@ -48,6 +48,7 @@ def sweep(
     out: Path | None = None,
     keep: bool = False,
     resume: bool = False,
+    force: bool = False,
     command: str = "",
     on_event: Callable[[Event], None] = lambda _: None,
     on_record: Callable[[Record], None] = lambda _: None,
@@ -66,16 +67,18 @@ def sweep(
     - `jobs`: configs to compile at once (default: the CPU cores); `timeout_s`: for one config to compile or to measure;
     - `budget_s`: seconds for timing the best again; `timing`: auto, events or graph; `seed`: for the inputs;
     - `out`: the run's file; `keep`: without `out`, a file in the user's data folder; `resume`: continues such a run;
+    - `force`: also for an architecture whose configs take minutes to compile (before sm_80);
     - `on_event` hears how far the sweep is, `on_record` each result, `warn` and `say` lines for the user, `on_kept`
       where the run is kept in the end;
     - `pool`: processes from `started`, for the caller to close.
 
     Returns the run, ranked; if it measured nothing, its rows have recorded latencies. Ctrl-C returns the run so far,
-    marked as interrupted. Raises UsageError for anything that cannot be done.
+    marked as interrupted. Raises UsageError for anything that cannot be done, and if nothing could compile here.
     """
     from ssdprof.profiling.runs.recorded import with_recorded
     from ssdprof.profiling.runs.store import Keeper, resumable
     from ssdprof.profiling.sweep.asking import sweep_request
+    from ssdprof.profiling.sweep.environment import check_arch, with_toolchain
     from ssdprof.profiling.sweep.preflight import preflight
     from ssdprof.profiling.sweep.records import run_header
     from ssdprof.profiling.sweep.sweep import sweep as run_sweep
@@ -83,12 +86,13 @@ def sweep(
     request = sweep_request(
         subject, space, variant, values, baseline, arch, device, jobs, timeout_s, budget_s, timing, seed, command
     )
+    check_arch(request.arch, force)
     if pool is not None and request.gpu is None:
         pool.dismiss_measurers()
     path, state = (resumable(run_header(request), out) if resume else None) or (out, None)
     if resume:
         say(f"resuming {path}" if state else "nothing to resume: a new run begins")
-    say(preflight(request, state).line)
+    ahead = preflight(request, state)
     keeper = Keeper(path, resumes=state is not None, warn=warn) if keep or path is not None else None
 
     def record(one: Record) -> None:
@@ -97,6 +101,9 @@ def sweep(
         on_record(one)
 
     with nullcontext(pool) if pool is not None else closing(started(device)) as running:
+        if ahead.to_compile or ahead.to_measure:
+            request = with_toolchain(request, running, warn, path, state)
+        say(ahead.line)
         run = with_recorded(run_sweep(request, on_event, record, state, running))
     if keeper is not None:
         on_kept(keeper.close(run))
@@ -105,9 +112,11 @@ def sweep(
 
 def started(device: str = "auto") -> Pool:
     """The processes of a sweep, started at once: they do the slow imports while the caller does other things."""
+    from ssdprof.profiling.binary.needs import temporary_files
     from ssdprof.profiling.gpu.driver import may_measure
     from ssdprof.profiling.workers.pool import Pool
 
+    temporary_files()  # or no process could be started
     return Pool(measurers=1 if device != "none" and may_measure() else 0)
 
 
@@ -120,31 +129,35 @@ def explain(
     device: str = "auto",
     jobs: int | None = None,
     timeout_s: float = 300.0,
+    force: bool = False,
     command: str = "",
     on_event: Callable[[Event], None] = lambda _: None,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> Explanation:
     """Explains a config's occupancy and latency: compiles it again with one parameter changed at a time.
 
     `config`: a `Config`, a text in any form, or `best`, `baseline` or `#3` from `run`: a run, the path of its file,
     "recorded" for the one that ships with ssdprof, or (None) the latest run, if it is of this kernel. `subject` None:
-    the run's. Measures nothing: latencies are the run's, or recorded ones. Raises UsageError if it cannot be done.
+    the run's. `force`, `warn`: see `sweep`. Measures nothing: latencies are the run's, or recorded ones.
+    Raises UsageError if it cannot be done.
     """
     from ssdprof.kernels.config_text import is_run_reference
     from ssdprof.profiling.runs.store import RECORDED
-    from ssdprof.profiling.sweep.asking import checked_jobs, config_of, subject_and_run, target
+    from ssdprof.profiling.sweep.asking import config_of, explain_request, subject_and_run, target
+    from ssdprof.profiling.sweep.environment import check_arch, with_toolchain
     from ssdprof.profiling.sweep.explain import explain as explain_config
-    from ssdprof.profiling.sweep.request import SweepRequest
 
     is_reference = isinstance(config, str) and is_run_reference(config)
     subject, known, whose = subject_and_run(subject, run, is_needed=is_reference)
-    chosen = config_of(config, known, subject)
     target_arch, _ = target(arch, device)
     if known is not None and arch is None:
         target_arch = known.header.device.arch
-    jobs = checked_jobs(jobs, timeout_s)
-    request = SweepRequest(subject, "neighbours", (), target_arch, jobs=jobs, timeout_s=timeout_s, command=command)
+    check_arch(target_arch, force)
+    request = explain_request(subject, config_of(config, known, subject), target_arch, jobs, timeout_s, command)
     how = "recorded" if run == RECORDED else "measured"
-    return replace(explain_config(chosen, request, known, how, on_event), whose=whose)
+    with closing(started("none")) as pool:
+        request = with_toolchain(request, pool, warn)
+        return replace(explain_config(request.configs[0], request, known, how, on_event, pool), whose=whose)
 
 
 def occupancy(

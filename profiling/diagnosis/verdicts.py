@@ -41,6 +41,10 @@ def _reached(run: Run) -> Iterator[Statement]:
     if run.header.interrupted:
         left = sum(row.status == "not-run" and (run.measured or row.compiled is None) for row in run.rows)
         yield Statement("warning", "interrupted", {"left_configs": left, "configs": len(run.rows)}, "resume")
+    if run.header.stopped:
+        left = sum(row.status == "not-run" and row.compiled is None for row in run.rows)
+        figures = {"reason": run.header.stopped, "left_configs": left, "configs": len(run.rows)}
+        yield Statement("warning", "stopped", figures, "resume")
     if not run.measured:
         figures = {"arch": run.header.device.arch, "latency_source": latency_source(run)}
         yield Statement("note", "not-measured", figures, "measure-on-gpu")

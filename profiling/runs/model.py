@@ -138,7 +138,9 @@ class RunHeader:
     set. `bytes_min` and `flops` are the least that the problem needs; None if the subject does not say. `budget_s`: the
     time for the rounds that time the best configs again. `tolerances`: how far off each correct output may be.
     `left_out`: configs that the kernel's own pruning dropped. `remarks`: what the subject says about these configs.
-    `kernel_file`: the source file that the kernel was loaded from, if it is not part of ssdprof.
+    `kernel_file`: the source file that the kernel was loaded from, if it is not part of ssdprof. `ptxas`: the version
+    of the one that compiled, and its path unless it is Triton's own; empty if that was not noted. `stopped`: why the
+    sweep gave up compiling, which no config is to blame for; empty if it did not.
     """
 
     kernel: str
@@ -163,6 +165,8 @@ class RunHeader:
     left_out: tuple[LeftOut, ...] = ()
     remarks: tuple[Remark, ...] = ()
     kernel_file: str = ""
+    ptxas: str = ""
+    stopped: str = ""
 
     @property
     def provenance(self) -> str:

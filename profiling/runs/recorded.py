@@ -33,9 +33,10 @@ def with_recorded(run: Run, source: Run | None = None, how: str = "measured") ->
 
     `how` says whether the source was `measured` by the user or is a `recorded` one, which ships with ssdprof.
     If the source has none of them, the recorded run of the same kernel source, problem and architecture with the most
-    of them takes its place; without one, or if the run measured its own latencies, the run stays as it is.
+    of them takes its place; without one, or if the run measured its own latencies or gave up compiling, so that the
+    best may be among those that are missing, the run stays as it is.
     """
-    if run.measured:
+    if run.measured or run.header.stopped:
         return run
     known = _shared(source, run) if source is not None and source.measured else {}
     if source is None or not known:

@@ -81,20 +81,28 @@ def resumable(header: RunHeader, path: Path | None) -> tuple[Path, RunState] | N
         return None
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
-    if found := differences(state.header, header):
+    check_resumable(path, state.header, header)
+    return path, state
+
+
+def check_resumable(path: Path, old: RunHeader, new: RunHeader) -> None:
+    """Raises RunError if the run of `old`, in `path`, cannot be resumed by a sweep that begins with `new`."""
+    if found := differences(old, new):
         raise RunError(
             f"{path} cannot be resumed: {'; '.join(found)}; a run is resumed only with the same kernel, problem, "
             "space, seed, baseline, GPU, driver and versions: leave --resume out, or name another file with -o"
         )
-    return path, state
 
 
 def differences(old: RunHeader, new: RunHeader) -> tuple[str, ...]:
     """In words, what keeps a sweep that begins with `new` from resuming the run of `old`.
 
-    Empty if nothing does. Values that only the measuring worker knows, such as the copy bandwidth, are not compared.
+    Empty if nothing does. Values that only the measuring worker knows, such as the copy bandwidth, are not compared;
+    the ptxas is if both name one.
     """
     there, here = _identity(old), _identity(new)
+    if old.ptxas and new.ptxas:
+        there["ptxas"], here["ptxas"] = old.ptxas, new.ptxas
     return tuple(
         f"{name} {_words(there.get(name))} there, {_words(here.get(name))} here"
         for name in there | here
@@ -146,8 +154,9 @@ class Keeper:
             kept = f"only the first part is kept in {self.path} ({self._failure})" if self._holds_some else ""
         else:
             kept = f"the results so far are kept in {self.path}"
-        if run.header.interrupted:
-            return Kept(f"interrupted; {f'{kept}; continue with --resume' if kept else 'nothing is kept'}", True)
+        if run.header.interrupted or run.header.stopped:
+            how = "interrupted" if run.header.interrupted else "gave up"
+            return Kept(f"{how}; {f'{kept}; continue with --resume' if kept else 'nothing is kept'}", True)
         if self._failure:
             remedy = ": make room and measure the rest again with --resume"
             return Kept(f"{kept}{remedy}" if kept else "nothing is kept", True)

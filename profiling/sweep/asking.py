@@ -76,6 +76,15 @@ def sweep_request(
     )
 
 
+def explain_request(
+    subject: Subject, config: Config, arch: str, jobs: int | None, timeout_s: float, command: str
+) -> SweepRequest:
+    """What explaining a config asks for; its neighbours are added later. Raises ConfigError if it cannot be taken."""
+    configs = (subject.resolve(config),)
+    number_of_jobs = checked_jobs(jobs, timeout_s)
+    return SweepRequest(subject, "neighbours", configs, arch, jobs=number_of_jobs, timeout_s=timeout_s, command=command)
+
+
 def _label(space: str, variant: str | None, values: Mapping[str, Sequence[object]] | None) -> str:
     """What a run calls its space: also what was changed about it, since other configs are another sweep."""
     crossed = [f"{name}={','.join(map(str, listed))}" for name, listed in (values or {}).items()]

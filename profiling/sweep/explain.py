@@ -13,16 +13,23 @@ from ssdprof.profiling.runs.model import Explanation, Neighbours, Run
 from ssdprof.profiling.runs.recorded import latency_source, with_recorded
 from ssdprof.profiling.sweep.request import Event, SweepRequest
 from ssdprof.profiling.sweep.sweep import sweep
+from ssdprof.profiling.workers.pool import Pool
 
 
 def explain(
-    config: Config, request: SweepRequest, measured: Run | None, how: str, on_event: Callable[[Event], None]
+    config: Config,
+    request: SweepRequest,
+    measured: Run | None,
+    how: str,
+    on_event: Callable[[Event], None],
+    pool: Pool | None = None,
 ) -> Explanation:
     """Compiles the config and its neighbours. Raises ConfigError if the kernel cannot take the config.
 
     `request` names subject, architecture and workers; its configs are ignored. Measurements come from `measured` or,
     failing that, from the recorded run, if it is of the same kernel source, problem and architecture. `how`: whether
-    the user `measured` that run, or it is `recorded` and ships with ssdprof. Nothing is measured here.
+    the user `measured` that run, or it is `recorded` and ships with ssdprof. `pool`: processes to
+    compile in, for the caller to close. Nothing is measured here.
     """
     subject = request.subject
     config = subject.resolve(config)
@@ -32,7 +39,7 @@ def explain(
         if param.around and config[param.name] is not None and len(members := _members(subject, config, param)) > 1
     }
     configs = tuple(dict.fromkeys([config, *(member for group in groups.values() for member in group)]))
-    run = sweep(replace(request, configs=configs, gpu=None), on_event, lambda _: None)
+    run = sweep(replace(request, configs=configs, gpu=None), on_event, lambda _: None, pool=pool)
     run = with_recorded(run, measured, how)
     rows = {row.config_id: row for row in run.rows}
     return Explanation(

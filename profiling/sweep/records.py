@@ -58,6 +58,7 @@ def run_header(request: SweepRequest) -> RunHeader:
         left_out=request.left_out,
         remarks=tuple(subject.remarks(request.configs, request.arch)) if isinstance(subject, Diagnosing) else (),
         kernel_file=os.path.abspath(subject.file) if isinstance(subject, Located) else "",
+        ptxas=request.ptxas,
     )
 
 

@@ -22,7 +22,7 @@ class SweepRequest:
 
     `baseline` None: no speed-ups. `command` is the command line, for the run file. `budget_s` is for the rounds that
     time the best again. `timed_by` None: CUDA graphs if launches are short. `left_out`: configs that the kernel's own
-    pruning dropped from the space.
+    pruning dropped from the space. `ptxas`: the one that compiles, in words; empty if none does.
     """
 
     subject: Subject
@@ -38,6 +38,7 @@ class SweepRequest:
     budget_s: float = DEFAULT_BUDGET_S
     timed_by: TimedBy | None = None
     left_out: tuple[LeftOut, ...] = ()
+    ptxas: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from ssdprof.profiling.runs.state import Record, RunState
 from ssdprof.profiling.sweep import records
 from ssdprof.profiling.sweep.refine import refine
 from ssdprof.profiling.sweep.request import Event, Phase, SweepRequest
+from ssdprof.profiling.sweep.trouble import Trouble
 from ssdprof.profiling.workers.pool import Pool
 from ssdprof.profiling.workers.worker import Failure, Worker, wait_any
 
@@ -46,7 +47,8 @@ def sweep(
 
     `state` is that of an earlier sweep of the same request to resume; what it has is not measured again. A `pool` that
     was started before is hung up as soon as nothing is left to do, and is for the caller to close.
-    Ctrl-C returns the run so far with `header.interrupted`. Raises what `on_event` or `on_record` raise.
+    Ctrl-C returns the run so far with `header.interrupted`; one that gives up compiling says why in
+    `header.stopped`. Raises what `on_event` or `on_record` raise.
     """
     return Sweep(request, on_event, on_record, state, pool=pool).run()
 
@@ -73,6 +75,7 @@ class Sweep:
         self.ready, self.can_measure, self.prepare_failure = False, True, ""
         self.measuring_pids: set[int] = set()
         self.compiled = self.measured = 0
+        self.trouble = Trouble()
         self.phase_start_s = time.monotonic()
         was_interrupted = state is not None and state.header.interrupted
         self.state = state or RunState(records.run_header(request))
@@ -91,6 +94,8 @@ class Sweep:
         interrupted = False
         try:
             self._compile_and_measure()
+            if self.trouble.ends():
+                self._stop_compiling()
             if self.measurer and self.can_measure and self.unfinished:
                 refine(self)
         except KeyboardInterrupt:
@@ -104,7 +109,7 @@ class Sweep:
                 ended = self._settled(replace(row, status_reason=self._why_not_run(row)), at_end=True)
                 if ended != row:
                     self.record(ended)
-        header = replace(self.state.header, interrupted=interrupted)
+        header = replace(self.state.header, interrupted=interrupted, stopped=self.trouble.reason)
         if self.request.gpu and self.device.startswith("cuda"):
             header = self._with_others(header, self.request.gpu.visible)
         self.record(header)
@@ -208,6 +213,8 @@ class Sweep:
         return not records.is_untried(row) or (self.request.gpu is None and row.compiled is not None)
 
     def _why_not_run(self, row: Row) -> str:
+        if not row.compiled and self.trouble.reason:
+            return f"not compiled: {self.trouble.reason}"
         if not row.compiled:
             return "interrupted before it was compiled"
         if not self.measurer:
@@ -243,13 +250,24 @@ class Sweep:
         self.compiled += 1
         if isinstance(outcome, Failure):
             self._fail(name, outcome, "compile-error")
+            if self.trouble.stops(name, outcome):
+                self._stop_compiling()
             return
+        self.trouble.stops(name, None)
         status_reason = NOT_MEASURED_YET if self.measurer else COMPILED_ONLY
         num_sms = self.state.header.device.num_sms
         row = records.with_compiled(self.state.rows[name], outcome, self.limits, num_sms, status_reason)
         if row.status == "not-run" and self.measurer:
             self.to_measure.append(name)
         self.record(self._settled(row))
+
+    def _stop_compiling(self) -> None:
+        """Compiles nothing more; what failed for want of something on this machine counts as not run."""
+        self.to_compile.clear()
+        for name in self.trouble.failed:
+            row = self.state.rows[name]
+            if row.status == "compile-error":
+                self.record(replace(row, status="not-run", status_reason=records.NOT_REACHED))
 
     def _set_measured(self, name: str, outcome: Measurement | Failure) -> None:
         self.measured += 1

@@ -58,6 +58,14 @@ class Pool:
         """Whether any worker is at work."""
         return any(worker.task is not None for worker in self.workers)
 
+    def ask(self, function: str, *args: Any, timeout_s: float) -> Any:
+        """What `function`, a `module:function`, returns in a process that is ready to compile; or a Failure."""
+        worker = Worker(WORKER_ENV, self.server)
+        try:
+            return run_task(worker, function, *args, timeout_s=timeout_s)
+        finally:
+            worker.drop()
+
     def add_compilers(self, count: int) -> None:
         """Adds `count` compilers, which start with their first task."""
         self.compilers += [Worker(WORKER_ENV, self.server) for _ in range(count)]

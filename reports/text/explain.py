@@ -17,6 +17,7 @@ from ssdprof.reports.columns import column, latency_text, param_column
 from ssdprof.reports.text import occupancy as occupancy_report
 from ssdprof.reports.text import tables
 from ssdprof.reports.text.fitted import FittedTable, ScreenColumn
+from ssdprof.reports.text.prose import Prose
 from ssdprof.reports.text.tables import dimmed, from_rows, label_grid
 from ssdprof.reports.words.explanation import headroom, parameter_name, sentences
 
@@ -30,9 +31,9 @@ def explain_report(explanation: Explanation) -> RenderableType:
         parts += [_neighbours_part(explanation, neighbours), Text()]
     if explanation.question:
         title, text = explanation.question.title, sentences(explanation, answer(explanation))
-        parts += [Text(title, style="bold"), Text(text), Text()]
-    limiter = Text("Is occupancy what limits the latency?", style="bold")
-    return Group(*parts, limiter, Text(sentences(explanation, among_neighbours(explanation))))
+        parts += [Prose(title, "bold"), Prose(text), Text()]
+    limiter = Prose("Is occupancy what limits the latency?", "bold")
+    return Group(*parts, limiter, Prose(sentences(explanation, among_neighbours(explanation))))
 
 
 def _header(explanation: Explanation) -> list[tuple[str, str]]:
@@ -56,12 +57,12 @@ def _header(explanation: Explanation) -> list[tuple[str, str]]:
 def _occupancy_parts(explanation: Explanation) -> list[RenderableType]:
     row = explanation.row
     if row.compiled is None or row.occupancy is None:
-        return [Text(f"No binary to look at: {row.status_reason or row.status}."), Text()]
+        return [Prose(f"No binary to look at: {row.status_reason or row.status}."), Text()]
     sentence = rule_sentence(row.occupancy)
     lines = [*([sentence, ""] if sentence else []), *headroom(explanation), ""]
     limits = limits_for(explanation.header.device.arch)
     allowances = occupancy_report.allowances(row.compiled.launch, limits)
-    return [occupancy_report.section(row.occupancy), Text(), *map(Text, lines), allowances, Text()]
+    return [occupancy_report.section(row.occupancy), Text(), *map(Prose, lines), allowances, Text()]
 
 
 def _neighbours_part(explanation: Explanation, neighbours: Neighbours) -> RenderableType:
@@ -80,8 +81,8 @@ def _neighbours_part(explanation: Explanation, neighbours: Neighbours) -> Render
     styles = tuple("bold" if row.config_id == own else "" for row in rows)
     notes = [f"{value}: {row.known_reason}" for row, value in zip(rows, values, strict=True) if not _plain(row)]
     notes += tables.another_binary_notes(rows)
-    title = Text(f"With another {name}, all else equal", style="bold")
-    return Group(title, FittedTable(tuple(columns), styles), *dimmed(notes))
+    title = Prose(f"With another {name}, all else equal", "bold")
+    return Group(title, FittedTable(tuple(columns), styles, elsewhere="--json"), *dimmed(notes))
 
 
 def _latency_column(rows: Sequence[Row], source: str) -> ScreenColumn:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +14,8 @@ from ssdprof.profiling.hardware.limiters import BARRIER_LIMITER, BARRIERS, LIMIT
 from ssdprof.profiling.hardware.limits import SmLimits
 from ssdprof.profiling.hardware.occupancy import Launch, Occupancy
 from ssdprof.profiling.hardware.rule import estimated_local_speedup_pct, joined, rule_sentence
+from ssdprof.reports.text.fitted import FittedTable, ScreenColumn
+from ssdprof.reports.text.prose import Prose
 
 _SOURCE_NOTES = {"given": "given", "prefers-shared": "prefers shared memory", "assumed": "assumed, not measured"}
 _BLOCKED_PHRASES = {
@@ -57,16 +60,16 @@ def titled_table(title: str) -> Table:
     return Table(title=title, title_justify="left", box=None, pad_edge=False)
 
 
-def section(occ: Occupancy) -> Table:
+def section(occ: Occupancy) -> RenderableType:
     """The Occupancy section as a table; notes say which limits bind and where the carve-out comes from."""
-    table = titled_table("Occupancy")
-    table.add_column("Metric Name", overflow="fold")  # it wraps, so that the values stay whole
-    table.add_column("Unit", no_wrap=True)
-    table.add_column("Value", justify="right", no_wrap=True)
-    table.add_column("")
-    for row in section_rows(occ):
-        table.add_row(row.name, row.unit, row.value, row.note)
-    return table
+    rows = section_rows(occ)
+    columns = (
+        ScreenColumn("Metric Name", tuple(row.name for row in rows), right=False, wraps=True, least=0),
+        ScreenColumn("Unit", tuple(row.unit for row in rows), right=False),
+        ScreenColumn("Value", tuple(row.value for row in rows)),
+        ScreenColumn("", tuple(row.note for row in rows), right=False, wraps=True, least=0),
+    )
+    return Group(Text("Occupancy", style="italic"), FittedTable(columns, is_ruled=False))
 
 
 def headroom_lines(launch: Launch, occ: Occupancy, limits: SmLimits) -> list[str]:
@@ -95,36 +98,40 @@ def report(launch: Launch, occ: Occupancy, limits: SmLimits) -> RenderableType:
         f"{_counted(launch.registers_per_thread, 'register')} per thread, "
         f"{_counted(launch.shared_mem_bytes, 'byte')} of shared memory per block on {limits.arch}"
     )
-    parts: list[RenderableType] = [Text(asked), Text(), section(occ), Text()]
+    parts: list[RenderableType] = [Prose(asked), Text(), section(occ), Text()]
     if sentence := rule_sentence(occ):
-        parts += [Text(sentence), Text(f"Est. Local Speedup: {estimated_local_speedup_pct(occ):.4g}%"), Text()]
+        parts += [Prose(sentence), Text(f"Est. Local Speedup: {estimated_local_speedup_pct(occ):.4g}%"), Text()]
     lines = headroom_lines(launch, occ, limits)
     if occ.shared_mem_config_source == "assumed":
         lines.append(f"The configured size is assumed: the rule for {limits.arch} fits {limits.carveout_fits}.")
-    parts += map(Text, lines)
+    parts += map(Prose, lines)
     return Group(*parts, Text(), allowances(launch, limits), Text(), curves(launch, occ, limits))
 
 
-def allowances(launch: Launch, limits: SmLimits, *, rows: int = 8) -> Table:
+def allowances(launch: Launch, limits: SmLimits, *, rows: int = 8) -> RenderableType:
     """For each number of blocks the most registers and shared memory, from the present number (marked) up."""
     room = headroom(launch, limits)
-    table = titled_table("What each number of blocks allows")
-    for heading in ("Blocks per SM", "Occupancy", "Registers per thread", "Dynamic shared memory"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
     shown = [item for item in room.allowances if item.blocks_per_sm >= room.blocks_per_sm - 1]
-    for item in shown[:rows]:
-        table.add_row(
-            str(item.blocks_per_sm),
-            f"{item.theoretical_occupancy_pct:.1f} %",
-            str(item.max_registers_per_thread),
-            f"{thousands(item.max_dynamic_shared_mem_bytes)} bytes",
-            "now" if item.blocks_per_sm == room.blocks_per_sm else "",
-        )
+    listed = shown[:rows]
+    sizes = [thousands(item.max_dynamic_shared_mem_bytes) for item in listed]
+    columns = (
+        ScreenColumn("Blocks per SM", tuple(str(item.blocks_per_sm) for item in listed)),
+        ScreenColumn("Occupancy", tuple(f"{item.theoretical_occupancy_pct:.1f} %" for item in listed)),
+        ScreenColumn("Registers per thread", tuple(str(item.max_registers_per_thread) for item in listed)),
+        ScreenColumn(
+            "Dynamic shared memory",
+            tuple(f"{size} bytes" for size in sizes),
+            short=tuple(f"{size} B" for size in sizes),
+        ),
+        ScreenColumn(
+            "", tuple("now" if item.blocks_per_sm == room.blocks_per_sm else "" for item in listed), right=False
+        ),
+    )
+    title = Text("What each number of blocks allows", style="italic")
+    parts: list[RenderableType] = [title, FittedTable(columns, is_ruled=False)]
     if len(shown) > rows:
-        table.caption = f"up to {_counted(shown[-1].blocks_per_sm, 'block')}"
-        table.caption_justify = "left"
-    return table
+        parts.append(Text(f"up to {_counted(shown[-1].blocks_per_sm, 'block')}", style="dim italic"))
+    return Group(*parts)
 
 
 def thousands(count: int) -> str:
@@ -175,29 +182,46 @@ _CURVE_SCALES_PCT = (12.5, 25.0, 50.0, 100.0)
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
-def curve_lines(curve: Curve) -> list[str]:
+def curve_lines(curve: Curve, bar_width: int = _CURVE_BAR_WIDTH) -> list[str]:
     """One curve as text: bars of occupancy, the launch marked below with an arrow and its value."""
     top_pct = next(scale for scale in _CURVE_SCALES_PCT if scale >= max(curve.occupancies_pct))
     labels = {_CURVE_HEIGHT - 1: f"{top_pct:g} %", 0: "0 %"}
     lines = [f"Theoretical occupancy over {curve.of}"]
     for row in range(_CURVE_HEIGHT - 1, -1, -1):
         eighths = [round(value / top_pct * _CURVE_HEIGHT * 8) - 8 * row for value in curve.occupancies_pct]
-        bars = "".join(_EIGHTHS[max(0, min(8, count))] * _CURVE_BAR_WIDTH for count in eighths)
+        bars = "".join(_EIGHTHS[max(0, min(8, count))] * bar_width for count in eighths)
         lines.append(f"{labels.get(row, ''):>6} {bars}".rstrip())
-    return [*lines, " " * (7 + _CURVE_BAR_WIDTH * curve.present) + "▲", " " * 7 + _axis(curve)]
+    return [*lines, " " * (7 + bar_width * curve.present) + "▲", " " * 7 + _axis(curve, bar_width)]
 
 
-def _axis(curve: Curve) -> str:
+def _axis(curve: Curve, bar_width: int) -> str:
     """First and last value at the ends, the launch's own below its arrow; if two would meet, it alone."""
-    width = _CURVE_BAR_WIDTH * len(curve.points)
+    width = bar_width * len(curve.points)
     first, last = thousands(curve.points[0]), thousands(curve.points[-1])
     own = thousands(curve.points[curve.present])
-    start = min(max(0, _CURVE_BAR_WIDTH * curve.present - len(own) // 2), width - len(own))
+    start = min(max(0, bar_width * curve.present - len(own) // 2), width - len(own))
     left = ("" if start < len(first) + 2 else first).ljust(start) + own
     return left + ("" if len(left) + 2 > width - len(last) else last).rjust(width - len(left))
 
 
-def curves(launch: Launch, occ: Occupancy, limits: SmLimits) -> RenderableType:
-    """The three curves below one another: occupancy over registers, shared memory and threads."""
-    blocks = ["\n".join(curve_lines(curve)) for curve in occupancy_curves(launch, occ, limits)]
-    return Text("\n\n".join(blocks))
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """Curves below one another, with bars half as wide where whole ones have no room."""
+
+    curves: tuple[Curve, ...]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """A title and a picture for each."""
+        for i_curve, curve in enumerate(self.curves):
+            title, *lines = curve_lines(curve)
+            if max(map(len, lines)) > options.max_width:
+                title, *lines = curve_lines(curve, bar_width=1)
+            if i_curve:
+                yield Text()
+            yield Prose(title)
+            yield Text("\n".join(lines), no_wrap=True, overflow="ignore")
+
+
+def curves(launch: Launch, occ: Occupancy, limits: SmLimits) -> Curves:
+    """The three curves: occupancy over registers, shared memory and threads."""
+    return Curves(tuple(occupancy_curves(launch, occ, limits)))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ssdprof.profiling.diagnosis.rows import has_latencies, latency_ms, listed_rows, of_another_binary, timed_elsewhere
@@ -14,8 +14,16 @@ from ssdprof.profiling.runs.model import STATUSES, Device, Row, Run, RunHeader
 from ssdprof.profiling.runs.recorded import latency_source
 from ssdprof.reports.columns import NOT_KNOWN, column, error_text, latency_text
 from ssdprof.reports.text.fitted import FittedTable, ScreenColumn
+from ssdprof.reports.text.prose import Labelled, Prose
 from ssdprof.reports.words.conditions import measured_lines
 
+LEFT_OUT_FIRST = (
+    "latency_p20_ms", "spill_bytes", "warps_per_scheduler", "dynamic_shared_mem_bytes", "limiters", "blocks_per_sm",
+    "registers_per_thread", "theoretical_occupancy_pct", "relative_error", "speedup_vs_baseline",
+)  # fmt: skip
+"""What a narrow screen does without, the least important first; other columns stay."""
+SAID_ONCE = 8
+"""More configs than this that failed for one and the same reason are counted instead of listed."""
 RECORDED_HEADING = column("recorded_latency_ms").heading
 ANOTHER_BINARY = (
     "* registers, spills or shared memory differ from the recorded ones: the recorded latency is of another binary"
@@ -46,25 +54,23 @@ def source_lines(header: RunHeader) -> list[tuple[str, str]]:
     for variant, of in header.kernel_hashes.items():
         variants.setdefault(of, []).append(variant)
     sources = ", ".join(f"{of} ({', '.join(names)})" if any(names) else of for of, names in variants.items())
+    ptxas = f", {header.ptxas}" if header.ptxas else ""
     torch = f", PyTorch {header.torch}" if header.torch else ""
     return [
         ("kernel", f"{header.kernel}, source {sources}"),
         ("problem", ", ".join(f"{name} {_plain(value)}" for name, value in header.problem.items())),
-        ("versions", f"ssdprof {header.ssdprof}, Triton {header.triton}{torch}, Python {header.python}"),
+        ("versions", f"ssdprof {header.ssdprof}, Triton {header.triton}{ptxas}{torch}, Python {header.python}"),
     ]
 
 
 def label_grid(lines: Iterable[tuple[str, str]]) -> RenderableType:
     """Labels in one column, texts in the next, wrapped inside it."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    for label, text in lines:
-        grid.add_row(Text(label, style="dim"), Text(text))
-    return grid
+    return Labelled(tuple(lines))
 
 
-def dimmed(notes: Iterable[str]) -> list[Text]:
+def dimmed(notes: Iterable[str]) -> list[Prose]:
     """Notes below a table."""
-    return [Text(note, style="dim") for note in notes]
+    return [Prose(note, "dim") for note in notes]
 
 
 def device_text(device: Device) -> str:
@@ -105,10 +111,23 @@ def rejected_tables(run: Run, *, top: int | None = None) -> list[RenderableType]
         group = [row for row in rest if row.known_status == status]
         if group:
             as_recorded = ", as recorded" if any(row.status != status for row in group) else ""
-            heading = Text(f"{title} ({status}{as_recorded}): {len(group)}", style="bold")
-            parts += [Text(), heading, _rejected_table(group[:top])]
-        if top is not None and len(group) > top:
-            parts.append(Text(f"the first {top} of {len(group)} (--top {top})", style="dim"))
+            heading = Prose(f"{title} ({status}{as_recorded}): {len(group)}", "bold")
+            parts += [Text(), heading, *_rejected_parts(group, top)]
+    return parts
+
+
+def _rejected_parts(rows: Sequence[Row], top: int | None) -> list[RenderableType]:
+    """A line for each reason that many rows without a binary share, and a table of the others."""
+    counts = Counter(row.known_reason for row in rows if row.compiled is None)
+    shared = {reason: count for reason, count in counts.items() if count > SAID_ONCE}
+    parts: list[RenderableType] = [Prose(f"{count} configs: {reason}") for reason, count in shared.items()]
+    others = [row for row in rows if row.compiled or row.known_reason not in shared]
+    if shared:
+        parts += dimmed(["--csv FILE and --json list them one by one"])
+    if others:
+        parts.append(_rejected_table(others[:top]))
+    if top is not None and len(others) > top:
+        parts += dimmed([f"the first {top} of {len(others)} (--top {top})"])
     return parts
 
 
@@ -124,7 +143,7 @@ def _rejected_table(rows: Sequence[Row]) -> RenderableType:
         figures.append(ScreenColumn(heading, tuple(latency_text(row.known_latency_ms) for row in rows)))
     if any(row.known_check for row in rows):
         errors = tuple(error_text(row.known_check.relative_error) if row.known_check else NOT_KNOWN for row in rows)
-        figures.append(ScreenColumn(column("relative_error").heading, errors))
+        figures.append(ScreenColumn(column("relative_error").heading, errors, gives_up=gives_up("relative_error")))
     table = FittedTable((_ids(rows), *figures, *_resource_columns(rows), ScreenColumn("why", numbers)))
     notes = [f"[{i}] {reason}" for i, reason in enumerate(reasons, 1)] + another_binary_notes(rows)
     return Group(table, *dimmed(notes))
@@ -148,7 +167,7 @@ def _latency_columns(run: Run, rows: Sequence[Row]) -> list[ScreenColumn]:
     timings = [row.timing for row in rows]
     spreads = [(one.latency_p20_ms, one.latency_p80_ms) if one else None for one in timings]
     cells = tuple("–".join(map(latency_text, spread)) if spread else NOT_KNOWN for spread in spreads)
-    columns += [from_rows("latency_ms", rows), ScreenColumn("p20–p80\nms", cells, gives_up=2)]
+    columns += [from_rows("latency_ms", rows), ScreenColumn("p20–p80\nms", cells, gives_up=gives_up("latency_p20_ms"))]
     if any(row.speedup_vs_baseline is not None for row in rows):
         columns.append(from_rows("speedup_vs_baseline", rows))
     return columns
@@ -156,19 +175,18 @@ def _latency_columns(run: Run, rows: Sequence[Row]) -> list[ScreenColumn]:
 
 def _ids(rows: Sequence[Row]) -> ScreenColumn:
     marked = tuple(row.config_id + ("*" if of_another_binary(row) else "") for row in rows)
-    return ScreenColumn(column("config_id").heading, marked, right=False)
+    return ScreenColumn(column("config_id").heading, marked, right=False, is_id=True)
 
 
 def _resource_columns(rows: Sequence[Row]) -> list[ScreenColumn]:
     names = ("theoretical_occupancy_pct", "warps_per_scheduler", "registers_per_thread")
-    return [*(from_rows(name, rows) for name in names), *memory_columns(rows, gives_up=3), limiters_column(rows)]
+    return [*(from_rows(name, rows) for name in names), *memory_columns(rows), limiters_column(rows)]
 
 
-def memory_columns(rows: Sequence[Row], gives_up: int = 0) -> list[ScreenColumn]:
+def memory_columns(rows: Sequence[Row]) -> list[ScreenColumn]:
     """The spilled bytes, if any are, and the dynamic shared memory."""
     spilled = any(column("spill_bytes").value(row) for row in rows)
-    spill_bytes = [from_rows("spill_bytes", rows, gives_up=gives_up)] if spilled else []
-    return [*spill_bytes, from_rows("dynamic_shared_mem_bytes", rows)]
+    return [*([from_rows("spill_bytes", rows)] if spilled else []), from_rows("dynamic_shared_mem_bytes", rows)]
 
 
 def limiters_column(rows: Iterable[Row]) -> ScreenColumn:
@@ -178,7 +196,7 @@ def limiters_column(rows: Iterable[Row]) -> ScreenColumn:
     short = tuple(
         NOT_KNOWN if of is None else ", ".join(LIMITERS[name].short for name in of) or BARRIERS for of in names
     )
-    return ScreenColumn("limited by", whole, right=False, short=short, gives_up=1)
+    return ScreenColumn("limited by", whole, right=False, short=short, gives_up=gives_up("limiters"))
 
 
 def _notes(run: Run, rows: Sequence[Row]) -> list[str]:
@@ -202,13 +220,17 @@ def _tied(run: Run) -> bool:
     return any(row.tied_with_best and row.rank != 1 for row in run.ranked)
 
 
-def from_rows(
-    name: str, rows: Iterable[Row], *, right: bool = True, gives_up: int = 0, wraps: bool = False
-) -> ScreenColumn:
+def from_rows(name: str, rows: Iterable[Row], *, right: bool = True, wraps: bool = False) -> ScreenColumn:
     """The column of that name among those of every run."""
     source = column(name)
     cells = tuple(source.text(row) for row in rows)
-    return ScreenColumn(source.heading, cells, right=right, gives_up=gives_up, wraps=wraps)
+    is_id = name == "config_id"
+    return ScreenColumn(source.heading, cells, right=right, gives_up=gives_up(name), wraps=wraps, is_id=is_id)
+
+
+def gives_up(name: str) -> int:
+    """When a narrow screen leaves the column out, counted from 1; 0: never."""
+    return LEFT_OUT_FIRST.index(name) + 1 if name in LEFT_OUT_FIRST else 0
 
 
 def _plain(value: object) -> str:

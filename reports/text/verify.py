@@ -15,7 +15,9 @@ from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.profiling.ncu.program import RULE
 from ssdprof.profiling.ncu.verify import DRIVER_CALLS, FIGURES, RULE_SENTENCE, Comparison, Source, Verification
 from ssdprof.reports.export.run_json import SCHEMA, json_text
+from ssdprof.reports.text.fitted import FittedTable, ScreenColumn
 from ssdprof.reports.text.occupancy import titled_table
+from ssdprof.reports.text.prose import Prose
 from ssdprof.reports.text.tables import label_grid
 from ssdprof.reports.words.verdicts import as_dicts, render
 from ssdprof.reports.words.verification import launches_text, words
@@ -34,7 +36,7 @@ def verify_report(found: Verification) -> RenderableType:
         parts += _differences(title, [one for one in found.differences if one.outcome == outcome])
     if found.limits_differences:
         parts += [Text("Limits of the architecture that differ", style="bold")]
-        parts += [Text(f"  {line}") for line in found.limits_differences] + [Text()]
+        parts += [Prose(f"  {line}") for line in found.limits_differences] + [Text()]
     if found.unchecked:
         parts += [Text("Not checked", style="bold")]
         parts += [label_grid((one.launch, one.reason) for one in found.unchecked), Text()]
@@ -130,17 +132,21 @@ def _heading(found: Verification) -> list[tuple[str, str]]:
 
 def _differences(title: str, chosen: Sequence[Comparison]) -> list[RenderableType]:
     """A table of short values; sentences, which are long, below one another."""
-    table = titled_table(title)
-    for heading in ("Launch", "Figure", "With", "Ours", "Theirs"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "Launch")
     sentences = [one for one in chosen if one.figure == RULE_SENTENCE]
-    for one in chosen:
-        if one.figure != RULE_SENTENCE:
-            table.add_row(one.launch, one.figure, one.source, one.ours, one.theirs)
-    parts: list[RenderableType] = [table, Text()] if table.row_count else []
+    figures = [one for one in chosen if one.figure != RULE_SENTENCE]
+    columns = (
+        ScreenColumn("Launch", tuple(one.launch for one in figures), right=False, is_id=True),
+        ScreenColumn("Figure", tuple(one.figure for one in figures), right=False, wraps=True, least=0),
+        ScreenColumn("With", tuple(one.source for one in figures), right=False),
+        ScreenColumn("Ours", tuple(one.ours for one in figures), right=False),
+        ScreenColumn("Theirs", tuple(one.theirs for one in figures), right=False),
+    )
+    parts: list[RenderableType] = []
+    if figures:
+        parts += [Text(title, style="italic"), FittedTable(columns, is_ruled=False), Text()]
     if sentences:
         parts.append(Text("Sentences" if parts else title, style="bold"))
         for one in sentences:
-            parts += [Text(one.launch), label_grid([("  ours", one.ours), ("  ncu", one.theirs)])]
+            parts += [Prose(one.launch), label_grid([("  ours", one.ours), ("  ncu", one.theirs)])]
         parts.append(Text())
     return parts

@@ -13,6 +13,7 @@ from rich.text import Text
 from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.reports.columns import error_text, latency_text, pct_text
 from ssdprof.reports.text.occupancy import thousands
+from ssdprof.reports.text.prose import Prose
 
 NAMED_TIES = 6
 MARKS = {"good": "✓", "note": "•", "warning": "!"}
@@ -31,7 +32,7 @@ def render(found: Sequence[Statement], words: Words = words) -> RenderableType:
     """The statements as lines, each with its mark."""
     grid = Table.grid(padding=(0, 1, 0, 0))
     for one in found:
-        grid.add_row(Text(MARKS[one.status]), Text(words(one)), style=STYLES[one.status])
+        grid.add_row(Text(MARKS[one.status]), Prose(words(one)), style=STYLES[one.status])
     return Group(Text("Verdict", style="bold"), grid)
 
 
@@ -283,6 +284,10 @@ _WORDS: Mapping[str, Callable[[Figures], str]] = {
     ),
     "occupancy-and-latency": _occupancy_and_latency,
     "stands-out": _stands_out,
+    "stopped": lambda of: (
+        f"Gave up: {of['reason']}. {of['left_configs']} of {of['configs']} configs were not compiled, and no best is "
+        "named; continue with --resume once that is mended."
+    ),
     "throttled": _throttled,
     "ties": _ties,
     "unstable": lambda of: (

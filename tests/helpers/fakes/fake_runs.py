@@ -274,7 +274,7 @@ def explanation(shape: tuple[int, int, int, int, int] = (64, 64, 32, 2, 4), meas
 def screen(renderable: RenderableType, width: int = 80) -> str:
     """What a terminal of that width shows, without colours and trailing blanks."""
     text = StringIO()
-    Console(file=text, width=width, highlight=False).print(renderable)
+    Console(file=text, width=width, highlight=False).print(renderable, crop=False)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 

@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from fake_runs import H100_GPU, compiled_run, h100_run
 from run_records import records_of
 
 from ssdprof.kernels.config import Config
+from ssdprof.profiling.binary.needs import Toolchain
 from ssdprof.profiling.gpu import devices as device
 from ssdprof.profiling.gpu.devices import GpuInfo
 from ssdprof.profiling.runs import recorded
 from ssdprof.profiling.runs.model import Run
 from ssdprof.profiling.runs.state import Record, RunState
-from ssdprof.profiling.sweep import preflight
+from ssdprof.profiling.sweep import environment, preflight
 from ssdprof.profiling.sweep import sweep as sweep_module
 from ssdprof.profiling.sweep.request import Event, SweepRequest
 from ssdprof.profiling.workers import pool as pool_module
 from ssdprof.profiling.workers.pool import Pool
 
 Asked = list[SweepRequest]
+PTXAS = "ptxas 12.9.86"
 
 
 class Explain(NamedTuple):
@@ -40,6 +42,11 @@ class IdlePool(Pool):
     def __init__(self, *, measurers: int = 0, **_: object) -> None:
         self.measurers_asked = measurers
         self.dismissed = self.closed = False
+
+    def ask(self, function: str, *args: Any, timeout_s: float) -> Toolchain:
+        """What every sweep asks before it begins."""
+        assert function == environment.TOOLCHAIN
+        return Toolchain(PTXAS)
 
     def dismiss_measurers(self) -> None:
         self.dismissed = True

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fake_runs import COMPILE_HEADER, H100_GPU, HEADER, PROBLEM, TOO_LARGE, explanation, h100_run, run
-from fake_sweeps import Explain, ship
+from fake_sweeps import PTXAS, Explain, IdlePool, ship
 from run_records import kept, save
 
 from ssdprof.cli.main import run as ssdprof
@@ -21,6 +21,8 @@ from ssdprof.profiling.runs import store
 from ssdprof.profiling.runs.model import Explanation, Run, RunHeader
 from ssdprof.profiling.sweep import explain as explain_module
 from ssdprof.profiling.sweep.request import Event, SweepRequest
+from ssdprof.profiling.workers import pool as pool_module
+from ssdprof.profiling.workers.pool import Pool
 
 Asked = list[Explain]
 
@@ -32,6 +34,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr(device, "gpus", lambda: ())
+    monkeypatch.setattr(pool_module, "Pool", IdlePool)
     ship(monkeypatch)
     returns(monkeypatch, requests, explanation())
     return requests
@@ -39,8 +42,9 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
 
 def returns(monkeypatch: pytest.MonkeyPatch, requests: Asked, result: Explanation) -> None:
     def explain(
-        config: Config, sweep: SweepRequest, run: Run | None, how: str, on_event: Callable[[Event], None]
+        config: Config, sweep: SweepRequest, run: Run | None, how: str, on_event: Callable[[Event], None], pool: Pool
     ) -> Explanation:
+        assert (sweep.ptxas, sweep.configs) == (PTXAS, (config,))
         requests.append(Explain(config, sweep, run))
         return result
 

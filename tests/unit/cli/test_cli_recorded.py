@@ -20,6 +20,7 @@ from ssdprof.cli.main import run as ssdprof
 from ssdprof.profiling.runs.model import Row, Run
 from ssdprof.profiling.sweep import explain as explain_module
 from ssdprof.profiling.sweep.request import SweepRequest
+from ssdprof.profiling.workers.pool import Pool
 
 Printed = Callable[..., str]
 
@@ -43,7 +44,7 @@ def with_one_less(row: Row) -> Row:
     return replace(row, compiled=compiled)
 
 
-def neighbours(request: SweepRequest, *_: object) -> Run:
+def neighbours(request: SweepRequest, *_: object, pool: Pool) -> Run:
     """The sweep of an explanation: its configs as compiled here, and those that only it has not compiled."""
     known = {row.config_id: row for row in compiled_here().rows}
     ids = {SUBJECT.params.id(config): config for config in request.configs}

@@ -181,7 +181,7 @@ def test_devices_tells_of_an_unknown_one_and_of_none(
     out = capsys.readouterr().out
     assert "nothing: the limits of this architecture are not known" in out
     assert "not supported" in out
-    assert "throttled by     not told by NVML " in out
+    assert "throttled by     not told by NVML\n" in out
     assert 0 == ssdprof(["devices", "--json"])
     device = json.loads(capsys.readouterr().out)["devices"][0]
     assert (None, None) == (device["assumed"], device["throttled"])

@@ -224,7 +224,7 @@ def explained(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> Explained:
     requests: Explained = []
 
     def explain(
-        config: Config, sweep: SweepRequest, run: Run | None, how: str, on_event: Callable[[Event], None]
+        config: Config, sweep: SweepRequest, run: Run | None, how: str, on_event: Callable[[Event], None], pool: Any
     ) -> Explanation:
         requests.append(Explain(config, sweep, run))
         on_event(Event("compiling", 0, 1, 0, None, None, None))

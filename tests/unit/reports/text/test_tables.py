@@ -48,7 +48,7 @@ RANKED_80 = """\
  3 m64n128k32d128w4s4   2.856 0.82×  12.5  2.00  162 111360 smem
  4 m64n32k32d128w2s5    3.176 0.73×  12.5  2.00  199  46080 regs, smem
  5 m128n64k32d128w4s4   3.766 0.62×  6.25  1.00  180 123648 smem
-left out at this width: p20–p80 ms (--csv and --json have every column)
+left out at this width: p20–p80 ms (in --csv FILE, --json and a wider terminal)
 ≈ tied for the best, within the noise of this run: the order among these means
 nothing
 speed-up is over the baseline m64n64k32d128w2s4
@@ -287,11 +287,10 @@ def test_33_rows_of_the_longest_ids_are_whole_and_within_the_width(width: int) -
     assert max(cell_len(line) for line in lines) <= width
 
 
-def test_a_table_wider_than_everything_it_can_give_up_folds_and_loses_nothing() -> None:
+def test_a_table_wider_than_everything_it_can_give_up_is_wider_than_the_screen_and_whole() -> None:
     cells = ("abcdefghijklmnopqrstuvwxyz",)
     text = screen(FittedTable((ScreenColumn("a", cells), ScreenColumn("b", ("12345",)))), 20)
-    letters = "".join(character for character in text if character.isalnum())
-    assert all(letter in letters for letter in cells[0] + "12345")
+    assert "abcdefghijklmnopqrstuvwxyz 12345" == text.splitlines()[-1]
 
 
 def test_columns_give_up_in_their_order() -> None:
@@ -300,7 +299,7 @@ def test_columns_give_up_in_their_order() -> None:
         ScreenColumn("late", ("yyyyyyyyyy",), gives_up=2),
         ScreenColumn("early", ("zzzzzzzzzz",), short=("z",), gives_up=1),
     )
-    assert ((2, ()), (1, ()), (1, ("late",))) == tuple(
-        (gap, tuple(column.heading for column in left_out))
-        for _, gap, left_out in (fit(columns, width) for width in (34, 27, 16))
+    assert ((2, ()), (1, ()), (1, ("early",)), (1, ("early", "late"))) == tuple(
+        (found.gap, tuple(column.heading for column in found.left_out))
+        for found in (fit(columns, width) for width in (34, 27, 21, 16))
     )
