@@ -154,11 +154,13 @@ class LaunchPlan:
 
     def prepared(
         self, kernel: Any, names: Sequence[str], *, tma: bool
-    ) -> Callable[[Sequence[torch.Tensor | None]], Any]:
-        """The launch of its compiled `kernel`, as `bind` returned it, on tensors in the order of `names`.
+    ) -> Callable[[Sequence[torch.Tensor | None], Sequence[int]], Any]:
+        """The launch of its compiled `kernel`, as `bind` returned it, on tensors and addresses in the order of `names`.
 
         For many launches on tensors with the same shapes, strides, dtypes, device and addresses modulo 16, to which
-        Triton's specialisation is tied: its work on every argument is done once. None: a tensor that is not used.
+        Triton's specialisation is tied: its work on every argument is done once. A tensor that is not used is None, its
+        address 0. Pointers are passed as numbers: of a tensor, Triton's launcher asks the driver whether a GPU can
+        read it, which the first launch has shown.
         """
         from triton.tools.tensor_descriptor import TensorDescriptor
 
@@ -179,12 +181,12 @@ class LaunchPlan:
                     }
                     descriptors.append((place, names.index(value.name), fields))
             elif isinstance(value, TensorRef):
-                pointers.append((place, names.index(value.name), value))
+                pointers.append((place, names.index(value.name), value.offset_bytes))
 
-        def launch(tensors: Sequence[torch.Tensor | None]) -> Any:
+        def launch(tensors: Sequence[torch.Tensor | None], addresses: Sequence[int]) -> Any:
             arguments = template.copy()
-            for place, which, ref in pointers:
-                arguments[place] = _part(tensors[which], ref) if ref.offset else tensors[which]
+            for place, which, offset in pointers:
+                arguments[place] = addresses[which] + offset
             for place, which, fields in descriptors:
                 descriptor = arguments[place] = object.__new__(TensorDescriptor)
                 descriptor.__dict__.update(fields, base=tensors[which])

@@ -41,7 +41,7 @@ _thread = threading.local()
 class _Call:
     """One kind of call whose first was checked: its launch, and how many bytes each tensor spans."""
 
-    launch: Callable[[Sequence[Tensor | None]], object]
+    launch: Callable[[Sequence[Tensor | None], Sequence[int]], object]
     extents: tuple[int, ...]
 
 
@@ -97,16 +97,19 @@ def chunk_scan(
         return _in_a_graph(given, config)
     key: Any = None
     try:
-        key = (config, *[None if one is None else _facts(one) for one in given])
+        addresses = [0 if one is None else one.data_ptr() for one in given]
+        facts = [None if one is None else _facts(one, at) for one, at in zip(given, addresses, strict=True)]
+        key = (config, *facts)
         call = _calls.get(key)
     except (AttributeError, TypeError):  # something that is no tensor, or no config
         key = call = None
-    if call is None or _wants_gradient(given) or (out is not None and _close(call, given)):
+    if call is None or _wants_gradient(given) or (out is not None and _close(call, addresses)):
         return _first_call(given, config, key)
     if out is None:
         out = torch.empty_like(x, memory_format=torch.contiguous_format)
+        addresses[_OUT] = out.data_ptr()
     with _on_device(x.device):
-        call.launch((*given[:_OUT], out))
+        call.launch((*given[:_OUT], out), addresses)
     return out
 
 
@@ -160,18 +163,17 @@ def _operator(*given: Any) -> None:
     chunk_scan(*tensors, D=D, z=z, seq_idx=seq_idx, out=out, config=config)
 
 
-def _facts(tensor: Tensor) -> tuple[object, ...]:
-    """All that a launch depends on except the address."""
-    return tensor.shape, tensor.stride(), tensor.dtype, tensor.data_ptr() % 16, tensor.get_device()
+def _facts(tensor: Tensor, address: int) -> tuple[object, ...]:
+    """All that a launch depends on except the address itself."""
+    return tensor.shape, tensor.stride(), tensor.dtype, address % 16, tensor.get_device()
 
 
 def _wants_gradient(given: Sequence[Tensor | None]) -> bool:
     return torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in given)
 
 
-def _close(call: _Call, given: Sequence[Tensor | None]) -> bool:
+def _close(call: _Call, addresses: Sequence[int]) -> bool:
     """Whether the memory that out spans has a byte in common with that of an input."""
-    addresses = [one.data_ptr() if one is not None else 0 for one in given]
     first, end = addresses[_OUT], addresses[_OUT] + call.extents[_OUT]
     spans = zip(addresses[:_OUT], call.extents[:_OUT], strict=True)
     return any(address < end and first < address + extent for address, extent in spans)
