@@ -96,14 +96,24 @@ def chunk_scan(
     if torch.compiler.is_compiling():
         return _in_a_graph(given, config)
     key: Any = None
+    addresses: list[int] = []
+    gradient = False
     try:
-        addresses = [0 if one is None else one.data_ptr() for one in given]
-        facts = [None if one is None else _facts(one, at) for one, at in zip(given, addresses, strict=True)]
-        key = (config, *facts)
+        facts: list[object] = [config]  # all that a launch depends on, except the addresses themselves
+        for one in given:
+            if one is None:
+                addresses.append(0)
+                facts.append(None)
+            else:
+                address = one.data_ptr()
+                addresses.append(address)
+                facts += (one.shape, one.stride(), one.dtype, address % 16, one.get_device())
+                gradient |= one.requires_grad
+        key = tuple(facts)
         call = _calls.get(key)
     except (AttributeError, TypeError):  # something that is no tensor, or no config
         key = call = None
-    if call is None or _wants_gradient(given) or (out is not None and _close(call, addresses)):
+    if call is None or (gradient and torch.is_grad_enabled()) or (out is not None and _close(call, addresses)):
         return _first_call(given, config, key)
     if out is None:
         out = torch.empty_like(x, memory_format=torch.contiguous_format)
@@ -161,11 +171,6 @@ def _in_a_graph(given: Sequence[Tensor | None], config: Config | str | None) -> 
 def _operator(*given: Any) -> None:
     *tensors, D, z, seq_idx, out, config = given
     chunk_scan(*tensors, D=D, z=z, seq_idx=seq_idx, out=out, config=config)
-
-
-def _facts(tensor: Tensor, address: int) -> tuple[object, ...]:
-    """All that a launch depends on except the address itself."""
-    return tensor.shape, tensor.stride(), tensor.dtype, address % 16, tensor.get_device()
 
 
 def _wants_gradient(given: Sequence[Tensor | None]) -> bool:
@@ -289,9 +294,10 @@ def _on_device(device: torch.device) -> AbstractContextManager[object]:
     if device.type != "cuda":
         return _STAY
     index = device.index
-    if index not in getattr(_thread, "devices", ()):
+    known = getattr(_thread, "devices", ())
+    if index not in known:
         _bind_context(device)
-        _thread.devices = {*getattr(_thread, "devices", ()), index}
+        _thread.devices = {*known, index}
     return _STAY if index == torch.cuda.current_device() else torch.cuda.device(device)
 
 
