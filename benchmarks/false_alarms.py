@@ -20,10 +20,9 @@ from collections.abc import Mapping, Sequence
 
 from sweeps import at_least, parser_of, require_gpu, swept, verdict
 
-from ssdprof.kernels.config import Config
 from ssdprof.kernels.errors import SpaceError
 from ssdprof.kernels.space import space_of
-from ssdprof.kernels.ssd.params import SPLIT, Numbers
+from ssdprof.kernels.ssd.arguments import miscompiled_shape
 from ssdprof.kernels.ssd.presets import problem_from
 from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.runs.model import Run
@@ -37,13 +36,6 @@ PROBLEMS: Mapping[str, tuple[str, ...]] = {
     "float32": ("--dtype", "float32", "--states-dtype", "float32"),
 }
 ALARM, MISCOMPILED, OTHER = "ALARM", "of the shape that ptxas 12.8 miscompiles:", "failed otherwise:"
-
-
-def miscompiled_shape(config: Config) -> bool:
-    """Whether ptxas 12.8 is known to miscompile configs of this shape."""
-    numbers = Numbers.of(config)
-    shape = (config.variant, numbers.n, numbers.k, numbers.dstate, numbers.num_stages)
-    return shape == (SPLIT, 32, 64, 64, 1)
 
 
 def union(names: Sequence[str], subject: ChunkScan) -> list[str]:

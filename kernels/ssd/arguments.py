@@ -9,12 +9,16 @@ import torch
 from torch import Tensor
 from triton import knobs
 
+from ssdprof.kernels.config import Config
 from ssdprof.kernels.errors import ProblemError, TensorError
 from ssdprof.kernels.launch import TensorMeta, dtype_name
 from ssdprof.kernels.ssd import launches
 from ssdprof.kernels.ssd.on_problem import tensors as tensors_of
+from ssdprof.kernels.ssd.params import SPLIT, Numbers
 from ssdprof.kernels.ssd.problem import D_FORMS, STATES_DTYPES, X_DTYPES, ChunkScanProblem
 
+MISCOMPILES = "ptxas 12.8, which Triton 3.6 has, miscompiles it"
+"""Why a config is refused, or not chosen."""
 NARROW_MAX = 32
 """The largest headdim that is not safe with `grouped` (see `unsafe`)."""
 OFFSET_MAX = 2**31 - 1
@@ -160,17 +164,22 @@ def unsafe(tensors: Mapping[str, Tensor], metas: Mapping[str, TensorMeta], arch:
 
     `arch`: None if they are on the CPU, interpreted. Then descriptors still need aligned addresses.
     """
-    said = "ptxas 12.8, which Triton 3.6 has, miscompiles it"
     if arch and metas["x"].shape[-1] <= NARROW_MAX:
-        return f"{said} for a headdim of at most {NARROW_MAX}"
+        return f"{MISCOMPILES} for a headdim of at most {NARROW_MAX}"
     odd_stride = bool(launches.not_described(metas))
     addresses = [tensors[name].data_ptr() for name in launches.DESCRIBED if name in tensors]
     odd_address = any(address % launches.DESCRIPTOR_ALIGNMENT for address in addresses)
     if odd_address or (odd_stride and arch):
-        return (
-            f"{said} through pointers, and a stride or an address of x, states, z or out is not a multiple of 16 bytes"
-        )
+        named = "x, states, z or out"
+        return f"{MISCOMPILES} through pointers, and a stride or an address of {named} is not a multiple of 16 bytes"
     return ""
+
+
+def miscompiled_shape(config: Config) -> bool:
+    """Whether ptxas 12.8 is known to miscompile this shape, with wgmma, unless x is float32 (docs/story.md)."""
+    numbers = Numbers.of(config)
+    shape = (config.variant, numbers.n, numbers.k, numbers.dstate, numbers.num_stages)
+    return shape == (SPLIT, 32, 64, 64, 1) and numbers.m >= 64 and numbers.num_warps >= 4
 
 
 def _interpreted() -> bool:

@@ -89,8 +89,9 @@ def chunk_scan(
 
     Before anything is launched, raises TensorError if a tensor is not as above, or requires grad while grad is enabled
     (there is no backward); ConfigError for a config that cannot be read, that the kernel cannot take or whose output
-    would be wrong, such as `tile` with a tile smaller than the state, or `grouped` in the case above. For a given
-    config, Triton's own errors pass through, such as OutOfResources.
+    would be wrong, such as `tile` with a tile smaller than the state, `grouped` in the case above, or the one shape of
+    `split` that ptxas 12.8 is known to miscompile. For a given config, Triton's own errors pass through, such as
+    OutOfResources.
     """
     given = (cb, x, dt, da_cumsum, C, states, D, z, seq_idx, out)
     if torch.compiler.is_compiling():
@@ -202,6 +203,8 @@ def _first_call(given: Sequence[Tensor | None], config: Config | str | None, key
             raise ConfigError(f"{PARAMS.id(chosen)} {wrong}")
         if chosen.variant == GROUPED and unsafe:
             raise ConfigError(f"{PARAMS.id(chosen)} may be wrong here: {unsafe}: take the variant {SPLIT}")
+        if arch and problem.dtype != "float32" and arguments.miscompiled_shape(chosen):
+            raise ConfigError(f"{PARAMS.id(chosen)} may be wrong here: {arguments.MISCOMPILES}: take two stages")
         plan = _plan(problem, chosen, _strides(metas))
         kernel = _launch(plan, tensors)
     if key is not None and kernel is not None:

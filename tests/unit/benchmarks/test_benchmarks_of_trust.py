@@ -154,14 +154,6 @@ def test_a_config_is_correct_by_construction_if_it_sums_the_whole_state(config: 
     assert f"x: {int(counts)} configs correct by construction" in text
 
 
-def test_only_the_shape_that_ptxas_miscompiles_is_excused() -> None:
-    shape = benchmark("false_alarms").miscompiled_shape
-    assert shape(parsed("split:m64n32k64d64w4s1"))
-    assert shape(parsed("split:m128n32k64d64w8s1"))
-    for other in ("split:m64n32k64d64w4s2", "split:m64n64k64d64w4s1", "split:m64n32k32d64w4s1", "m64n32k64d64w4s1"):
-        assert not shape(parsed(other))
-
-
 def test_alarms_on_correct_configs_are_counted_and_the_rest_is_listed() -> None:
     rows = [
         row(FAST, 2.0),

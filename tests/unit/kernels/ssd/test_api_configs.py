@@ -1,4 +1,4 @@
-"""The config that `chunk_scan` launches: its own choice, what it falls back to and says, and one that is given."""
+"""The config that `chunk_scan` launches: its own choice, what it falls back to and says."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from api_calls import FULL, Launches, arguments
+from api_calls import FULL, Launches, arguments, at
 from torch import Tensor
 from triton.runtime.errors import OutOfResources
 
 from ssdprof.kernels import chunk_scan
-from ssdprof.kernels.config import Config
-from ssdprof.kernels.errors import ConfigError
 from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.kernels.ssd import function as api
-from ssdprof.kernels.ssd.params import PARAMS, chunk_scan_config
+from ssdprof.kernels.ssd.params import PARAMS
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
 
@@ -105,17 +103,13 @@ def on_an_h100(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "arch_of", lambda _: "sm_90")
 
 
-def at_an_odd_address(tensor: Tensor) -> Tensor:
-    return torch.zeros(tensor.numel() + 1, dtype=tensor.dtype)[1:].view(tensor.shape)
-
-
 @pytest.mark.usefixtures("on_an_h100")
 @pytest.mark.parametrize("name", ["x", "states", "z", "out"])
 def test_tensors_at_odd_addresses_are_read_by_split_and_that_is_said_once(launches: Launches, name: str) -> None:
     tensors = arguments(WIDE)
     tensors["out"] = torch.zeros_like(tensors["x"])
     chunk_scan(**tensors)
-    odd = {**tensors, name: at_an_odd_address(tensors[name])}
+    odd = {**tensors, name: at(tensors[name], 1)}
 
     with pytest.warns(UserWarning, match="cannot use the variant grouped") as said:
         three_calls(odd)
@@ -165,23 +159,11 @@ def test_sizes_that_are_safe_get_grouped(launches: Launches, sizes: dict[str, An
 @pytest.mark.usefixtures("on_an_h100")
 def test_c_at_an_odd_address_is_no_obstacle(launches: Launches) -> None:
     tensors = arguments(WIDE)
-    tensors["C"] = at_an_odd_address(tensors["C"])
+    tensors["C"] = at(tensors["C"], 1)
 
     chunk_scan(**tensors)
 
     assert [True] == launches.described
-
-
-@pytest.mark.usefixtures("on_an_h100")
-def test_grouped_that_is_given_where_it_is_not_safe_is_an_error(launches: Launches) -> None:
-    odd = arguments(WIDE)
-    odd["states"] = at_an_odd_address(odd["states"])
-
-    for unsafe, why in ((odd, THROUGH_POINTERS), (arguments(FULL), "for a headdim of at most 32")):
-        with pytest.raises(ConfigError, match=f"may be wrong here: {MISCOMPILES} {why}: take the variant split"):
-            chunk_scan(**unsafe, config="grouped:m16n16k16w4s1")
-
-    assert [] == launches.ids
 
 
 def test_another_problem_is_searched_anew(launches: Launches) -> None:
@@ -280,35 +262,3 @@ def test_other_errors_of_a_launch_are_raised_at_once(launches: Launches, monkeyp
         chunk_scan(**arguments())
 
     assert ["tried"] == launches.ids
-
-
-def test_a_config_that_is_given_is_not_replaced_by_one_that_fits(launches: Launches) -> None:
-    launches.refused = 1
-
-    with pytest.raises(OutOfResources):
-        chunk_scan(**arguments(), config="split:m32n16k16d16w2s4")
-
-    assert ["split:m32n16k16d16w2s4"] == launches.ids
-    assert [2 * 3 * 2] == launches.grids
-
-
-with_tile_of_48 = chunk_scan_config(64, 64, 32, None, 4, 1).with_values({"BLOCK_SIZE_M": 48})
-
-
-@pytest.mark.parametrize(
-    ("config", "message"),
-    [
-        ("m64", "m64 is not a config"),
-        (with_tile_of_48, "block_m must be a power of two from 16 to 512, got 48: try 32"),
-        ("grouped:m16n16k16d16w4s1", "grouped takes the whole state: block_dstate must be 32, got 16"),
-        ("m16n16k16d16w4s1", "m16n16k16d16w4s1 sums only the first 16 of 32 state elements (dstate)"),
-    ],
-)
-def test_a_config_that_cannot_be_correct_is_an_error_before_launch(
-    launches: Launches, config: Config | str, message: str
-) -> None:
-    with pytest.raises(ConfigError) as raised:
-        chunk_scan(**arguments(), config=config)
-
-    assert str(raised.value).startswith(message)
-    assert [] == launches.ids

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from api_calls import FULL, LAYOUTS, SMALL, Launches, arguments
+from api_calls import FULL, LAYOUTS, SMALL, Launches, arguments, at
 from interpreted import call, interpreting_worker
 from torch import Tensor
 
 from ssdprof.kernels import chunk_scan
-from ssdprof.kernels.errors import ConfigError, TensorError
+from ssdprof.kernels.errors import TensorError
 from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.kernels.ssd import function
 from ssdprof.kernels.ssd.subject import ChunkScan
@@ -197,22 +197,9 @@ def test_a_known_call_is_refused_for_what_its_kind_does_not_show(launches: Launc
     assert 2 == len(kernel.launched)
 
 
-@pytest.mark.parametrize("config", [{"BLOCK_SIZE_M": 64}, 64, ["m64"]])
-def test_a_config_of_another_type_is_an_error(launches: Launches, config: Any) -> None:
-    with pytest.raises((ConfigError, TypeError)):
-        chunk_scan(**arguments(WIDE), config=config)
-
-    assert [] == launches.ids
-
-
 def test_what_is_remembered_is_bounded(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(function, "CALLS_MAX", 2)
     for seqlen in (20, 30, 40):
         chunk_scan(**arguments(replace(WIDE, seqlen=seqlen)))
 
     assert 1 == len(function._calls)
-
-
-def at(tensor: Tensor, offset: int) -> Tensor:
-    """A tensor of the same shape, `offset` elements from an aligned address."""
-    return torch.zeros(tensor.numel() + offset, dtype=tensor.dtype)[offset:].view(tensor.shape)
