@@ -58,7 +58,9 @@ class ResultOptions:
     """Where results go."""
 
     csv: Annotated[Path | None, _results("Write every row as CSV to this file.")] = None
-    top: Annotated[int | None, _results("Show only the first N rows of each table.")] = None
+    top: Annotated[int | None, _results("Show the N best configs.", default="10")] = None
+    all_rows: Annotated[bool, _results("Show every ranked config.", "--all")] = False
+    wrong: Annotated[bool, _results("List the wrong and failed configs one by one.", "--wrong")] = False
     run_file: Annotated[
         Path | None, _results("Keep the run in this file.", "--run-file", "-o", default="a new one in your data folder")
     ] = None
@@ -73,6 +75,8 @@ class ResultOptions:
 
         if self.top is not None and self.top < 1:
             raise UsageError(f"--top must be at least 1, got {self.top}")
+        if self.top is not None and self.all_rows:
+            raise UsageError("--top and --all exclude each other: leave one of them out")
         if self.csv is not None:
             console.check_writable(self.csv, "--csv", self.force)
             console.check_writable(sidecar_path(self.csv), "--csv", self.force)
@@ -92,7 +96,7 @@ def sweep(
 ) -> int:
     """Compile, check, time and rank every config of a space; without a GPU, only compile.
 
-    Prints the ranked configs, then the wrong and the failed ones and why, then a verdict in words.
+    Prints the answer, the best configs, how many are wrong or failed and why, and what the figures are of.
     """
     from ssdprof.profiling import api
 
@@ -131,16 +135,14 @@ def show(run: Run, results: ResultOptions, *, json: bool, quiet: bool) -> None:
     """Prints the run, and writes its CSV if one is asked for."""
     from ssdprof.profiling import api
     from ssdprof.reports.export import run_csv, run_json
-    from ssdprof.reports.text import tables
-    from ssdprof.reports.words import verdicts
+    from ssdprof.reports.text.sweep import BEST_SHOWN, sweep_report
 
     found = api.statements(run)
     if json:
         console.show(run_json.run_json(run, found))
     else:
-        console.show(tables.sweep_report(run, top=results.top))
-        console.show("\n")
-        console.show(verdicts.render(found))
+        top = None if results.all_rows else results.top or BEST_SHOWN
+        console.show(sweep_report(run, found, top=top, lists_rejected=results.wrong))
     if results.csv is not None:
         sidecar = run_csv.sidecar_path(results.csv)
         console.write_csv({results.csv: run_csv.run_csv(run), sidecar: run_csv.sidecar_json(run)}, quiet=quiet)

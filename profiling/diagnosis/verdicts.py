@@ -8,15 +8,13 @@ from dataclasses import replace
 
 from ssdprof.profiling.diagnosis import rows as of_rows
 from ssdprof.profiling.diagnosis.correlation import among_ranked
+from ssdprof.profiling.diagnosis.floor import floor
 from ssdprof.profiling.diagnosis.rows import extremes, fields, latency_ms, limiter_names
 from ssdprof.profiling.diagnosis.statement import NextStep, Statement
 from ssdprof.profiling.diagnosis.warnings import measurement_warnings, occupancy_warnings, output_warnings
 from ssdprof.profiling.runs.model import Row, Run
 from ssdprof.profiling.runs.outliers import outliers
 from ssdprof.profiling.runs.recorded import latency_source
-
-NEAR_FLOOR = 1.2
-"""Times the least latency: up to here no launch configuration can gain much more."""
 
 
 def statements(run: Run) -> list[Statement]:
@@ -69,7 +67,7 @@ def _of_latencies(run: Run) -> Iterator[Statement]:
     if occupancy := among_ranked(ranked):
         yield occupancy
     if ranked:
-        yield from _floor(ranked[0], run)
+        yield from _floor(run)
 
 
 def _fastest_correct(run: Run) -> Iterator[Statement]:
@@ -107,17 +105,9 @@ def _fastest_is_wrong(best: Row, run: Run) -> Iterator[Statement]:
         yield Statement("warning", "fastest-is-wrong", figures, "drop-from-list")
 
 
-def _floor(best: Row, run: Run) -> Iterator[Statement]:
-    """The best latency over the least that the problem's bytes take at the GPU's measured copy bandwidth."""
-    copy_gbps, bytes_min = run.header.device.copy_gbps, run.header.bytes_min
-    if copy_gbps is None and best.recorded:
-        copy_gbps = best.recorded.copy_gbps
-    if copy_gbps and bytes_min:
-        floor_ms = bytes_min / copy_gbps / 1e6
-        times = latency_ms(best) / floor_ms
-        near = times <= NEAR_FLOOR
-        figures = {"bytes_min": bytes_min, "copy_gbps": copy_gbps, "floor_ms": floor_ms, "times_the_floor": times}
-        figures["near_the_floor"] = near
+def _floor(run: Run) -> Iterator[Statement]:
+    if figures := floor(run):
+        near = figures["near_the_floor"]
         yield Statement("good" if near else "note", "memory-floor", figures, "none" if near else "compare-dram-bytes")
 
 

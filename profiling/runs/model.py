@@ -140,7 +140,8 @@ class RunHeader:
     `left_out`: configs that the kernel's own pruning dropped. `remarks`: what the subject says about these configs.
     `kernel_file`: the source file that the kernel was loaded from, if it is not part of ssdprof. `ptxas`: the version
     of the one that compiled, and its path unless it is Triton's own; empty if that was not noted. `stopped`: why the
-    sweep gave up compiling, which no config is to blame for; empty if it did not.
+    sweep gave up compiling, which no config is to blame for; empty if it did not. `question`: what users of this kernel
+    ask about one parameter.
     """
 
     kernel: str
@@ -167,6 +168,7 @@ class RunHeader:
     kernel_file: str = ""
     ptxas: str = ""
     stopped: str = ""
+    question: Question | None = None
 
     @property
     def provenance(self) -> str:
@@ -213,8 +215,8 @@ class Explanation:
     """A config as compiled, and as compiled with one parameter changed at a time.
 
     `question`: what users of this kernel ask about one parameter. `latency_source` says where the rows' recorded
-    latencies come from ("measured on NVIDIA H100 …", "recorded on …"); None if there are none. `whose` says which
-    problem and run it is of.
+    latencies come from ("measured on NVIDIA H100 …", "recorded on …"), `source` is that run; None if there are none.
+    `whose` says which problem and run it is of.
     """
 
     header: RunHeader
@@ -223,3 +225,4 @@ class Explanation:
     question: Question | None
     latency_source: str | None
     whose: str = ""
+    source: Run | None = None

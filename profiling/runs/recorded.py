@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from ssdprof.kernels.interface import Subject
 from ssdprof.kernels.registry import recorded_files
@@ -28,24 +28,43 @@ def recorded_run(subject: Subject | None) -> Run:
     return max(runs, key=lambda run: (run.header.bytes_min or 0, len(run.rows)))
 
 
-def with_recorded(run: Run, source: Run | None = None, how: str = "measured") -> Run:
-    """The run, with what `source` measured for its configs added to its rows, which are then ranked by that.
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """What is known elsewhere of a run's configs: the run that measured them, its comparable rows by id, and how."""
+
+    source: Run
+    rows: Mapping[str, Row]
+    how: str
+
+
+def latencies_for(run: Run, source: Run | None = None, how: str = "measured") -> Latencies | None:
+    """Where latencies of a run that measured nothing can come from: `source`, or the best of the recorded runs.
 
     `how` says whether the source was `measured` by the user or is a `recorded` one, which ships with ssdprof.
-    If the source has none of them, the recorded run of the same kernel source, problem and architecture with the most
-    of them takes its place; without one, or if the run measured its own latencies or gave up compiling, so that the
-    best may be among those that are missing, the run stays as it is.
+    If the source has none of the configs, the recorded run of the same kernel source, problem and architecture with the
+    most of them takes its place. None without one, or if the run measured its own latencies or gave up compiling, so
+    that the best may be among those that are missing.
     """
     if run.measured or run.header.stopped:
-        return run
-    known = _shared(source, run) if source is not None and source.measured else {}
-    if source is None or not known:
-        how, found = "recorded", [(one, _shared(one, run)) for one in recorded_runs()]
-        source, known = max(found, key=lambda pair: len(pair[1]), default=(run, {}))
-    if not known:
-        return run
-    text, copy_gbps = f"{how} on {source.header.provenance}", source.header.device.copy_gbps
-    laid = [_over(row, known.get(row.config_id), text, copy_gbps) for row in run.rows]
+        return None
+    if source is not None and source.measured and (known := _shared(source, run)):
+        return Latencies(source, known, how)
+    found = [Latencies(one, _shared(one, run), "recorded") for one in recorded_runs()]
+    best = max(found, key=lambda one: len(one.rows), default=None)
+    return best if best is not None and best.rows else None
+
+
+def with_recorded(run: Run, source: Run | None = None, how: str = "measured") -> Run:
+    """The run, with what `latencies_for` finds added to its rows, which are then ranked by that."""
+    found = latencies_for(run, source, how)
+    return run if found is None else with_latencies(run, found)
+
+
+def with_latencies(run: Run, found: Latencies) -> Run:
+    """The run with these latencies added to its rows, ranked by them."""
+    header = found.source.header
+    text, copy_gbps = f"{found.how} on {header.provenance}", header.device.copy_gbps
+    laid = [_over(row, found.rows.get(row.config_id), text, copy_gbps) for row in run.rows]
     return replace(run, rows=rank(laid, run.header.baseline_id))
 
 

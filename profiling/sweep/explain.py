@@ -10,7 +10,7 @@ from ssdprof.kernels.config import Config, Param
 from ssdprof.kernels.errors import ConfigError
 from ssdprof.kernels.interface import Diagnosing, Subject
 from ssdprof.profiling.runs.model import Explanation, Neighbours, Run
-from ssdprof.profiling.runs.recorded import latency_source, with_recorded
+from ssdprof.profiling.runs.recorded import latencies_for, latency_source, with_latencies
 from ssdprof.profiling.sweep.request import Event, SweepRequest
 from ssdprof.profiling.sweep.sweep import sweep
 from ssdprof.profiling.workers.pool import Pool
@@ -40,7 +40,8 @@ def explain(
     }
     configs = tuple(dict.fromkeys([config, *(member for group in groups.values() for member in group)]))
     run = sweep(replace(request, configs=configs, gpu=None), on_event, lambda _: None, pool=pool)
-    run = with_recorded(run, measured, how)
+    found = latencies_for(run, measured, how)
+    run = with_latencies(run, found) if found else run
     rows = {row.config_id: row for row in run.rows}
     return Explanation(
         header=run.header,
@@ -51,6 +52,7 @@ def explain(
         ),
         question=subject.question(config) if isinstance(subject, Diagnosing) else None,
         latency_source=latency_source(run),
+        source=found.source if found else None,
     )
 
 

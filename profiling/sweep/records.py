@@ -59,6 +59,7 @@ def run_header(request: SweepRequest) -> RunHeader:
         remarks=tuple(subject.remarks(request.configs, request.arch)) if isinstance(subject, Diagnosing) else (),
         kernel_file=os.path.abspath(subject.file) if isinstance(subject, Located) else "",
         ptxas=request.ptxas,
+        question=subject.question(request.configs[0]) if isinstance(subject, Diagnosing) and request.configs else None,
     )
 
 

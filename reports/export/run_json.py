@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ssdprof.profiling.diagnosis.advice import advice
+from ssdprof.profiling.diagnosis.answers import answer as answers_of
 from ssdprof.profiling.diagnosis.correlation import among_neighbours
 from ssdprof.profiling.diagnosis.rows import listed_rows, of_another_binary
 from ssdprof.profiling.diagnosis.statement import Statement
@@ -17,6 +19,7 @@ from ssdprof.profiling.runs.codec import plain
 from ssdprof.profiling.runs.model import Explanation, Row, Run, RunHeader
 from ssdprof.profiling.runs.recorded import latency_source
 from ssdprof.reports.columns import columns_of, values
+from ssdprof.reports.words import answers
 from ssdprof.reports.words import explanation as explanation_words
 from ssdprof.reports.words.verdicts import as_dicts
 
@@ -24,10 +27,11 @@ SCHEMA = 1
 
 
 def run_json(run: Run, found: Sequence[Statement]) -> str:
-    """A whole run: header, rows under the CSV's column names and in its order, and `found` as verdicts."""
+    """A whole run: the answer, header, rows under the CSV's column names and in its order, and `found` as verdicts."""
     return json_text(
         {
             "schema": SCHEMA,
+            "answer": answers.as_dicts(answers_of(run)),
             "header": header_dict(run.header),
             "rows": [_row_dict(row, run.header) for row in ordered_rows(run)],
             "recorded": _recorded_dict(run),
@@ -52,6 +56,7 @@ def explanation_json(explanation: Explanation) -> str:
     return json_text(
         {
             "schema": SCHEMA,
+            "answer": answers.as_dicts(advice(explanation)),
             "header": header_dict(header),
             "row": _row_dict(row, header),
             "neighbours": [

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ssdprof.profiling.diagnosis.advice import advice
 from ssdprof.profiling.diagnosis.correlation import among_neighbours
 from ssdprof.profiling.diagnosis.rows import of_another_binary
 from ssdprof.profiling.diagnosis.why import answer
@@ -17,23 +18,32 @@ from ssdprof.reports.columns import column, latency_text, param_column
 from ssdprof.reports.text import occupancy as occupancy_report
 from ssdprof.reports.text import tables
 from ssdprof.reports.text.fitted import FittedTable, ScreenColumn
-from ssdprof.reports.text.prose import Prose
+from ssdprof.reports.text.prose import Labelled, Prose
+from ssdprof.reports.text.sweep import STYLES
 from ssdprof.reports.text.tables import dimmed, from_rows, label_grid
+from ssdprof.reports.words import answers
 from ssdprof.reports.words.explanation import headroom, parameter_name, sentences
+
+NOTHING_SAID = ("no-higher-occupancy", "no-latency")
+"""What there is no need to say of the neighbours: the answer compares with the whole run."""
 
 
 def explain_report(explanation: Explanation) -> RenderableType:
     """Everything that `explain` prints."""
-    notes = dimmed(tables.another_binary_notes([explanation.row]))
-    parts: list[RenderableType] = [label_grid(_header(explanation)), *notes, Text()]
-    parts += _occupancy_parts(explanation)
+    given = advice(explanation)
+    lines = [("of", explanation.whose), ("config", explanation.row.config_id), *answers.labelled(given)]
+    styles = ("dim", "dim", *(STYLES[one.status] for one in given))
+    parts: list[RenderableType] = [Labelled(tuple(lines), styles), Text(), *_occupancy_parts(explanation)]
     for neighbours in explanation.neighbours:
         parts += [_neighbours_part(explanation, neighbours), Text()]
     if explanation.question:
         title, text = explanation.question.title, sentences(explanation, answer(explanation))
         parts += [Prose(title, "bold"), Prose(text), Text()]
-    limiter = Prose("Is occupancy what limits the latency?", "bold")
-    return Group(*parts, limiter, Prose(sentences(explanation, among_neighbours(explanation))))
+    found = among_neighbours(explanation)
+    if all(one.code not in NOTHING_SAID for one in found):
+        parts += [Prose("Is occupancy what limits the latency?", "bold"), Prose(sentences(explanation, found)), Text()]
+    notes = dimmed(tables.another_binary_notes([explanation.row]))
+    return Group(*parts, label_grid(_header(explanation)), *notes)
 
 
 def _header(explanation: Explanation) -> list[tuple[str, str]]:
@@ -42,13 +52,7 @@ def _header(explanation: Explanation) -> list[tuple[str, str]]:
     if row.known_timing is not None:
         source = f", {explanation.latency_source}" if explanation.latency_source else ""
         latency = f"{latency_text(row.known_latency_ms)} ms{_mark(row)}{source}"
-    lines = [
-        ("of", explanation.whose),
-        ("config", row.config_id),
-        *tables.source_lines(header),
-        ("arch", header.device.arch),
-        ("latency", latency),
-    ]
+    lines = [*tables.source_lines(header), ("arch", header.device.arch), ("latency", latency)]
     if row.known_status not in ("ok", "not-run") or row.compiled is None:
         lines.append(("status", f"{row.known_status}: {row.known_reason}"))
     return lines

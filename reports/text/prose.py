@@ -50,22 +50,28 @@ class Prose:
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """Texts beside their labels; below its label, if a word of it is too long to stand beside it."""
+    """Texts beside their labels; below its label, if a word of it is too long to stand beside it.
+
+    `styles`: of the labels; dim without one.
+    """
 
     lines: tuple[tuple[str, str], ...]
+    styles: tuple[str, ...] = ()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """A line or more for each label."""
         indent = max((cell_len(label) for label, _ in self.lines), default=0) + 2
-        for label, text in self.lines:
+        for i_label, (label, text) in enumerate(self.lines):
+            style = self.styles[i_label] if self.styles else "dim"
             is_beside = options.no_wrap or indent + longest_word(text) <= options.max_width
             start = indent if is_beside else 2
             lines = [text] if options.no_wrap else wrapped(text, options.max_width - start)
             if not is_beside:
-                yield Text(label, style="dim")
+                yield Text(label, style=style)
             for i_line, line in enumerate(lines):
                 before = label if is_beside and i_line == 0 else ""
-                shown = Text(before.ljust(start), style="dim")
-                shown.append(line, style="not dim")
+                shown = Text()
+                shown.append(before.ljust(start), style=style)
+                shown.append(line)
                 shown.no_wrap, shown.overflow = True, "ignore"
                 yield shown

@@ -31,11 +31,6 @@ ANOTHER_BINARY = (
 """Says what the mark beside such a latency or its config means."""
 
 
-def sweep_report(run: Run, *, top: int | None = None) -> RenderableType:
-    """Everything a sweep prints but the verdict."""
-    return Group(header(run), Text(), ranked_table(run, top=top), *rejected_tables(run, top=top))
-
-
 def header(run: Run) -> RenderableType:
     """What the run is of: kernel, problem, device and versions; how it was measured, or where latencies are from."""
     space = f"{run.header.space} ({len(run.rows)} config{'s' * (len(run.rows) != 1)})"
@@ -98,7 +93,7 @@ def ranked_table(run: Run, *, top: int | None = None) -> RenderableType:
     styles = tuple("bold" if row.rank == 1 or row.tied_with_best else "" for row in shown)
     notes = _notes(run, shown)
     if len(shown) < len(rows):
-        notes.append(f"the first {len(shown)} of {len(rows)} (--top {top})")
+        notes.append(f"the first {len(shown)} of {len(rows)} (--all shows them all)")
     return Group(FittedTable((*_latency_columns(run, shown), *_resource_columns(shown)), styles), *dimmed(notes))
 
 

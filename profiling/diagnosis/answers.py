@@ -1,0 +1,164 @@
+"""What a user asks of a run first, as data: what to use, how good it is, what limits it, what is wrong, what to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ssdprof.profiling.diagnosis import rows as of_rows
+from ssdprof.profiling.diagnosis.correlation import correlation
+from ssdprof.profiling.diagnosis.floor import floor
+from ssdprof.profiling.diagnosis.rows import latency_ms
+from ssdprof.profiling.diagnosis.statement import Statement
+from ssdprof.profiling.runs.model import STATUSES, Row, Run
+
+NOT_TO_USE = ("wrong", "unstable")
+COVERED = (
+    "fastest-correct", "fastest-is-wrong", "interrupted", "limiters", "memory-floor", "not-measured", "nothing-correct",
+    "occupancy-and-latency", "stopped", "wrong-by-construction",
+)  # fmt: skip
+"""Codes of a run's statements (`verdicts.statements`) that the answer says in fewer words."""
+
+
+def answer(run: Run) -> list[Statement]:
+    """The answer to a sweep, at most six statements; the first says whether there is a config to use."""
+    ranked, listed = run.ranked, of_rows.listed_rows(run)
+    first = ranked[0] if ranked else next(iter(listed), None)
+    return [
+        *_unfinished(run),
+        *([_use(ranked[0], run)] if ranked else _nothing_to_use(run, listed)),
+        *([Statement("good" if of["near_the_floor"] else "note", "floor", of)] if (of := floor(run)) else []),
+        *([_occupancy(first, run)] if first else []),
+        *_question(run, listed),
+        *_not_used(run),
+        *_next(run, first),
+    ]
+
+
+def _unfinished(run: Run) -> Iterator[Statement]:
+    """That configs are left, and why."""
+    if run.header.interrupted or run.header.stopped:
+        left = sum(row.status == "not-run" and (run.measured or row.compiled is None) for row in run.rows)
+        figures = {"left_configs": left, "configs": len(run.rows), "reason": run.header.stopped}
+        yield Statement("warning", "unfinished", figures, "resume")
+
+
+def _use(best: Row, run: Run) -> Statement:
+    """The config to use, what it gains, and those that cannot be told from it."""
+    baseline_id = run.header.baseline_id
+    figures = {
+        "config_id": best.config_id,
+        "latency_ms": latency_ms(best),
+        "speedup_vs_baseline": best.speedup_vs_baseline,
+        "baseline_id": baseline_id,
+        "is_baseline": best.config_id == baseline_id,
+        "tied_config_ids": [row.config_id for row in of_rows.leading_rows(run)[1:]],
+        "correct_configs": len(run.ranked),
+        "recorded": None if run.measured or not best.recorded else best.recorded.source,
+    }
+    return Statement("good", "use", figures)
+
+
+def _nothing_to_use(run: Run, listed: Sequence[Row]) -> Iterator[Statement]:
+    """That nothing was correct and what came instead, or that nothing was measured."""
+    if run.measured or of_rows.has_latencies(run):
+        rows = [row for row in run.rows if row.known_status not in ("ok", "not-run")]
+        counts = Counter(row.known_status for row in rows).most_common()
+        (reason, count), *_ = Counter(row.known_reason for row in rows).most_common(1) or [("", 0)]
+        figures = {"configs": len(run.rows), "statuses": dict(counts), "reason": reason, "reason_configs": count}
+        yield Statement("warning", "nothing-to-use", figures, "read-reasons")
+    elif not run.header.stopped:
+        compiled = sum(row.compiled is not None for row in run.rows)
+        figures = {"arch": run.header.device.arch, "compiled_configs": compiled, "configs": len(run.rows)}
+        figures["usable_configs"] = len(listed)
+        yield Statement("note" if compiled else "warning", "compiled-only", figures, "measure-on-gpu")
+
+
+def _occupancy(row: Row, run: Run) -> Statement:
+    """What limits the first config's occupancy, and whether occupancy goes with latency."""
+    occ = row.occupancy
+    figures: dict[str, Any] = {"config_id": row.config_id, "correlation": correlation(run.ranked)}
+    if occ is not None:
+        names = ("theoretical_occupancy_pct", "warps_per_scheduler", "max_warps_per_scheduler", "blocks_per_sm")
+        figures |= {**of_rows.fields(occ, *names), "limiters": of_rows.limiter_names(occ)}
+        highest = max((one for one in run.ranked if one.occupancy), key=of_rows.occupancy_pct, default=row)
+        if of_rows.occupancy_pct(highest) > occ.theoretical_occupancy_pct and latency_ms(highest) > latency_ms(row):
+            figures["higher"] = {
+                "theoretical_occupancy_pct": of_rows.occupancy_pct(highest),
+                "latency_ms": latency_ms(highest),
+            }
+    return Statement("note", "occupancy", figures)
+
+
+def _question(run: Run, listed: Sequence[Row]) -> Iterator[Statement]:
+    """What users ask of one parameter: whether its value limits the occupancy of the first config that tells."""
+    question = run.header.question
+    param = next((one for one in run.header.params if question and one.column == question.parameter), None)
+    if question is None or param is None or not listed:
+        return
+    figures: dict[str, Any] = {"parameter": param.heading, "extent": question.extent}
+    for row in listed:
+        others = _with_other_value(row, param.name, run.rows)
+        if others and row.occupancy:
+            most = max(others, key=lambda one: (one.occupancy.blocks_per_sm if one.occupancy else 0, one.config_id))
+            assert most.occupancy is not None
+            figures |= {
+                "config_id": row.config_id,
+                "value": row.config[param.name],
+                "other_values": sorted({one.config.number(param.name) for one in others}),
+                "warps_per_scheduler": row.occupancy.warps_per_scheduler,
+                "most_warps_per_scheduler": most.occupancy.warps_per_scheduler,
+                "most_value": most.config[param.name],
+                "limits": most.occupancy.blocks_per_sm > row.occupancy.blocks_per_sm,
+                "most_is_wrong": most.known_status in NOT_TO_USE,
+                "all_are_wrong": all(one.known_status in NOT_TO_USE for one in others),
+            }
+            break
+    yield Statement("note", "question", figures)
+
+
+def _with_other_value(row: Row, name: str, rows: Sequence[Row]) -> list[Row]:
+    """The rows of the same config but for a smaller value of this parameter that compiled."""
+    value = row.config[name]
+    if not isinstance(value, int):
+        return []
+    same = [one for one in rows if one.occupancy and one.config.with_values({name: value}) == row.config]
+    return [one for one in same if isinstance(other := one.config[name], int) and other < value]
+
+
+def _not_used(run: Run) -> Iterator[Statement]:
+    """How many configs have no rank by status, and the fastest wrong one beside what is correct."""
+    listed = {row.config_id for row in of_rows.listed_rows(run)}
+    rest = [row for row in run.rows if row.config_id not in listed and row.known_status != "not-run"]
+    if not rest:
+        return
+    counts = {status: count for status in STATUSES if (count := sum(row.known_status == status for row in rest))}
+    figures: dict[str, Any] = {"configs": len(run.rows), "statuses": counts, "fastest": None}
+    timed = [row for row in rest if row.known_status in NOT_TO_USE and row.known_timing]
+    if timed:
+        fastest = min(timed, key=lambda row: (latency_ms(row), row.config_id))
+        same = [row for row in run.ranked if row.config.variant == fastest.config.variant]
+        slower = [row for row in (*run.ranked[:1], *same[:1]) if latency_ms(fastest) < latency_ms(row)]
+        figures["fastest"] = {
+            "config_id": fastest.config_id,
+            "latency_ms": latency_ms(fastest),
+            "relative_error": fastest.known_check.relative_error if fastest.known_check else None,
+            "status": fastest.known_status,
+            "faster_than": None if not slower else "best" if slower[0].rank == 1 else fastest.config.variant,
+            "less_pct": 100 * (1 - latency_ms(fastest) / latency_ms(slower[0])) if slower else None,
+        }
+    elif by_construction := [row for row in rest if row.by_construction]:
+        figures |= {"config_id": by_construction[0].config_id, "reason": by_construction[0].by_construction}
+    yield Statement("warning" if timed else "note", "not-used", figures, "drop-from-list")
+
+
+def _next(run: Run, first: Row | None) -> Iterator[Statement]:
+    """What to do next."""
+    figures: dict[str, Any] = {"explain": "best" if run.ranked else first.config_id if first else None}
+    if run.header.interrupted or run.header.stopped:
+        yield Statement("note", "next", figures, "resume")
+    elif not run.measured:
+        yield Statement("note", "next", figures, "measure-on-gpu")
+    else:
+        yield Statement("note", "next", figures, "explain" if first else "read-reasons")

@@ -1,0 +1,232 @@
+"""The answers to a sweep and about a config, worded: for each statement a label and a sentence or two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from ssdprof.profiling.diagnosis.statement import Statement
+from ssdprof.profiling.hardware.limiters import REGISTERS, SHARED_MEMORY
+from ssdprof.reports.columns import error_text, latency_text, pct_text
+from ssdprof.reports.text.occupancy import thousands
+from ssdprof.reports.words.verdicts import Figures, listed
+
+BEST = "best"
+NAMED_TIES = 3
+
+
+def labelled(found: Iterable[Statement]) -> list[tuple[str, str]]:
+    """Each statement's label and text."""
+    return [(_LABELS.get(one.code) or one.figures["parameter"], words(one)) for one in found]
+
+
+def words(statement: Statement) -> str:
+    """A statement as a sentence or two."""
+    if statement.code == "next":
+        return _next(statement.figures, statement.next_step)
+    return _WORDS[statement.code](statement.figures)
+
+
+def as_dicts(found: Iterable[Statement]) -> list[dict[str, Any]]:
+    """The statements for other programs, each with its label and text."""
+    return [{**asdict(one), "message": words(one)} for one in found]
+
+
+def _unfinished(of: Figures) -> str:
+    left = f"{of['left_configs']} of {_configs(of['configs'])} left"
+    return f"Gave up: {of['reason']}. {left}." if of["reason"] else f"Interrupted: {left}."
+
+
+def _use(of: Figures) -> str:
+    where = f", recorded on {of['recorded'].partition(' on ')[2].partition(',')[0]}" if of["recorded"] else ""
+    tied = of["tied_config_ids"]
+    ties = f"; {listed(tied, NAMED_TIES + 1)} {'is' if len(tied) == 1 else 'are'} tied with it" if tied else ""
+    if of["is_baseline"]:
+        gain = ": the baseline; no other correct config is faster" if not tied else ": the baseline"
+    elif of["speedup_vs_baseline"]:
+        gain = f": {of['speedup_vs_baseline']:.2f} times as fast as the baseline {of['baseline_id']}"
+    else:
+        gain = ": there is no baseline's latency to compare with"
+    return f"{of['config_id']}, {latency_text(of['latency_ms'])} ms{where}{gain}{ties}."
+
+
+def _nothing_to_use(of: Figures) -> str:
+    statuses = listed(f"{count} {status}" for status, count in of["statuses"].items())
+    count, reason = of["reason_configs"], of["reason"]
+    which = "" if len(of["statuses"]) == 1 and count == of["configs"] else f" ({count} times)"
+    most = f" Most often{which}: {reason}." if count else ""
+    return f"nothing: none of {_configs(of['configs'])} is correct and timed; {statuses or 'nothing ran'}.{most}"
+
+
+def _compiled_only(of: Figures) -> str:
+    compiled, usable = of["compiled_configs"], of["usable_configs"]
+    if not compiled:
+        return f"nothing: none of {_configs(of['configs'])} compiled for {of['arch']}."
+    which = f"{usable} of {_configs(of['configs'])}"
+    return f"not known: nothing was measured here. {which} compiled for {of['arch']} and may be correct."
+
+
+def _floor(of: Figures) -> str:
+    moved = f"moving {of['bytes_min'] / 1e9:.2f} GB once takes {latency_text(of['floor_ms'])} ms"
+    text = f"{100 / of['times_the_floor']:.0f} % of it reached: {moved} at {of['copy_gbps']:.0f} GB/s. "
+    if of["near_the_floor"]:
+        return text + "DRAM bounds it: no config gains much more."
+    return text + "What bounds it is not known: compare ncu's dram__bytes_read.sum with those bytes."
+
+
+def _occupancy(of: Figures) -> str:
+    if "limiters" not in of:
+        return "not known."
+    text = (
+        f"{pct_text(of['theoretical_occupancy_pct'])} % ({of['warps_per_scheduler']:g} of "
+        f"{of['max_warps_per_scheduler']} warps per scheduler), by {' and '.join(of['limiters'])}"
+    )
+    found = of["correlation"]
+    if found is None:
+        return f"{text}: that of {of['config_id']}, the first to list."
+    if higher := of.get("higher"):
+        text += f"; {pct_text(higher['theoretical_occupancy_pct'])} % takes {latency_text(higher['latency_ms'])} ms"
+    figures = f" (correlation {found['spearman']:+.2f}, n = {found['configs']})" if "spearman" in found else ""
+    return f"{text}.{_GOES[found['finding']]}{figures}." if _GOES[found["finding"]] else f"{text}."
+
+
+def _question(of: Figures) -> str:
+    if "config_id" not in of:
+        return f"no smaller tile than the whole {of['extent']} was tried."
+    others, warps = listed(map(str, of["other_values"])), f"{of['warps_per_scheduler']:g}"
+    wrong = " Smaller tiles are wrong." if of["all_are_wrong"] else ""
+    if of["limits"]:
+        most = f"{of['most_warps_per_scheduler']:g} with {of['most_value']}"
+        but = ", which is wrong" if of["most_is_wrong"] else ""
+        return f"a tile of {of['value']} limits {of['config_id']}: {warps} warps per scheduler, {most}{but}."
+    tiles = f"tile{'s' * (len(of['other_values']) > 1)} of {others}"
+    return (
+        f"{of['value']} is not what limits it: with {tiles}, {of['config_id']} has no more than {warps} warps per "
+        f"scheduler.{wrong}"
+    )
+
+
+def _not_used(of: Figures) -> str:
+    counts = listed(f"{count} {status}" for status, count in of["statuses"].items())
+    text, fastest = f"{counts} of {of['configs']}.", of["fastest"]
+    if fastest is None:
+        return f"{text} {of['config_id']} {of['reason']}." if "reason" in of else text
+    error = "" if fastest["relative_error"] is None else f", error {error_text(fastest['relative_error'])}"
+    text += f" {fastest['config_id']} ({latency_text(fastest['latency_ms'])} ms{error})"
+    if fastest["faster_than"] is None:
+        return f"{text} is the fastest of the wrong."
+    than = "the best" if fastest["faster_than"] == BEST else f"every correct `{fastest['faster_than']}` config"
+    return f"{text} takes {fastest['less_pct']:.0f} % less than {than}: an autotuner picks it."
+
+
+def _limits(of: Figures) -> str:
+    uses = {
+        REGISTERS: f"{of['registers_per_thread']} a thread",
+        SHARED_MEMORY: f"{thousands(of['dynamic_shared_mem_bytes'])} bytes a block",
+    }
+    by = " and ".join(f"{name} ({uses[name]})" if name in uses else name for name in of["limiters"])
+    text = (
+        f"{by}: {of['warps_per_scheduler']:g} of {of['max_warps_per_scheduler']} warps per scheduler, "
+        f"{pct_text(of['theoretical_occupancy_pct'])} %."
+    )
+    step = of["step"]
+    if step is None:
+        return f"{text} One more block is blocked by {listed(of['blocked_by'])}." if of["blocked_by"] else text
+    needs = [f"{step['registers_fewer']} registers fewer"] if step["registers_fewer"] else []
+    if step["dynamic_shared_mem_fewer_bytes"]:
+        needs.append(f"{thousands(step['dynamic_shared_mem_fewer_bytes'])} bytes fewer")
+    reached = f"{pct_text(step['theoretical_occupancy_pct'])} %"
+    return f"{text} One more block needs {' and '.join(needs)}: {reached}." if needs else f"{text} {reached} may fit."
+
+
+def _matters(of: Figures) -> str:
+    finding = of["finding"]
+    if finding == "not-usable":
+        return f"no, it is {of['status']}: {of['reason']}"
+    if finding == "not-known":
+        return "not known: there is no latency of this config."
+    latency, best = f"{latency_text(of['latency_ms'])} ms", of["best"]
+    place = f", #{of['rank']} of {of['correct_configs']}" if of["rank"] else ""
+    floor = f", {of['floor']['times_the_floor']:.2f} times the floor" if of["floor"] else ""
+    if finding in ("is-best", "tied"):
+        which = "the best" if finding == "is-best" else f"tied with the best, {best['config_id']}"
+        higher = of["higher"]
+        more = (
+            f" The fastest with more, {higher['config_id']} ({pct_text(higher['theoretical_occupancy_pct'])} %), takes "
+            f"{latency_text(higher['latency_ms'])} ms."
+            if higher
+            else ""
+        )
+        return f"no: {latency}{place}{floor}, {which}.{more}"
+    faster = f"{best['config_id']} is {best['times_as_fast']:.2f} times as fast"
+    theirs = f"{pct_text(best['theoretical_occupancy_pct'])} %"
+    if finding == "more":
+        return f"perhaps: {latency}{place}{floor}; {faster} with {theirs}."
+    how = "the same" if finding == "same" else "less,"
+    return f"no: {latency}{place}{floor}; {faster} with {how} {theirs}."
+
+
+def _do(of: Figures) -> str:
+    best = f"take {of['best_id']} instead" if of["best_id"] and of["best_id"] != of["config_id"] else ""
+    if of["finding"] == "use-another":
+        return f"do not use it{'; ' + best if best else ': take another config'}."
+    if of["finding"] == "measure":
+        return "measure it: `ssdprof sweep` on a GPU. The tables below say what each change costs."
+    if of["finding"] == "use-best":
+        return f"{best}."
+    if of["near_the_floor"]:
+        return "use it: DRAM bounds it, and no change of the config gains much more."
+    return "use it; what bounds it is not known: compare ncu's dram__bytes_read.sum with the least bytes."
+
+
+def _next(of: Figures, step: str) -> str:
+    explain = f"`ssdprof explain {of['explain']}`" if of["explain"] else ""
+    if step == "resume":
+        return "the same command with --resume goes on where this one ended."
+    if step == "measure-on-gpu":
+        return f"the same command on a GPU measures{'; ' + explain + ' says why' if explain else ''}."
+    return f"{explain} says why, and what to change." if explain else "read the reasons below."
+
+
+def _configs(number: int) -> str:
+    return f"{number} config{'s' * (number != 1)}"
+
+
+_GOES: Mapping[str, str] = {
+    "one-occupancy": " All correct configs have the same",
+    "too-few": "",
+    "no-relation": " No relation to latency",
+    "unclear": " Whether that goes with latency is unclear",
+    "higher-latency": " More of it goes with higher latency",
+    "strong": " More of it goes with lower latency",
+    "loose": " More of it goes loosely with lower latency",
+}
+_LABELS: Mapping[str, str] = {
+    "limits": "limited by",
+    "no-binary": "limited by",
+    "matters": "matters",
+    "do": "do",
+    "unfinished": "state",
+    "use": "use",
+    "nothing-to-use": "use",
+    "compiled-only": "use",
+    "floor": "floor",
+    "occupancy": "occupancy",
+    "not-used": "not used",
+    "next": "next",
+}
+_WORDS: Mapping[str, Callable[[Figures], str]] = {
+    "unfinished": _unfinished,
+    "use": _use,
+    "nothing-to-use": _nothing_to_use,
+    "compiled-only": _compiled_only,
+    "floor": _floor,
+    "occupancy": _occupancy,
+    "question": _question,
+    "not-used": _not_used,
+    "limits": _limits,
+    "no-binary": lambda of: f"not known, {of['status']}: {of['reason']}",
+    "matters": _matters,
+    "do": _do,
+}
