@@ -137,12 +137,11 @@ def show(run: Run, results: ResultOptions, *, json: bool, quiet: bool) -> None:
     from ssdprof.reports.export import run_csv, run_json
     from ssdprof.reports.text.sweep import BEST_SHOWN, sweep_report
 
-    found = api.statements(run)
     if json:
-        console.show(run_json.run_json(run, found))
+        console.show(run_json.run_json(run, api.statements(run)))
     else:
         top = None if results.all_rows else results.top or BEST_SHOWN
-        console.show(sweep_report(run, found, top=top, lists_rejected=results.wrong))
+        console.show(sweep_report(run, top=top, lists_rejected=results.wrong))
     if results.csv is not None:
         sidecar = run_csv.sidecar_path(results.csv)
         console.write_csv({results.csv: run_csv.run_csv(run), sidecar: run_csv.sidecar_json(run)}, quiet=quiet)

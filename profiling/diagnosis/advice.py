@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ssdprof.profiling.diagnosis.floor import floor_of
-from ssdprof.profiling.diagnosis.rows import fields, latency_ms, limiter_names, occupancy_pct
+from ssdprof.profiling.diagnosis.rows import fields, latency_ms, limiter_names, occupancy_pct, of_another_binary
 from ssdprof.profiling.diagnosis.statement import NextStep, Statement
 from ssdprof.profiling.hardware.headroom import headroom
 from ssdprof.profiling.hardware.limits import limits_for
@@ -72,6 +72,7 @@ def _beside(row: Row, best: Row) -> dict[str, Any]:
     return {
         "finding": "is-best" if row.config_id == best.config_id else "tied" if is_tied else finding,
         "latency_ms": latency_ms(row),
+        "is_another_binary": of_another_binary(row),
         "theoretical_occupancy_pct": occupancy_pct(row),
         "best": {**_figures(best), "times_as_fast": latency_ms(row) / latency_ms(best)},
     }

@@ -10,7 +10,7 @@ from ssdprof.profiling.diagnosis import rows as of_rows
 from ssdprof.profiling.diagnosis.correlation import correlation
 from ssdprof.profiling.diagnosis.floor import floor
 from ssdprof.profiling.diagnosis.rows import latency_ms
-from ssdprof.profiling.diagnosis.statement import Statement
+from ssdprof.profiling.diagnosis.statement import NextStep, Statement
 from ssdprof.profiling.runs.model import STATUSES, Row, Run
 
 NOT_TO_USE = ("wrong", "unstable")
@@ -55,6 +55,7 @@ def _use(best: Row, run: Run) -> Statement:
         "is_baseline": best.config_id == baseline_id,
         "tied_config_ids": [row.config_id for row in of_rows.leading_rows(run)[1:]],
         "correct_configs": len(run.ranked),
+        "is_another_binary": of_rows.of_another_binary(best),
         "recorded": None if run.measured or not best.recorded else best.recorded.source,
     }
     return Statement("good", "use", figures)
@@ -155,10 +156,10 @@ def _not_used(run: Run) -> Iterator[Statement]:
 
 def _next(run: Run, first: Row | None) -> Iterator[Statement]:
     """What to do next."""
-    figures: dict[str, Any] = {"explain": "best" if run.ranked else first.config_id if first else None}
+    step: NextStep = "explain" if first else "read-reasons"
     if run.header.interrupted or run.header.stopped:
-        yield Statement("note", "next", figures, "resume")
+        step = "resume"
     elif not run.measured:
-        yield Statement("note", "next", figures, "measure-on-gpu")
-    else:
-        yield Statement("note", "next", figures, "explain" if first else "read-reasons")
+        step = "measure-on-gpu"
+    explain = "best" if run.ranked else first.config_id if first else None
+    yield Statement("note", "next", {"step": step, "explain": explain}, step)

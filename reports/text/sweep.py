@@ -10,6 +10,7 @@ from rich.text import Text
 from ssdprof.profiling.diagnosis.answers import COVERED, answer
 from ssdprof.profiling.diagnosis.rows import latency_ms, listed_rows
 from ssdprof.profiling.diagnosis.statement import Statement
+from ssdprof.profiling.diagnosis.verdicts import statements
 from ssdprof.profiling.runs.model import STATUSES, Row, Run
 from ssdprof.reports.columns import error_text, latency_text
 from ssdprof.reports.text.prose import Labelled, Prose
@@ -21,13 +22,11 @@ BEST_SHOWN = 10
 STYLES = {"good": "bold green", "note": "bold", "warning": "bold yellow"}
 
 
-def sweep_report(
-    run: Run, found: Sequence[Statement], *, top: int | None = BEST_SHOWN, lists_rejected: bool = False
-) -> RenderableType:
-    """Everything a sweep prints; `found`: the run's statements, of which the answer says some already."""
+def sweep_report(run: Run, *, top: int | None = BEST_SHOWN, lists_rejected: bool = False) -> RenderableType:
+    """Everything a sweep prints: `top` ranked configs, None for all, and whether all the others are listed."""
     parts: list[RenderableType] = [answer_lines(answer(run)), Text(), ranked_table(run, top=top)]
     parts += rejected_tables(run) if lists_rejected else rejected_lines(run)
-    if rest := [one for one in found if one.code not in COVERED]:
+    if rest := [one for one in statements(run) if one.code not in COVERED]:
         parts += [Text(), verdicts.render(rest)]
     return Group(*parts, Text(), header(run))
 

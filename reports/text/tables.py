@@ -97,7 +97,7 @@ def ranked_table(run: Run, *, top: int | None = None) -> RenderableType:
     return Group(FittedTable((*_latency_columns(run, shown), *_resource_columns(shown)), styles), *dimmed(notes))
 
 
-def rejected_tables(run: Run, *, top: int | None = None) -> list[RenderableType]:
+def rejected_tables(run: Run) -> list[RenderableType]:
     """One table per status of the rows that are not ranked, each with its reason; wrong ones with latency and error."""
     listed = {row.config_id for row in listed_rows(run)}
     rest = sorted((row for row in run.rows if row.config_id not in listed), key=latency_ms)
@@ -107,11 +107,11 @@ def rejected_tables(run: Run, *, top: int | None = None) -> list[RenderableType]
         if group:
             as_recorded = ", as recorded" if any(row.status != status for row in group) else ""
             heading = Prose(f"{title} ({status}{as_recorded}): {len(group)}", "bold")
-            parts += [Text(), heading, *_rejected_parts(group, top)]
+            parts += [Text(), heading, *_rejected_parts(group)]
     return parts
 
 
-def _rejected_parts(rows: Sequence[Row], top: int | None) -> list[RenderableType]:
+def _rejected_parts(rows: Sequence[Row]) -> list[RenderableType]:
     """A line for each reason that many rows without a binary share, and a table of the others."""
     counts = Counter(row.known_reason for row in rows if row.compiled is None)
     shared = {reason: count for reason, count in counts.items() if count > SAID_ONCE}
@@ -120,9 +120,7 @@ def _rejected_parts(rows: Sequence[Row], top: int | None) -> list[RenderableType
     if shared:
         parts += dimmed(["--csv FILE and --json list them one by one"])
     if others:
-        parts.append(_rejected_table(others[:top]))
-    if top is not None and len(others) > top:
-        parts += dimmed([f"the first {top} of {len(others)} (--top {top})"])
+        parts.append(_rejected_table(others))
     return parts
 
 

@@ -23,8 +23,6 @@ def labelled(found: Iterable[Statement]) -> list[tuple[str, str]]:
 
 def words(statement: Statement) -> str:
     """A statement as a sentence or two."""
-    if statement.code == "next":
-        return _next(statement.figures, statement.next_step)
     return _WORDS[statement.code](statement.figures)
 
 
@@ -39,7 +37,8 @@ def _unfinished(of: Figures) -> str:
 
 
 def _use(of: Figures) -> str:
-    where = f", recorded on {of['recorded'].partition(' on ')[2].partition(',')[0]}" if of["recorded"] else ""
+    of_what = " of another binary" if of["is_another_binary"] else ""
+    where = f", recorded on {of['recorded'].partition(' on ')[2].partition(',')[0]}{of_what}" if of["recorded"] else ""
     tied = of["tied_config_ids"]
     ties = f"; {listed(tied, NAMED_TIES + 1)} {'is' if len(tied) == 1 else 'are'} tied with it" if tied else ""
     if of["is_baseline"]:
@@ -100,7 +99,7 @@ def _question(of: Figures) -> str:
         most = f"{of['most_warps_per_scheduler']:g} with {of['most_value']}"
         but = ", which is wrong" if of["most_is_wrong"] else ""
         return f"a tile of {of['value']} limits {of['config_id']}: {warps} warps per scheduler, {most}{but}."
-    tiles = f"tile{'s' * (len(of['other_values']) > 1)} of {others}"
+    tiles = f"tiles of {others}" if len(of["other_values"]) > 1 else f"a tile of {others}"
     return (
         f"{of['value']} is not what limits it: with {tiles}, {of['config_id']} has no more than {warps} warps per "
         f"scheduler.{wrong}"
@@ -146,7 +145,8 @@ def _matters(of: Figures) -> str:
         return f"no, it is {of['status']}: {of['reason']}"
     if finding == "not-known":
         return "not known: there is no latency of this config."
-    latency, best = f"{latency_text(of['latency_ms'])} ms", of["best"]
+    best, of_what = of["best"], " of another binary" if of["is_another_binary"] else ""
+    latency = f"{latency_text(of['latency_ms'])} ms{of_what}"
     place = f", #{of['rank']} of {of['correct_configs']}" if of["rank"] else ""
     floor = f", {of['floor']['times_the_floor']:.2f} times the floor" if of["floor"] else ""
     if finding in ("is-best", "tied"):
@@ -180,7 +180,8 @@ def _do(of: Figures) -> str:
     return "use it; what bounds it is not known: compare ncu's dram__bytes_read.sum with the least bytes."
 
 
-def _next(of: Figures, step: str) -> str:
+def _next(of: Figures) -> str:
+    step = of["step"]
     explain = f"`ssdprof explain {of['explain']}`" if of["explain"] else ""
     if step == "resume":
         return "the same command with --resume goes on where this one ended."
@@ -229,4 +230,5 @@ _WORDS: Mapping[str, Callable[[Figures], str]] = {
     "no-binary": lambda of: f"not known, {of['status']}: {of['reason']}",
     "matters": _matters,
     "do": _do,
+    "next": _next,
 }

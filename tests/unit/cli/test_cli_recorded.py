@@ -123,7 +123,7 @@ def test_the_table_has_the_numbers_of_the_json_and_a_mark_at_another_binarys(pri
 
 
 def test_wrong_configs_are_told_with_the_recorded_latency_that_they_must_not_be_chosen_for(printed: Printed) -> None:
-    table, rows = printed("sweep"), swept_rows(printed)
+    table, rows = printed("sweep", "--wrong"), swept_rows(printed)
     wrong = [row for row in rows if row["status"] == "wrong"]
     assert 10 == len(wrong)
     assert rows[-10:] == wrong

@@ -27,12 +27,13 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
     return fake_sweeps(monkeypatch, tmp_path)
 
 
-def test_a_sweep_prints_tables_and_verdict_and_returns_0(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sweep_prints_the_answer_first_and_returns_0(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == ssdprof(["sweep"])
     out = capsys.readouterr().out
-    assert "1 m64n64k32d128w2s4    2.332" in out
-    assert "Wrong output: not ranked, not to be used (wrong): 10" in out
-    assert "✓ The fastest correct configs are m64n64k32d128w2s4 and m32n64k32d128w2s5, tied" in " ".join(out.split())
+    answer = "use        m64n64k32d128w2s4, 2.332 ms: the baseline; m32n64k32d128w2s5 is tied with it.\n"
+    assert out.startswith(answer)
+    places = [out.index(text) for text in ("\n≈1 m64n64k32d128w2s4", "\nNot ranked: 11 of 16 (--wrong", "\nkernel ")]
+    assert sorted(places) == places
 
 
 def test_processes_are_waited_for_only_when_the_table_is_printed(
@@ -42,7 +43,7 @@ def test_processes_are_waited_for_only_when_the_table_is_printed(
     monkeypatch.setattr(IdlePool, "close", lambda _: printed_before.append(capsys.readouterr().out))
     assert 0 == ssdprof(["sweep"])
     (text,) = printed_before
-    assert "The fastest correct configs are" in " ".join(text.split())
+    assert text.startswith("use        m64n64k32d128w2s4")
 
 
 def test_recorded_latencies_are_shown_without_a_gpu(
@@ -53,8 +54,8 @@ def test_recorded_latencies_are_shown_without_a_gpu(
     ssdprof(["sweep", "--quiet"])
     out = capsys.readouterr().out
     assert "recorded  latencies are of NVIDIA H100 80GB HBM3, driver 580.159.04, Triton 3.6.0, 2026-11-23" in out
-    assert "✓ Recorded: The fastest correct config" in " ".join(out.split())
-    assert "(wrong, as recorded): 10" in out
+    assert out.startswith("use        m64n64k32d128w2s4, 2.332 ms, recorded on NVIDIA H100 80GB HBM3: the baseline")
+    assert "\n10 wrong " in out
 
 
 def test_json_is_alone_on_stdout(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,9 +89,26 @@ def test_a_csv_that_can_no_longer_be_written_is_said(
     assert f"--csv {path} could not be written: Is a directory" in capsys.readouterr().err
 
 
-def test_top_limits_the_tables(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+def test_top_limits_the_ranking_and_all_shows_all_of_it(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
     ssdprof(["sweep", "--top", "1"])
-    assert "the first 1 of 5 (--top 1)" in capsys.readouterr().out
+    assert "the first 1 of 5 (--all shows them all)" in capsys.readouterr().out
+    ssdprof(["sweep", "--all"])
+    out = capsys.readouterr().out
+    assert all(f"{row.rank} {row.config_id}" in out for row in h100_run().ranked)
+    assert "--all" not in out
+
+
+def test_top_and_all_exclude_each_other(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+    assert 2 == ssdprof(["sweep", "--top", "1", "--all"])
+    assert "ssdprof: --top and --all exclude each other: leave one of them out\n" == capsys.readouterr().err
+    assert [] == asked
+
+
+def test_wrong_lists_the_wrong_and_the_failed_one_by_one(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
+    ssdprof(["sweep", "--wrong"])
+    out = capsys.readouterr().out
+    assert "Wrong output: not ranked, not to be used (wrong): 10" in out
+    assert all(row.config_id in out for row in h100_run().rows if row.status == "wrong")
 
 
 def test_quiet_leaves_nothing_on_stderr(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:

@@ -40,8 +40,7 @@ from ssdprof.profiling.workers.fork_server import python_command
 from ssdprof.reports.export.run_csv import run_csv, sidecar_json
 from ssdprof.reports.export.run_json import explanation_json, run_json
 from ssdprof.reports.text.explain import explain_report
-from ssdprof.reports.text.tables import sweep_report
-from ssdprof.reports.words import verdicts
+from ssdprof.reports.text.sweep import sweep_report
 
 SUBJECT = FakeSubject()
 CONFIGS = (
@@ -175,7 +174,7 @@ def test_json_has_the_same_rows_and_what_the_figures_say(measured: Run) -> None:
 
 @pytest.mark.slow
 def test_the_screen_shows_it_without_a_word_of_another_kernel(measured: Run) -> None:
-    shown = screen(sweep_report(measured), 250) + screen(verdicts.render(api.statements(measured)), 250)
+    shown = screen(sweep_report(measured, lists_rejected=True), 250)
     assert "rows" in shown
     assert "all in one tile: rows 3 to 4, lanes 8 to 15" in shown
     assert [] == [word for word in ("block_", "dstate", "chunk scan", "heads") if word in shown.lower()]

@@ -24,7 +24,7 @@ from ssdprof.profiling.runs.state import Record, RunState
 from ssdprof.profiling.runs.store import load_run
 from ssdprof.reports.export.run_csv import run_csv
 from ssdprof.reports.export.run_json import run_json
-from ssdprof.reports.text.tables import sweep_report
+from ssdprof.reports.text.sweep import sweep_report
 from ssdprof.reports.words.verdicts import words
 
 STEADY = "fake_timer:SteadyTimer"
@@ -121,7 +121,7 @@ def test_its_file_its_exports_its_table_and_its_verdict_agree(whole: tuple[Run, 
     exported = json.loads(run_json(loaded, statements(loaded)))
     in_json = next(row for row in exported["rows"] if row["config_id"] == name)
     assert ("wrong", reason, None) == (in_json["status"], in_json["status_reason"], in_json["rank"])
-    text = screen(sweep_report(loaded), 400)
+    text = screen(sweep_report(loaded, lists_rejected=True), 400)
     assert "Wrong output: not ranked, not to be used" in text
     assert reason in text
     said = {one.code: words(one) for one in statements(loaded)}

@@ -36,6 +36,15 @@ def compiled(dstate: int, registers: int, smem_bytes: int) -> Row:
     return constrained(row(here, registers, smem_bytes, status="not-run", reason="compiled only, no GPU"))
 
 
+def higher_neighbour() -> Explanation:
+    """A config with a correct neighbour of higher occupancy."""
+    rows = (
+        row(config(64, 64, 32, 128, 4, 2), 96, 40_000, latency_ms=2.5),
+        row(config(64, 64, 32, 128, 4, 4), 255, 40_000, latency_ms=2.0),
+    )
+    return Explanation(COMPILE_HEADER, rows[-1], (Neighbours(PARAMS.by_name["num_stages"], rows),), QUESTION, None)
+
+
 def test_the_report_has_ncus_section_its_sentence_headroom_and_neighbours() -> None:
     text = screen(explain_report(explanation(WGMMA)), 100)
     assert "latency   3.766 ms, measured on NVIDIA H100 80GB HBM3" in text
@@ -54,7 +63,8 @@ DSTATE tile regs bytes    /SM sched    % limited by                    ms status
         in text
     )
     assert "Why DSTATE matters here, or does not\nFrom a DSTATE tile of 32 to 64 to 128" in text
-    assert "Is occupancy what limits the latency?" in text
+    assert "Is occupancy what limits the latency?" in screen(explain_report(higher_neighbour()), 100)
+    assert "Is occupancy what limits the latency?" not in text  # no neighbour has more: nothing to say
 
 
 def test_a_neighbour_that_was_recorded_as_wrong_has_the_recorded_reason() -> None:
@@ -91,7 +101,7 @@ def test_a_config_that_is_wrong_by_construction_says_so_above_everything() -> No
 def test_a_kernel_of_which_nobody_asks_anything_has_no_answer() -> None:
     text = screen(explain_report(replace(explanation(WGMMA), question=None)), 100)
     assert "Why DSTATE" not in text
-    assert "Is occupancy what limits the latency?" in text
+    assert "limited by  shared memory (123 648 bytes a block)" in text
 
 
 def test_recorded_latencies_are_headed_as_recorded() -> None:

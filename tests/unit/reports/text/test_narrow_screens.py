@@ -10,7 +10,6 @@ from fake_runs import config, explanation, h100_run, row, screen
 from fake_runs import run as run_of
 from rich.cells import cell_len
 
-from ssdprof.profiling import api
 from ssdprof.profiling.diagnosis.rows import listed_rows
 from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.occupancy import Launch, occupancy
@@ -21,7 +20,7 @@ from ssdprof.reports.text import tables
 from ssdprof.reports.text.explain import explain_report
 from ssdprof.reports.text.occupancy import report
 from ssdprof.reports.text.prose import Labelled, Prose, wrapped
-from ssdprof.reports.words import verdicts
+from ssdprof.reports.text.sweep import sweep_report
 
 WIDTHS = [40, 60, 80, 200]
 RECORDED = list(recorded_runs())
@@ -31,8 +30,7 @@ WORD = re.compile(r"[^\s(),;]*\d[^\s(),;]*")
 @cache
 def shown(i_run: int, width: int) -> str:
     """Everything that a sweep prints of a recorded run."""
-    run = RECORDED[i_run]
-    return "\n".join((screen(tables.sweep_report(run), width), screen(verdicts.render(api.statements(run)), width)))
+    return screen(sweep_report(RECORDED[i_run], top=None, lists_rejected=True), width)
 
 
 def of(run: Run, config_id: str) -> Explanation:

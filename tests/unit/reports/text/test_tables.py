@@ -24,6 +24,7 @@ from rich.cells import cell_len
 from ssdprof.profiling.runs.model import Device, Row, Run
 from ssdprof.reports.text import tables
 from ssdprof.reports.text.fitted import FittedTable, ScreenColumn, fit
+from ssdprof.reports.text.sweep import sweep_report
 
 RANKED_100 = """\
                       latency     p20–p80 speed   occ warps        smem
@@ -158,7 +159,7 @@ def test_rejected_rows_whose_recorded_latency_is_another_binarys_are_marked_too(
     assert "m32n64k32d32w2s5*" in rejected
     assert "the recorded latency is of another binary" in rejected
     assert "*" not in ranked
-    assert "*" not in screen(tables.sweep_report(h100_run()), 120)
+    assert "*" not in screen(sweep_report(h100_run()), 120)
 
 
 def test_ties_of_the_recorded_run_are_marked_as_those_of_that_run() -> None:
@@ -167,15 +168,16 @@ def test_ties_of_the_recorded_run_are_marked_as_those_of_that_run() -> None:
     assert "≈ tied for the best, within the noise of the recorded run" in text
 
 
-def test_the_source_of_recorded_latencies_is_named_above_the_table() -> None:
-    text = screen(tables.sweep_report(recorded_run()), 120)
-    above, _, _ = text.partition("latency ms")
-    assert "device    none: compiled for sm_90, nothing measured" in above
-    assert "recorded  latencies are of NVIDIA H100 80GB HBM3, driver 580.159.04, Triton 3.6.0, 2026-11-23" in above
+def test_the_source_of_recorded_latencies_is_named_in_the_answer_and_whole_below() -> None:
+    text = screen(sweep_report(recorded_run()), 120)
+    answer, _, below = text.partition("latency ms")
+    assert "ms, recorded on NVIDIA H100 80GB HBM3: " in answer
+    assert "device    none: compiled for sm_90, nothing measured" in below
+    assert "recorded  latencies are of NVIDIA H100 80GB HBM3, driver 580.159.04, Triton 3.6.0, 2026-11-23" in below
 
 
 def test_recorded_wrong_rows_are_below_as_recorded_with_what_was_compiled_here() -> None:
-    text = screen(tables.sweep_report(recorded_run()), 100)
+    text = screen(sweep_report(recorded_run(), lists_rejected=True), 100)
     _, _, below = text.partition("Wrong output: not ranked, not to be used (wrong, as recorded): 10")
     assert "m32n64k32d32w2s5        1.663   0.73  18.75   3.00   110  35840  shared memory" in below
     assert "recorded" in below.splitlines()[1]
@@ -198,7 +200,7 @@ m128n64k32d64w4s4   12.5   2.00   186  99072  registers, shared memory  [2]
 
 
 def test_a_recorded_latency_and_error_stand_beside_what_is_wrong_by_construction() -> None:
-    text = screen(tables.sweep_report(recorded_over(constrained_run(), h100_run())), 100)
+    text = screen(sweep_report(recorded_over(constrained_run(), h100_run()), lists_rejected=True), 100)
     _, _, below = text.partition("Wrong output: not ranked, not to be used (wrong): 10\n")
     assert "recorded" in below.splitlines()[0]
     assert "m32n64k32d32w2s5        1.663   0.73  18.75   3.00   110  35840  shared memory             [1]" in below
@@ -223,17 +225,15 @@ def test_a_row_that_the_recorded_run_lacks_says_not_measured_and_comes_last() ->
     assert "not measured" in lines[-1]
 
 
-def test_top_shows_the_first_rows_of_each_table_and_says_so() -> None:
-    text = screen(tables.sweep_report(h100_run(), top=2), 100)
-    assert "the first 2 of 5 (--top 2)" in text
-    assert "the first 2 of 10 (--top 2)" in text
+def test_top_shows_the_first_rows_of_the_ranking_and_says_so() -> None:
+    text = screen(sweep_report(h100_run(), top=2), 100)
+    assert "the first 2 of 5 (--all shows them all)" in text
     assert "m64n128k32d128w4s4" not in text
 
 
-def test_the_fastest_of_each_table_are_its_first_rows() -> None:
-    text = screen(tables.rejected_tables(h100_run(), top=1)[2], 100)
-    assert "m32n64k32d32w2s5" in text
-    assert 1 == text.count("35840")
+def test_the_fastest_of_each_table_is_its_first_row() -> None:
+    text = screen(tables.rejected_tables(h100_run())[2], 100)
+    assert "m32n64k32d32w2s5" in text.splitlines()[3]
 
 
 def test_a_run_with_nothing_correct_says_so() -> None:
@@ -279,7 +279,7 @@ def test_33_rows_of_the_longest_ids_are_whole_and_within_the_width(width: int) -
     ]
     configs.append(config(32, 32, 32, 128, 4, 4))
     rows = [row(c, 255, 231424, latency_ms=10 + i, spill_bytes=120) for i, c in enumerate(configs)]
-    text = screen(tables.sweep_report(run(rows, replace(HEADER, baseline_id=id_of(configs[0])))), width)
+    text = screen(sweep_report(run(rows, replace(HEADER, baseline_id=id_of(configs[0]))), top=None), width)
     lines = text.splitlines()
     assert 33 == sum("231424" in line for line in lines)
     assert all(id_of(c) in text for c in configs)
