@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -26,6 +27,8 @@ DOING = {
     "refining": "timing the best again, in turns",
 }
 BAR_WIDTH = 12
+PIPED_WIDTH = 200
+"""Columns of what is no terminal, unless COLUMNS says otherwise."""
 LINES_APART_S = 10.0
 """Without a terminal: the least time between two lines of progress within a phase."""
 
@@ -47,7 +50,10 @@ def show(answer: RenderableType) -> None:
     if isinstance(answer, str):
         typer.echo(answer, nl=False)
     else:
-        terminal().print(answer, crop=False)  # an id wider than the terminal goes on in its next line
+        stdout = terminal()
+        if not stdout.is_terminal and "COLUMNS" not in os.environ:
+            stdout.width = PIPED_WIDTH
+        stdout.print(answer, crop=False)  # an id wider than the terminal goes on in its next line
 
 
 def check_writable(path: Path, option: str, force: bool) -> None:

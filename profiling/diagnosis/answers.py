@@ -132,7 +132,7 @@ def _not_used(run: Run) -> Iterator[Statement]:
     """How many configs have no rank by status, and the fastest wrong one beside what is correct."""
     listed = {row.config_id for row in of_rows.listed_rows(run)}
     rest = [row for row in run.rows if row.config_id not in listed and row.known_status != "not-run"]
-    if not rest:
+    if not rest or len(rest) == len(run.rows):  # then that is the answer already
         return
     counts = {status: count for status in STATUSES if (count := sum(row.known_status == status for row in rest))}
     figures: dict[str, Any] = {"configs": len(run.rows), "statuses": counts, "fastest": None}
@@ -162,4 +162,7 @@ def _next(run: Run, first: Row | None) -> Iterator[Statement]:
     elif not run.measured:
         step = "measure-on-gpu"
     explain = "best" if run.ranked else first.config_id if first else None
-    yield Statement("note", "next", {"step": step, "explain": explain}, step)
+    figures: dict[str, Any] = {"step": step, "explain": explain}
+    if step == "read-reasons":
+        figures["status"] = next(iter(Counter(row.known_status for row in run.rows).most_common(1)))[0]
+    yield Statement("note", "next", figures, step)

@@ -55,13 +55,13 @@ def _nothing_to_use(of: Figures) -> str:
     count, reason = of["reason_configs"], of["reason"]
     which = "" if len(of["statuses"]) == 1 and count == of["configs"] else f" ({count} times)"
     most = f" Most often{which}: {reason}." if count else ""
-    return f"nothing: none of {_configs(of['configs'])} is correct and timed; {statuses or 'nothing ran'}.{most}"
+    return f"nothing: no config of {of['configs']} is correct and timed; {statuses or 'nothing ran'}.{most}"
 
 
 def _compiled_only(of: Figures) -> str:
     compiled, usable = of["compiled_configs"], of["usable_configs"]
     if not compiled:
-        return f"nothing: none of {_configs(of['configs'])} compiled for {of['arch']}."
+        return f"nothing: no config of {of['configs']} compiled for {of['arch']}."
     which = f"{usable} of {_configs(of['configs'])}"
     return f"not known: nothing was measured here. {which} compiled for {of['arch']} and may be correct."
 
@@ -114,7 +114,7 @@ def _not_used(of: Figures) -> str:
     error = "" if fastest["relative_error"] is None else f", error {error_text(fastest['relative_error'])}"
     text += f" {fastest['config_id']} ({latency_text(fastest['latency_ms'])} ms{error})"
     if fastest["faster_than"] is None:
-        return f"{text} is the fastest of the wrong."
+        return f"{text} is the fastest wrong one."
     than = "the best" if fastest["faster_than"] == BEST else f"every correct `{fastest['faster_than']}` config"
     return f"{text} takes {fastest['less_pct']:.0f} % less than {than}: an autotuner picks it."
 
@@ -187,7 +187,7 @@ def _next(of: Figures) -> str:
         return "the same command with --resume goes on where this one ended."
     if step == "measure-on-gpu":
         return f"the same command on a GPU measures{'; ' + explain + ' says why' if explain else ''}."
-    return f"{explain} says why, and what to change." if explain else "read the reasons below."
+    return f"{explain} says why, and what to change." if explain else _TRY_FIRST[of["status"]]
 
 
 def _configs(number: int) -> str:
@@ -203,6 +203,16 @@ _GOES: Mapping[str, str] = {
     "strong": " More of it goes with lower latency",
     "loose": " More of it goes loosely with lower latency",
 }
+_TRY_FIRST: Mapping[str, str] = {
+    "wrong": "find out where the outputs differ: --wrong says it; then mend the kernel or its list of configs.",
+    "unstable": "look for a race: the same launch gave different outputs.",
+    "compile-error": "read what the compiler says: --wrong lists each reason.",
+    "out-of-resources": "take smaller tiles or fewer num_stages.",
+    "launch-error": "read what the driver says (--wrong), and run one config under compute-sanitizer.",
+    "timeout": "give --timeout more seconds, or leave the slowest configs out.",
+    "not-run": "read the reasons below.",
+}
+"""Where nothing was correct, by what happened most often."""
 _LABELS: Mapping[str, str] = {
     "limits": "limited by",
     "no-binary": "limited by",
