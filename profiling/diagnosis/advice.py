@@ -53,8 +53,9 @@ def _matters(explanation: Explanation) -> Statement:
     if row.known_status not in ("ok", "not-run"):
         figures["finding"] = "not-usable"
     elif row.known_timing is not None and best is not None and explanation.source is not None:
-        figures |= _beside(row, best)
-        figures["rank"] = next((one.rank for one in explanation.source.ranked if one.config_id == row.config_id), None)
+        own = next((one for one in explanation.source.ranked if one.config_id == row.config_id), None)
+        figures |= _beside(row, best, is_tied=own is not None and bool(own.tied_with_best))
+        figures["rank"] = own.rank if own else None
         figures["correct_configs"] = len(explanation.source.ranked)
         more = [one for one in explanation.source.ranked if occupancy_pct(one) > occupancy_pct(row) + SAME_PCT]
         figures["higher"] = _figures(more[0]) if more else None
@@ -64,11 +65,9 @@ def _matters(explanation: Explanation) -> Statement:
     return Statement("good" if figures["finding"] in LEADS else "note", "matters", figures)
 
 
-def _beside(row: Row, best: Row) -> dict[str, Any]:
+def _beside(row: Row, best: Row, *, is_tied: bool) -> dict[str, Any]:
     more = occupancy_pct(best) - occupancy_pct(row)
     finding = "more" if more > SAME_PCT else "less" if more < -SAME_PCT else "same"
-    ours, theirs = row.known_timing, best.known_timing
-    is_tied = ours is not None and theirs is not None and ours.latency_ci95_low_ms <= theirs.latency_ci95_high_ms
     return {
         "finding": "is-best" if row.config_id == best.config_id else "tied" if is_tied else finding,
         "latency_ms": latency_ms(row),

@@ -159,7 +159,7 @@ def _next(run: Run, first: Row | None) -> Iterator[Statement]:
     step: NextStep = "explain" if first else "read-reasons"
     if run.header.interrupted or run.header.stopped:
         step = "resume"
-    elif not run.measured:
+    elif not run.measured and first:
         step = "measure-on-gpu"
     explain = "best" if run.ranked else first.config_id if first else None
     figures: dict[str, Any] = {"step": step, "explain": explain}

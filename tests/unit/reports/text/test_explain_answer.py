@@ -1,0 +1,109 @@
+"""The answer that an explanation begins with: what limits occupancy, whether that matters, and what to do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from fake_runs import COMPILE_HEADER, QUESTION, TOO_LARGE, compiled_run, explanation, h100_run, recorded_over, screen
+
+from ssdprof.profiling.diagnosis.advice import advice
+from ssdprof.profiling.runs.model import Explanation, Run
+from ssdprof.profiling.runs.recorded import recorded_runs
+from ssdprof.reports.export.run_json import explanation_json
+from ssdprof.reports.text.explain import explain_report
+from ssdprof.reports.words import answers
+
+LONG = next(one for one in recorded_runs() if one.header.problem["seqlen"] == 50_000)
+WHOSE = "the recorded run, of 2026-11-25 20:40; for another problem give its options, such as --seqlen"
+
+
+def of(config_id: str, source: Run = LONG) -> Explanation:
+    """What `explain` makes of a config of a recorded run, without neighbours."""
+    own = next(row for row in source.rows if row.config_id == config_id)
+    return Explanation(source.header, own, (), QUESTION, f"recorded on {source.header.provenance}", WHOSE, source)
+
+
+def lines(one: Explanation) -> dict[str, str]:
+    return dict(answers.labelled(advice(one)))
+
+
+def test_the_best_config_is_to_be_used_and_more_occupancy_is_not_missing() -> None:
+    best = LONG.ranked[0]
+    said = lines(of(best.config_id))
+    assert said["limited by"].startswith(
+        "registers (220 a thread): 2 of 16 warps per scheduler, 12.5 %. One more block"
+    )
+    assert said["matters"].startswith(f"no: {best.known_latency_ms:.3f} ms, #1 of 369, 1.01 times the floor, the best.")
+    assert "The fastest with more, split:m32n64k32d64w2s3 (25 %), takes 2.139 ms." in said["matters"]
+    assert "use it: DRAM bounds it, and no change of the config gains much more." == said["do"]
+
+
+def test_a_slower_config_is_told_the_better_one_and_that_occupancy_is_not_the_difference() -> None:
+    best = LONG.ranked[0].config_id
+    said = lines(of("m64n64k32d128w2s4"))
+    assert said["limited by"].startswith("registers (255 a thread) and shared memory (41 728 bytes a block): 2 of 16")
+    assert (
+        f"no: 2.300 ms, #44 of 369, 2.45 times the floor; {best} is 2.42 times as fast with the same 12.5 %."
+        == (said["matters"])
+    )
+    assert f"take {best} instead." == said["do"]
+
+
+def test_a_config_of_more_occupancy_than_the_best_is_told_so() -> None:
+    slow = next(row for row in LONG.ranked if row.occupancy and row.occupancy.theoretical_occupancy_pct > 60)
+    assert "times as fast with less, 12.5 %." in lines(of(slow.config_id))["matters"]
+
+
+def test_less_occupancy_than_the_best_may_matter() -> None:
+    low = next(row for row in LONG.ranked if row.occupancy and row.occupancy.theoretical_occupancy_pct < 12)
+    assert lines(of(low.config_id))["matters"].startswith("perhaps: ")
+
+
+def test_one_that_is_tied_with_the_best_may_be_used() -> None:
+    source = h100_run()
+    own = next(row for row in source.ranked if row.rank == 2)
+    said = lines(of(own.config_id, source))
+    assert own.tied_with_best
+    assert f"tied with the best, {source.ranked[0].config_id}." in said["matters"]
+    assert said["do"].startswith("use it; what bounds it is not known")
+
+
+def test_a_wrong_config_is_not_to_be_used_whatever_its_time() -> None:
+    said = lines(of("m64n64k32d32w2s4"))
+    assert said["matters"].startswith("no, it is wrong: ")
+    assert f"do not use it; take {LONG.ranked[0].config_id} instead." == said["do"]
+
+
+def test_one_that_does_not_compile_says_why() -> None:
+    source = recorded_over(compiled_run(), h100_run())
+    one = Explanation(COMPILE_HEADER, replace(TOO_LARGE, compiled=None, occupancy=None), (), None, None, WHOSE, source)
+    said = lines(one)
+    assert said["limited by"].startswith("not known, out-of-resources: needs 279552 bytes")
+    assert said["do"].startswith("do not use it; take m64n64k32d128w2s4 instead")
+
+
+def test_without_a_latency_it_is_to_be_measured() -> None:
+    said = lines(explanation(measured=False))
+    assert "not known: there is no latency of this config." == said["matters"]
+    assert said["do"].startswith("measure it: `ssdprof sweep` on a GPU.")
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+@pytest.mark.parametrize("config_id", [LONG.ranked[0].config_id, "m64n64k32d128w2s4", "m64n64k32d32w2s4"])
+def test_it_is_complete_in_the_first_twelve_lines_after_whose_it_is(config_id: str, width: int) -> None:
+    one = of(config_id)
+    shown = screen(explain_report(one), width).splitlines()
+    end = shown.index("")
+    assert end <= 12
+    assert shown[0].startswith("of          the recorded run, of 2026-11-25 20:40;")
+    told = " ".join(" ".join(shown[:end]).split())
+    assert all(" ".join(text.split()) in told for text in (config_id, *lines(one).values()))
+
+
+def test_json_has_the_answer() -> None:
+    content = json.loads(explanation_json(of("m64n64k32d128w2s4")))
+    assert ["limits", "matters", "do"] == [one["code"] for one in content["answer"]]
+    assert lines(of("m64n64k32d128w2s4"))["do"] == content["answer"][-1]["message"]
+    assert LONG.ranked[0].config_id == content["answer"][-1]["figures"]["best_id"]
