@@ -81,7 +81,8 @@ def _neighbours_part(explanation: Explanation, neighbours: Neighbours) -> Render
         columns.append(_latency_column(rows, explanation.latency_source or ""))
     statuses = tuple("" if _plain(row) else row.known_status for row in rows)
     if any(statuses):
-        columns.append(ScreenColumn("status", statuses, right=False))
+        colours = tuple(map(tables.status_colour, statuses))
+        columns.append(ScreenColumn("status", statuses, right=False, colours=colours))
     styles = tuple("bold" if row.config_id == own else "" for row in rows)
     notes = [f"{value}: {row.known_reason}" for row, value in zip(rows, values, strict=True) if not _plain(row)]
     notes += tables.another_binary_notes(rows)

@@ -24,7 +24,7 @@ class ScreenColumn:
     While the table is too wide, columns with `short` cells take those, in the order of `shortens`; then columns are
     left out in the order of `gives_up`, and named below. `gives_up` 0: never left out. `wraps`: its cells may go over
     lines of at least `least` character cells. `is_id`: if nothing else helps, its cells stand on lines of their own,
-    above the others.
+    above the others. `colours`: rich styles of its cells; they only repeat what the cells say.
     """
 
     heading: str
@@ -36,11 +36,16 @@ class ScreenColumn:
     wraps: bool = False
     least: int = WRAPPED_MIN_WIDTH
     is_id: bool = False
+    colours: tuple[str, ...] = ()
 
     @property
     def widest(self) -> int:
         """Character cells of the widest line."""
         return max(cell_len(line) for text in (self.heading, *self.cells) for line in text.split("\n"))
+
+    def colour(self, i_row: int) -> str:
+        """The style of a cell."""
+        return self.colours[i_row] if self.colours else ""
 
     @property
     def width(self) -> int:
@@ -97,7 +102,7 @@ class FittedTable:
         for i_row, name in enumerate(found.apart.cells):
             style = self._style(i_row)
             parts += [
-                Text(name, style=style, no_wrap=True, overflow="ignore"),
+                Text(name, style=found.apart.colour(i_row) or style, no_wrap=True, overflow="ignore"),
                 self._rows(found, width, [(i_row, style)]),
             ]
         return Group(*parts)
@@ -120,8 +125,11 @@ class FittedTable:
                 Text(column.heading), justify=justify, no_wrap=not column.wraps, width=column.width + wanted
             )
         for i_row, style in rows:
-            cells = [(column.wraps, column.cells[i_row]) for column in found.columns]
-            table.add_row(*(Prose(cell) if wraps else Text(cell) for wraps, cell in cells), style=style)
+            cells = [
+                Prose(column.cells[i_row]) if column.wraps else Text(column.cells[i_row], style=column.colour(i_row))
+                for column in found.columns
+            ]
+            table.add_row(*cells, style=style)
         return table
 
     def _style(self, i_row: int) -> str:

@@ -14,7 +14,7 @@ from ssdprof.profiling.diagnosis.verdicts import statements
 from ssdprof.profiling.runs.model import STATUSES, Row, Run
 from ssdprof.reports.columns import error_text, latency_text
 from ssdprof.reports.text.prose import Labelled, Prose
-from ssdprof.reports.text.tables import header, ranked_table, rejected_tables
+from ssdprof.reports.text.tables import header, ranked_table, rejected_tables, status_colour
 from ssdprof.reports.words import answers, verdicts
 
 BEST_SHOWN = 10
@@ -41,11 +41,12 @@ def rejected_lines(run: Run) -> list[RenderableType]:
     listed = {row.config_id for row in listed_rows(run)}
     rest = sorted((row for row in run.rows if row.config_id not in listed), key=latency_ms)
     groups = {status: [row for row in rest if row.known_status == status] for status in STATUSES}
-    lines = [(f"{len(group)} {status}", _first_of(group)) for status, group in groups.items() if group]
+    groups = {status: group for status, group in groups.items() if group}
+    lines = [(f"{len(group)} {status}", _first_of(group)) for status, group in groups.items()]
     if not lines:
         return []
     title = Prose(f"Not ranked: {len(rest)} of {len(run.rows)} (--wrong lists them)", "bold")
-    return [Text(), title, Labelled(tuple(lines))]
+    return [Text(), title, Labelled(tuple(lines), tuple(map(status_colour, groups)))]
 
 
 def _first_of(rows: Sequence[Row]) -> str:

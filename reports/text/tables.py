@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ssdprof.profiling.diagnosis.rows import has_latencies, latency_ms, listed_rows, of_another_binary, timed_elsewhere
-from ssdprof.profiling.hardware.limiters import BARRIERS, LIMITERS
+from ssdprof.profiling.hardware.limiters import BARRIERS, LIMITERS, REGISTERS, SHARED_MEMORY
 from ssdprof.profiling.runs.model import STATUSES, Device, Row, Run, RunHeader
 from ssdprof.profiling.runs.recorded import latency_source
 from ssdprof.reports.columns import NOT_KNOWN, column, error_text, latency_text
@@ -22,6 +23,9 @@ LEFT_OUT_FIRST = (
     "registers_per_thread", "theoretical_occupancy_pct", "relative_error", "speedup_vs_baseline",
 )  # fmt: skip
 """What a narrow screen does without, the least important first; other columns stay."""
+BASELINE_COLOUR = "blue"
+LIMITER_COLOURS = {REGISTERS: "magenta", SHARED_MEMORY: "cyan"}
+"""By the first limiter; the column names them all."""
 SAID_ONCE = 8
 """More configs than this that failed for one and the same reason are counted instead of listed."""
 RECORDED_HEADING = column("recorded_latency_ms").heading
@@ -153,7 +157,7 @@ def _latency_columns(run: Run, rows: Sequence[Row]) -> list[ScreenColumn]:
         ties = _tied(run)
         ranks = tuple(f"{'≈' if ties and row.tied_with_best else ''}{column('rank').text(row)}" for row in rows)
         columns.append(ScreenColumn("#", ranks))
-    columns.append(_ids(rows))
+    columns.append(_ids(rows, run.header.baseline_id))
     if not run.measured:
         cells = tuple(latency_text(row.known_latency_ms) if row.known_timing else "not measured" for row in rows)
         return [*columns, ScreenColumn(RECORDED_HEADING if has_latencies(run) else "latency", cells)]
@@ -166,9 +170,15 @@ def _latency_columns(run: Run, rows: Sequence[Row]) -> list[ScreenColumn]:
     return columns
 
 
-def _ids(rows: Sequence[Row]) -> ScreenColumn:
+def _ids(rows: Sequence[Row], baseline_id: str | None = None) -> ScreenColumn:
     marked = tuple(row.config_id + ("*" if of_another_binary(row) else "") for row in rows)
-    return ScreenColumn(column("config_id").heading, marked, right=False, is_id=True)
+    colours = tuple(BASELINE_COLOUR if row.config_id == baseline_id else "" for row in rows)
+    return ScreenColumn(column("config_id").heading, marked, right=False, is_id=True, colours=colours)
+
+
+def status_colour(status: str) -> str:
+    """The colour of a status: red for outputs that must not be used, yellow for what failed otherwise."""
+    return {"": "", "ok": "green", "wrong": "red", "unstable": "red", "not-run": ""}.get(status, "yellow")
 
 
 def _resource_columns(rows: Sequence[Row]) -> list[ScreenColumn]:
@@ -178,18 +188,20 @@ def _resource_columns(rows: Sequence[Row]) -> list[ScreenColumn]:
 
 def memory_columns(rows: Sequence[Row]) -> list[ScreenColumn]:
     """The spilled bytes, if any are, and the dynamic shared memory."""
-    spilled = any(column("spill_bytes").value(row) for row in rows)
-    return [*([from_rows("spill_bytes", rows)] if spilled else []), from_rows("dynamic_shared_mem_bytes", rows)]
+    colours = tuple("yellow" if column("spill_bytes").value(row) else "" for row in rows)
+    spills = [replace(from_rows("spill_bytes", rows), colours=colours)] if any(colours) else []
+    return [*spills, from_rows("dynamic_shared_mem_bytes", rows)]
 
 
 def limiters_column(rows: Iterable[Row]) -> ScreenColumn:
     """What limits each row's occupancy in ncu's words, shortened first if the width is short."""
     names = [None if row.occupancy is None else row.occupancy.limiters for row in rows]
+    colours = tuple(LIMITER_COLOURS.get(of[0], "") if of else "" for of in names)
     whole = tuple(NOT_KNOWN if of is None else ", ".join(of) or BARRIERS for of in names)
     short = tuple(
         NOT_KNOWN if of is None else ", ".join(LIMITERS[name].short for name in of) or BARRIERS for of in names
     )
-    return ScreenColumn("limited by", whole, right=False, short=short, gives_up=gives_up("limiters"))
+    return ScreenColumn("limited by", whole, right=False, short=short, gives_up=gives_up("limiters"), colours=colours)
 
 
 def _notes(run: Run, rows: Sequence[Row]) -> list[str]:
