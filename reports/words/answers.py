@@ -101,8 +101,8 @@ def _question(of: Figures) -> str:
         return f"a tile of {of['value']} limits {of['config_id']}: {warps} warps per scheduler, {most}{but}."
     tiles = f"tiles of {others}" if len(of["other_values"]) > 1 else f"a tile of {others}"
     return (
-        f"{of['value']} is not what limits occupancy: with {tiles}, {of['config_id']} has no more than {warps} warps "
-        f"per scheduler.{wrong}"
+        f"{of['value']} is not the limit: with {tiles}, {of['config_id']} has no more than {warps} warps per "
+        f"scheduler.{wrong}"
     )
 
 
