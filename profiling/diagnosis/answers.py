@@ -55,6 +55,8 @@ def _use(best: Row, run: Run) -> Statement:
         "is_baseline": best.config_id == baseline_id,
         "tied_config_ids": [row.config_id for row in of_rows.leading_rows(run)[1:]],
         "correct_configs": len(run.ranked),
+        "relative_error": best.known_check.relative_error if best.known_check else None,
+        "checked_launches": best.known_check.launches if best.known_check else None,
         "is_another_binary": of_rows.of_another_binary(best),
         "recorded": None if run.measured or not best.recorded else best.recorded.source,
     }

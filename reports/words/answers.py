@@ -47,7 +47,10 @@ def _use(of: Figures) -> str:
         gain = f": {of['speedup_vs_baseline']:.2f} times as fast as the baseline {of['baseline_id']}"
     else:
         gain = ": there is no baseline's latency to compare with"
-    return f"{of['config_id']}, {latency_text(of['latency_ms'])} ms{where}{gain}{ties}."
+    checked = ""
+    if of["relative_error"] is not None and not of["recorded"]:
+        checked = f". Error {error_text(of['relative_error'])} in {of['checked_launches']} launches"
+    return f"{of['config_id']}, {latency_text(of['latency_ms'])} ms{where}{gain}{ties}{checked}."
 
 
 def _nothing_to_use(of: Figures) -> str:

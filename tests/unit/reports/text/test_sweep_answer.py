@@ -40,7 +40,7 @@ def all_wrong() -> Run:
 
 MEASURED = """\
 use        m64n64k32d128w2s4, 2.332 ms: the baseline; m32n64k32d128w2s5 is tied
-           with it.
+           with it. Error 0.0018 in 10 launches.
 floor      40 % of it reached: moving 2.82 GB once takes 0.940 ms at 3000 GB/s.
            What bounds it is not known: compare ncu's dram__bytes_read.sum with
            those bytes.
