@@ -78,12 +78,12 @@ def headroom_lines(launch: Launch, occ: Occupancy, limits: SmLimits) -> list[str
     lines = [f"Cannot launch: {occ.cannot_launch}."] if occ.cannot_launch else []
     if room.blocks_per_sm > occ.blocks_per_sm:
         lines.append(
-            f"A larger shared-memory configuration than {thousands(occ.shared_mem_config_bytes)} bytes alone "
+            f"A larger shared-memory configuration than {occ.shared_mem_config_bytes} bytes alone "
             f"gives {_counted(room.blocks_per_sm, 'block')} per SM instead of {occ.blocks_per_sm}."
         )
     lines.append(_step_line(room.step, room.blocks_per_sm, launch) if room.step else _blocked_line(room))
     if room.step and _shared_mem_ties_by_configuration(occ, room.step):
-        configured, largest = thousands(occ.shared_mem_config_bytes), thousands(limits.max_config_bytes)
+        configured, largest = str(occ.shared_mem_config_bytes), str(limits.max_config_bytes)
         lines.append(
             f"Shared memory is no obstacle to that: {configured} bytes were configured for this launch, and the driver "
             f"can configure {largest}."
@@ -113,7 +113,7 @@ def allowances(launch: Launch, limits: SmLimits, *, rows: int = 8) -> Renderable
     room = headroom(launch, limits)
     shown = [item for item in room.allowances if item.blocks_per_sm >= room.blocks_per_sm - 1]
     listed = shown[:rows]
-    sizes = [thousands(item.max_dynamic_shared_mem_bytes) for item in listed]
+    sizes = [str(item.max_dynamic_shared_mem_bytes) for item in listed]
     columns = (
         ScreenColumn("Blocks per SM", tuple(str(item.blocks_per_sm) for item in listed)),
         ScreenColumn("Occupancy", tuple(f"{item.theoretical_occupancy_pct:.1f} %" for item in listed)),
@@ -134,15 +134,10 @@ def allowances(launch: Launch, limits: SmLimits, *, rows: int = 8) -> Renderable
     return Group(*parts)
 
 
-def thousands(count: int) -> str:
-    """A count with its thousands set apart: 41 728."""
-    return f"{count:,}".replace(",", " ")
-
-
 def _step_line(step: Step, blocks: int, launch: Launch) -> str:
     registers, size_bytes = step.registers_fewer, step.dynamic_shared_mem_fewer_bytes
     changed = f"{launch.registers_per_thread} → {step.registers_per_thread}"
-    changed_bytes = f"{thousands(launch.dynamic_shared_mem_bytes)} → {thousands(step.dynamic_shared_mem_bytes)}"
+    changed_bytes = f"{launch.dynamic_shared_mem_bytes} → {step.dynamic_shared_mem_bytes}"
     parts = [f"{_counted(registers, 'register')} fewer per thread ({changed})"] if registers else []
     if size_bytes:
         parts.append(f"{_counted(size_bytes, 'byte')} of shared memory fewer per block ({changed_bytes})")
@@ -162,12 +157,12 @@ def _allowance_line(allowance: Allowance) -> str:
     fit = "fits" if allowance.blocks_per_sm == 1 else "fit"
     return (
         f"{_counted(allowance.blocks_per_sm, 'block')} per SM {fit} up to {allowance.max_registers_per_thread} "
-        f"registers per thread and {thousands(allowance.max_dynamic_shared_mem_bytes)} bytes of dynamic shared memory."
+        f"registers per thread and {allowance.max_dynamic_shared_mem_bytes} bytes of dynamic shared memory."
     )
 
 
 def _counted(count: int, noun: str) -> str:
-    return f"{thousands(count)} {noun}" + ("" if count == 1 else "s")
+    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def _blocked_line(room: Headroom) -> str:
@@ -197,8 +192,8 @@ def curve_lines(curve: Curve, bar_width: int = _CURVE_BAR_WIDTH) -> list[str]:
 def _axis(curve: Curve, bar_width: int) -> str:
     """First and last value at the ends, the launch's own below its arrow; if two would meet, it alone."""
     width = bar_width * len(curve.points)
-    first, last = thousands(curve.points[0]), thousands(curve.points[-1])
-    own = thousands(curve.points[curve.present])
+    first, last = str(curve.points[0]), str(curve.points[-1])
+    own = str(curve.points[curve.present])
     start = min(max(0, bar_width * curve.present - len(own) // 2), width - len(own))
     left = ("" if start < len(first) + 2 else first).ljust(start) + own
     return left + ("" if len(left) + 2 > width - len(last) else last).rjust(width - len(left))

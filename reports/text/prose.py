@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,21 +11,18 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.measure import Measurement
 from rich.text import Text
 
-_KEPT = "\N{NO-BREAK SPACE}"
-_THOUSANDS = re.compile(r"(?<=\d) (?=\d{3}(?!\d))")
-
 
 def wrapped(text: str, width: int) -> list[str]:
-    """The text in lines of at most `width` characters, or of one longer word. 41 728 is one word."""
+    """The text in lines of at most `width` characters, or of one longer word."""
     lines: list[str] = []
-    for paragraph in _THOUSANDS.sub(_KEPT, text).split("\n"):
+    for paragraph in text.split("\n"):
         lines += textwrap.wrap(paragraph, max(width, 1), break_long_words=False, break_on_hyphens=False) or [""]
-    return [line.replace(_KEPT, " ") for line in lines]
+    return lines
 
 
 def longest_word(text: str) -> int:
     """Character cells of the longest word."""
-    return max((cell_len(word) for word in _THOUSANDS.sub(_KEPT, text).split()), default=0)
+    return max((cell_len(word) for word in text.split()), default=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from typing import Any
 from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.profiling.hardware.limiters import REGISTERS, SHARED_MEMORY
 from ssdprof.reports.columns import error_text, latency_text, pct_text
-from ssdprof.reports.text.occupancy import thousands
 from ssdprof.reports.words.verdicts import Figures, listed
 
 BEST = "best"
@@ -125,7 +124,7 @@ def _not_used(of: Figures) -> str:
 def _limits(of: Figures) -> str:
     uses = {
         REGISTERS: f"{of['registers_per_thread']} a thread",
-        SHARED_MEMORY: f"{thousands(of['dynamic_shared_mem_bytes'])} bytes a block",
+        SHARED_MEMORY: f"{of['dynamic_shared_mem_bytes']} bytes a block",
     }
     by = " and ".join(f"{name} ({uses[name]})" if name in uses else name for name in of["limiters"])
     text = (
@@ -137,7 +136,7 @@ def _limits(of: Figures) -> str:
         return f"{text} One more block is blocked by {listed(of['blocked_by'])}." if of["blocked_by"] else text
     needs = [f"{step['registers_fewer']} registers fewer"] if step["registers_fewer"] else []
     if step["dynamic_shared_mem_fewer_bytes"]:
-        needs.append(f"{thousands(step['dynamic_shared_mem_fewer_bytes'])} bytes fewer")
+        needs.append(f"{step['dynamic_shared_mem_fewer_bytes']} bytes fewer")
     reached = f"{pct_text(step['theoretical_occupancy_pct'])} %"
     return f"{text} One more block needs {' and '.join(needs)}: {reached}." if needs else f"{text} {reached} may fit."
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from ssdprof.profiling.diagnosis.conditions import conditions
 from ssdprof.profiling.runs.measured import TimedBy
 from ssdprof.profiling.runs.model import Run
-from ssdprof.reports.text.occupancy import thousands
 from ssdprof.reports.words.verdicts import Figures
 
 TIMED_BY: Mapping[TimedBy, str] = {"events": "CUDA events", "graph": "CUDA graphs", "host": "the host's clock"}
@@ -40,7 +39,7 @@ def _state(of: Figures) -> str:
     told = [form.format(_span(span)) for form, span in forms.values() if span]
     missing = [what for what, (_, span) in forms.items() if not span]
     if of["throttled_samples"]:
-        count, samples = thousands(of["throttled_samples"]), thousands(of["samples"])
+        count, samples = str(of["throttled_samples"]), str(of["samples"])
         told.append(f"throttled ({', '.join(of['reasons'])}) in {count} of {samples} samples")
     elif of["throttling_told"]:
         told.append("not throttled")

@@ -10,7 +10,7 @@ from ssdprof.profiling.hardware.limiters import SHARED_MEMORY
 from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.runs.model import Explanation
 from ssdprof.reports.columns import error_text, latency_text, pct_text
-from ssdprof.reports.text.occupancy import headroom_lines, thousands
+from ssdprof.reports.text.occupancy import headroom_lines
 from ssdprof.reports.words.verdicts import Figures, correlation_words
 
 _Words = Callable[[Figures, str], str]
@@ -60,7 +60,7 @@ def _growth(of: Figures, tile: str) -> str:
 
 
 def _series(what: str, values: Sequence[int | str]) -> str:
-    texts = [thousands(value) if isinstance(value, int) else value for value in values]
+    texts = [str(value) for value in values]
     return f"{what} stay at {texts[0]}" if len(set(texts)) == 1 else f"{what} go {' → '.join(texts)}"
 
 
@@ -93,7 +93,7 @@ def _in_shared_memory(of: Figures, _: str) -> str:
     registers = f"hardly registers ({more:+d} per thread)" if more else "no registers"
     return (
         f"With {of['num_warps']} warps the products compile to wgmma, which reads operands from shared memory: a "
-        f"larger tile costs shared memory ({thousands(of['dynamic_shared_mem_more_bytes'])} bytes more per block), "
+        f"larger tile costs shared memory ({of['dynamic_shared_mem_more_bytes']} bytes more per block), "
         f"{registers}."
     )
 
@@ -135,9 +135,9 @@ _WORDS: Mapping[str, _Words] = {
     "blocks-change": _blocks_change,
     "carve-out": lambda of, _: (
         f"At {of['value']} shared memory is named only because the driver configures "
-        f"{thousands(of['shared_mem_config_bytes'])} bytes of it for that many blocks"
+        f"{of['shared_mem_config_bytes']} bytes of it for that many blocks"
         f"{', assumed' if of['shared_mem_config_source'] == 'assumed' else ''}; the largest size, "
-        f"{thousands(of['largest_config_bytes'])} bytes, would hold {of['blocks_at_largest']}, so it is "
+        f"{of['largest_config_bytes']} bytes, would hold {of['blocks_at_largest']}, so it is "
         f"{' and '.join(of['other_limiters'])} that must change first."
     ),
     "does-not-limit-occupancy": _does_not_limit,

@@ -12,7 +12,6 @@ from rich.text import Text
 
 from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.reports.columns import error_text, latency_text, pct_text
-from ssdprof.reports.text.occupancy import thousands
 from ssdprof.reports.text.prose import Prose
 
 NAMED_TIES = 6
@@ -215,7 +214,7 @@ def _throttled(of: Figures) -> str:
         )
     dropped, samples = of["dropped_samples"], of["samples"]
     return (
-        f"{thousands(dropped)} of {thousands(samples)} samples ({100 * dropped / samples:.1f} %) were taken while the "
+        f"{dropped} of {samples} samples ({100 * dropped / samples:.1f} %) were taken while the "
         f"clocks were lowered ({why}) and dropped; none is expected to be: {_REMEDY}."
     )
 
@@ -274,7 +273,7 @@ _WORDS: Mapping[str, Callable[[Figures], str]] = {
     ),
     "not-told": lambda of: (
         "NVML does not tell whether this GPU lowers its clocks for heat or power, as is usual on virtual GPUs: all "
-        f"{thousands(of['samples'])} samples count (100 %), throttled ones among them, if there are any. Repeat the "
+        f"{of['samples']} samples count (100 %), throttled ones among them, if there are any. Repeat the "
         "run before you trust a difference of a few per cent."
     ),
     "nothing-correct": lambda of: (

@@ -37,7 +37,7 @@ def test_percentages_are_rounded_as_ncu_rounds_them():
 
 
 def test_the_percentage_is_that_of_warps_per_scheduler_where_an_sm_has_fewer_warps_than_schedulers():
-    """Seen in ncu 2025.3.1 on an H100: a block of 2 warps that needs 139 264 bytes, alone on its SM."""
+    """Seen in ncu 2025.3.1 on an H100: a block of 2 warps that needs 139264 bytes, alone on its SM."""
     occ = occupancy(Launch(64, 255, 139264), H100)
 
     assert 3.125 == occ.theoretical_occupancy_pct

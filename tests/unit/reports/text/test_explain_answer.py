@@ -43,7 +43,7 @@ def test_the_best_config_is_to_be_used_and_more_occupancy_is_not_missing() -> No
 def test_a_slower_config_is_told_the_better_one_and_that_occupancy_is_not_the_difference() -> None:
     best = LONG.ranked[0].config_id
     said = lines(of("m64n64k32d128w2s4"))
-    assert said["limited by"].startswith("registers (255 a thread) and shared memory (41 728 bytes a block): 2 of 16")
+    assert said["limited by"].startswith("registers (255 a thread) and shared memory (41728 bytes a block): 2 of 16")
     assert (
         f"no: 2.300 ms, #44 of 369, 2.45 times the floor; {best} is 2.42 times as fast with the same 12.5 %."
         == (said["matters"])

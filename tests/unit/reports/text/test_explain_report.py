@@ -101,7 +101,7 @@ def test_a_config_that_is_wrong_by_construction_says_so_above_everything() -> No
 def test_a_kernel_of_which_nobody_asks_anything_has_no_answer() -> None:
     text = screen(explain_report(replace(explanation(WGMMA), question=None)), 100)
     assert "Why DSTATE" not in text
-    assert "limited by  shared memory (123 648 bytes a block)" in text
+    assert "limited by  shared memory (123648 bytes a block)" in text
 
 
 def test_recorded_latencies_are_headed_as_recorded() -> None:

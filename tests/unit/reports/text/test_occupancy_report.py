@@ -7,7 +7,7 @@ from rich.console import Console
 from ssdprof.profiling.hardware.limits import known_archs, limits_for
 from ssdprof.profiling.hardware.occupancy import Launch, occupancy
 from ssdprof.profiling.hardware.rule import rule_sentence
-from ssdprof.reports.text.occupancy import allowances, curves, headroom_lines, section, section_rows, thousands
+from ssdprof.reports.text.occupancy import allowances, curves, headroom_lines, section, section_rows
 
 H100 = limits_for("sm_90")
 
@@ -64,10 +64,10 @@ def test_headroom_in_registers_tells_a_tie_of_the_carve_out_from_an_obstacle():
     assert [
         "87 registers fewer per thread (255 → 168) give 5 blocks per SM instead of 4 (15.6 % occupancy).",
         (
-            "Shared memory is no obstacle to that: 200 704 bytes were configured for this launch, "
-            "and the driver can configure 233 472."
+            "Shared memory is no obstacle to that: 200704 bytes were configured for this launch, "
+            "and the driver can configure 233472."
         ),
-        "4 blocks per SM fit up to 255 registers per thread and 57 344 bytes of dynamic shared memory.",
+        "4 blocks per SM fit up to 255 registers per thread and 57344 bytes of dynamic shared memory.",
     ] == headroom_lines(launch, occ, H100)
 
 
@@ -75,8 +75,8 @@ def test_headroom_in_both_says_that_both_are_needed():
     launch = Launch(64, 255, 49152)
 
     assert (
-        "87 registers fewer per thread (255 → 168) and 3 584 bytes of shared memory fewer per block "
-        "(49 152 → 45 568) together give 5 blocks per SM instead of 4 (15.6 % occupancy)."
+        "87 registers fewer per thread (255 → 168) and 3584 bytes of shared memory fewer per block "
+        "(49152 → 45568) together give 5 blocks per SM instead of 4 (15.6 % occupancy)."
     ) == headroom_lines(launch, occupancy(launch, H100), H100)[0]
 
 
@@ -94,7 +94,7 @@ def test_headroom_says_what_stands_in_the_way():
 
     assert [
         "No fewer registers or bytes give another block: the number of warps within each block allows 8 blocks.",
-        "8 blocks per SM fit up to 32 registers per thread and 28 160 bytes of dynamic shared memory.",
+        "8 blocks per SM fit up to 32 registers per thread and 28160 bytes of dynamic shared memory.",
     ] == headroom_lines(launch, occupancy(launch, H100), H100)
 
 
@@ -103,7 +103,7 @@ def test_headroom_says_when_the_configured_size_alone_costs_blocks():
     occ = occupancy(launch, H100, shared_mem_config_bytes=65536)
 
     assert (
-        "A larger shared-memory configuration than 65 536 bytes alone gives 8 blocks per SM instead of 3."
+        "A larger shared-memory configuration than 65536 bytes alone gives 8 blocks per SM instead of 3."
         == headroom_lines(launch, occ, H100)[0]
     )
 
@@ -121,9 +121,9 @@ def test_the_allowances_start_one_below_the_present_blocks_and_mark_them():
     assert """\
 What each number of blocks allows
 Blocks per SM  Occupancy  Registers per thread  Dynamic shared memory
-            1     12.5 %                   255          232 448 bytes  now
-            2     25.0 %                   128          115 712 bytes
-            3     37.5 %                    80           76 800 bytes
+            1     12.5 %                   255           232448 bytes  now
+            2     25.0 %                   128           115712 bytes
+            3     37.5 %                    80            76800 bytes
 up to 8 blocks""" == text(allowances(Launch(256, 255), H100, rows=3))
 
 
@@ -145,7 +145,7 @@ Theoretical occupancy over bytes of dynamic shared memory per block
        ██████████████████████████████
    0 % ████████████████████████████████████████████████████████████████
                  ▲
-       7 264  41 728                                            232 448
+       7264    41728                                             232448
 
 Theoretical occupancy over threads per block
 12.5 %   ██  ██    ▄▄██
@@ -153,7 +153,7 @@ Theoretical occupancy over threads per block
        ████████████████
    0 % ████████████████
          ▲
-        64                                                        1 024""" == text(
+        64                                                         1024""" == text(
         curves(launch, occupancy(launch, H100), H100)
     )
 
@@ -180,7 +180,3 @@ def test_any_launch_can_be_printed(launch, limits, data):
     assert 21 <= len(text(curves(launch, occ, limits)).splitlines())
     sentence = rule_sentence(occ)
     assert sentence is None or sentence.endswith(".")
-
-
-def test_thousands_are_set_apart():
-    assert ["0", "999", "41 728", "1 000 000"] == [thousands(count) for count in (0, 999, 41_728, 1_000_000)]

@@ -39,9 +39,7 @@ def test_throttled_samples_are_counted_with_their_reasons_dropped_or_not() -> No
         with_timing(second, only_throttled=True, throttled=("power cap", "thermal")),
         third,
     ]
-    assert header_line("timed at", run(rows)).endswith(
-        "52 °C, throttled (power cap, thermal) in 1 100 of 1 300 samples"
-    )
+    assert header_line("timed at", run(rows)).endswith("52 °C, throttled (power cap, thermal) in 1100 of 1300 samples")
 
 
 def test_what_nvml_does_not_tell_is_named() -> None:

@@ -17,20 +17,20 @@ WGMMA, FRAGMENTS = (128, 64, 32, 4, 4), (64, 64, 32, 2, 4)
 
 WHY_WGMMA = (
     "From a DSTATE tile of 32 to 64 to 128, registers per thread go 186 → 186 → 180, bytes of shared memory per block go "
-    "86 784 → 99 072 → 123 648, blocks per SM go 2 → 2 → 1 and warps per scheduler go 2.00 → 2.00 → 1.00. At 128 the "
+    "86784 → 99072 → 123648, blocks per SM go 2 → 2 → 1 and warps per scheduler go 2.00 → 2.00 → 1.00. At 128 the "
     "blocks per SM drop from 2 to 1: shared memory allows 1 instead of 2. So the DSTATE tile of 128 does limit this "
     "config: 1.00 of 16 warps per scheduler, while 32 would have 2.00. With 4 warps the products compile to wgmma, which "
-    "reads operands from shared memory: a larger tile costs shared memory (36 864 bytes more per block), hardly registers "
+    "reads operands from shared memory: a larger tile costs shared memory (36864 bytes more per block), hardly registers "
     "(-6 per thread). A smaller tile is no way out: 32 or 64 is wrong by construction (relative error 0.73, 0.60 as "
     "measured). A tile of 32 sums only the first 32 of 128 state elements (dstate) and does not loop over the rest: take a "
     "DSTATE tile of 128, or the variant split."
 )
 WHY_FRAGMENTS = (
     "From a DSTATE tile of 32 to 64 to 128, registers per thread go 205 → 214 → 255, bytes of shared memory per block "
-    "stay at 41 728, blocks per SM stay at 4 and warps per scheduler stay at 2.00. So DSTATE does not limit the occupancy "
+    "stay at 41728, blocks per SM stay at 4 and warps per scheduler stay at 2.00. So DSTATE does not limit the occupancy "
     "of this config: every tile that compiled gives 2.00 of 16 warps per scheduler, limited by registers and shared "
     "memory. The 50 registers more still allow as many blocks. At 128 shared memory is named only because the driver "
-    "configures 200 704 bytes of it for that many blocks, assumed; the largest size, 233 472 bytes, would hold 5, so it is"
+    "configures 200704 bytes of it for that many blocks, assumed; the largest size, 233472 bytes, would hold 5, so it is"
     " registers that must change first. With 2 warps the products compile to mma.sync, whose "
     "operands are fragments in registers: a larger tile costs registers (50 more per thread), not shared memory. A smaller"
     " tile is no way out: 32 or 64 is wrong by construction. A tile of 32 sums only the first 32 of 128 state elements "

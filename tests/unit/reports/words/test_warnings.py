@@ -68,7 +68,7 @@ def test_dropped_samples_are_told_with_their_share_and_reasons() -> None:
         with_timing(third, samples=0),
     ]
     assert [
-        "312 of 4 080 samples (7.6 %) were taken while the clocks were lowered (power cap at 700 W, thermal) and dropped; none is expected to be: lock a clock that the GPU can hold (`nvidia-smi -lgc`, as root), cool it better, or raise its power limit (`nvidia-smi -pl`)."
+        "312 of 4080 samples (7.6 %) were taken while the clocks were lowered (power cap at 700 W, thermal) and dropped; none is expected to be: lock a clock that the GPU can hold (`nvidia-smi -lgc`, as root), cool it better, or raise its power limit (`nvidia-smi -pl`)."
     ] == of(run(rows), "throttled")
 
 
