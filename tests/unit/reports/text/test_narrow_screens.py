@@ -74,7 +74,7 @@ def test_a_narrow_screen_shows_no_number_that_a_wide_one_does_not(i_run: int, wi
     assert set() == set(WORD.findall(shown(i_run, width))) - wide
 
 
-@pytest.mark.parametrize("config_id", ["m64n64k32d128w2s4", "grouped:m64n64k64d128w4s3,heads=16", "m64n64k32d64w2s4"])
+@pytest.mark.parametrize("config_id", ["m64n64k32d128w2s4", "grouped:m64n64k64d128w4s3h16", "m64n64k32d64w2s4"])
 @pytest.mark.parametrize("width", WIDTHS[:-1])
 def test_an_explanation_has_no_other_numbers_on_a_narrow_screen_and_fits_it(config_id: str, width: int) -> None:
     explained = of(RECORDED[0], config_id)
