@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ssdprof.kernels.config import triton_config
 from ssdprof.profiling.diagnosis.correlation import among_neighbours
 from ssdprof.profiling.diagnosis.rows import of_another_binary
 from ssdprof.profiling.diagnosis.why import answer
@@ -45,6 +46,7 @@ def _header(explanation: Explanation) -> list[tuple[str, str]]:
     lines = [
         ("of", explanation.whose),
         ("config", row.config_id),
+        ("to paste", triton_config(header.params, row.config)),
         *tables.source_lines(header),
         ("arch", header.device.arch),
         ("latency", latency),

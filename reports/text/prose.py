@@ -13,20 +13,21 @@ from rich.measure import Measurement
 from rich.text import Text
 
 _KEPT = "\N{NO-BREAK SPACE}"
-_THOUSANDS = re.compile(r"(?<=\d) (?=\d{3}(?!\d))")
+_INSIDE = re.compile(r"(?<=\d) (?=\d{3}(?!\d))|(?<=\w':) (?=\S)")
+"""Blanks inside one word: between a number's thousands, and between a quoted key and its value."""
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """The text in lines of at most `width` characters, or of one longer word. 41 728 is one word."""
+    """The text in lines of at most `width` characters, or of one longer word. 41 728 and 'M': 64 are one word each."""
     lines: list[str] = []
-    for paragraph in _THOUSANDS.sub(_KEPT, text).split("\n"):
+    for paragraph in _INSIDE.sub(_KEPT, text).split("\n"):
         lines += textwrap.wrap(paragraph, max(width, 1), break_long_words=False, break_on_hyphens=False) or [""]
     return [line.replace(_KEPT, " ") for line in lines]
 
 
 def longest_word(text: str) -> int:
     """Character cells of the longest word."""
-    return max((cell_len(word) for word in _THOUSANDS.sub(_KEPT, text).split()), default=0)
+    return max(map(cell_len, re.split(r"[ \n]", _INSIDE.sub(_KEPT, text))))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ from fake_runs import config, explanation, h100_run, row, screen
 from fake_runs import run as run_of
 from rich.cells import cell_len
 
+from ssdprof.kernels.config_text import parse_config
+from ssdprof.kernels.ssd.params import PARAMS
 from ssdprof.profiling import api
 from ssdprof.profiling.diagnosis.rows import listed_rows
 from ssdprof.profiling.hardware.limits import limits_for
@@ -20,7 +22,7 @@ from ssdprof.reports.columns import latency_text
 from ssdprof.reports.text import tables
 from ssdprof.reports.text.explain import explain_report
 from ssdprof.reports.text.occupancy import report
-from ssdprof.reports.text.prose import Labelled, Prose, wrapped
+from ssdprof.reports.text.prose import Labelled, Prose, longest_word, wrapped
 from ssdprof.reports.words import verdicts
 
 WIDTHS = [40, 60, 80, 200]
@@ -84,6 +86,13 @@ def test_an_explanation_has_no_other_numbers_on_a_narrow_screen_and_fits_it(conf
     assert set() == set(WORD.findall(narrow)) - set(WORD.findall(wide))
 
 
+@pytest.mark.parametrize("width", [40, 50, 60, 80, 100, 200])
+def test_the_form_to_paste_goes_over_lines_between_its_items_alone(width: int) -> None:
+    text = screen(explain_report(explanation()), width).partition("to paste")[2].partition("\nkernel")[0]
+    assert text.count("\n") == len(re.findall(r",\n *(?='\w+': \d|\w+=\d)", text)) + text.startswith("\n")
+    assert explanation().row.config == parse_config(text.strip(), PARAMS)
+
+
 @pytest.mark.parametrize("width", WIDTHS[:-1])
 def test_the_calculator_has_no_other_numbers_on_a_narrow_screen_and_fits_it(width: int) -> None:
     limits = limits_for("sm_90")
@@ -129,6 +138,12 @@ def test_a_number_with_its_thousands_apart_is_one_word() -> None:
     assert ["up to", "1 041 728", "bytes"] == wrapped("up to 1 041 728 bytes", 9)
     assert ["2 seeds", "100 of"] == wrapped("2 seeds 100 of", 7)
     assert ["a", "", "b"] == wrapped("a\n\nb", 9)
+
+
+def test_a_quoted_key_and_its_value_are_one_word() -> None:
+    assert ["{'M': 64,", "'N': 128}"] == wrapped("{'M': 64, 'N': 128}", 12)
+    assert 9 == longest_word("{'M': 64, 'N': 128}")
+    assert 9 == longest_word("up to 1 041 728")
 
 
 def test_where_lines_are_not_to_be_wrapped_a_text_is_one_line() -> None:
