@@ -105,7 +105,7 @@ def test_the_calculator_has_no_other_numbers_on_a_narrow_screen_and_fits_it(widt
 
 def test_what_a_narrow_screen_leaves_out_is_named_with_where_it_is() -> None:
     text = " ".join(screen(tables.ranked_table(h100_run()), 40).split())
-    assert "left out at this width: p20–p80 ms, warps sched" in text
+    assert "left out at this width: GB/s, floor %, p20–p80 ms, warps sched" in text
     assert "(in --csv FILE, --json and a wider terminal)" in text
     explained = " ".join(screen(explain_report(of(RECORDED[0], "m64n64k32d128w2s4")), 40).split())
     assert "(in --json and a wider terminal)" in explained
