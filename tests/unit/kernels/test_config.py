@@ -10,7 +10,7 @@ from config_forms import autotune_form, key_value_form, triton_form
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ssdprof.kernels.config import Config, ParamTable
+from ssdprof.kernels.config import Config, Param, ParamTable
 from ssdprof.kernels.config_text import config_from_pairs, is_run_reference
 from ssdprof.kernels.config_text import parse_config as parse
 from ssdprof.kernels.errors import ConfigError
@@ -80,6 +80,15 @@ def test_the_autotune_form_reads_back_but_for_the_variant(config: Config) -> Non
 @given(configs, configs)
 def test_two_configs_share_an_id_only_where_they_are_equal(one: Config, other: Config) -> None:
     assert (one == other) == (PARAMS.id(one) == PARAMS.id(other))
+
+
+@unhurried
+@given(st.dictionaries(st.sampled_from("bdhmrsw"), st.none() | st.integers(0, 999_999)), st.integers(0, 999_999))
+def test_letters_of_parameters_that_may_be_unset_make_no_id_ambiguous(unset: dict[str, int | None], first: int) -> None:
+    optional = [Param(f"OF_{letter}", letter=letter, low=0) for letter in "bdhmrsw"]
+    table = ParamTable((Param("FIRST", letter="a", low=0, required=True), *optional))
+    config = table.config({"FIRST": first, **{f"OF_{letter}": value for letter, value in unset.items()}})
+    assert config == parse(table.id(config), table)
 
 
 @pytest.mark.parametrize(
