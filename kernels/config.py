@@ -7,10 +7,10 @@ none of them needs to know the name of a parameter.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ssdprof.kernels.errors import ConfigError
 
@@ -124,6 +124,8 @@ NUM_CTAS = Param(
 """Up to CUDA's largest, non-portable cluster."""
 TRITON_DEFAULTS: Mapping[str, int] = {"num_warps": 4, "num_stages": 3, "num_ctas": 1}
 """The defaults of `triton.Config`."""
+_KEYWORDS = (*TRITON_DEFAULTS, "maxnreg")
+"""The launch options that `triton.Config` takes by keyword; any other stands in its dictionary."""
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,24 @@ class ParamTable:
         rest.sort(key=lambda pair: self.has_letters and not pair[0].is_option)
         parts = [letters, *(f"{param.column}={value}" for param, value in rest)]
         return head + ",".join(part for part in parts if part)
+
+
+def triton_kwargs(params: Iterable[Param], config: Config) -> dict[str, Any]:
+    """The arguments of `triton.Config` for a config, which has no place for the variant.
+
+    They are `kwargs`, the values that are set, and the launch options that are not at their defaults.
+    """
+    given = [(param, config[param.name]) for param in params if config[param.name] is not None]
+    tiles = {param.name: value for param, value in given if param.name not in _KEYWORDS}
+    options = {param.name: value for param, value in given if param.name in _KEYWORDS and value != param.default}
+    return {"kwargs": tiles, **options}
+
+
+def triton_config(params: Iterable[Param], config: Config) -> str:
+    """A config in the source form of Triton's autotune lists, in one line: `triton.Config({…}, num_warps=4, …)`."""
+    arguments = triton_kwargs(params, config)
+    options = [f"{name}={value!r}" for name, value in arguments.items() if name != "kwargs"]
+    return f"triton.Config({', '.join([repr(arguments['kwargs']), *options])})"
 
 
 def shown(value: object) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.interface import Subject
+from ssdprof.kernels.ssd import params
 from ssdprof.kernels.ssd.format2 import upgraded as upgraded
 from ssdprof.kernels.ssd.presets import DEFAULT_PRESET, problem_from
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
@@ -51,6 +52,11 @@ def subject_of_run(kernel: str, identity: Mapping[str, Any], file: str = "") -> 
         return on_problem(name, ChunkScanProblem(**identity))
     except (TypeError, UsageError):  # not a chunk scan's problem, or an engine or file that is not here
         raise UsageError(f"the run is of kernel {kernel}, which is unknown here: name its file with --kernel") from None
+
+
+def todays_id(kernel: str, config_id: str) -> str:
+    """The id that a config of that kernel has today; a run file may have one that an earlier ssdprof gave it."""
+    return params.todays_id(config_id) if kernel == NAME else config_id
 
 
 def recorded_files() -> list[Path]:

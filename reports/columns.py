@@ -35,11 +35,23 @@ latency_text = _number(lambda ms: f"{ms:.3f}" if ms >= 0.1 else f"{ms:.4f}")
 """Milliseconds to the microsecond, and one digit more below 0.1 ms, so that near ones stay apart."""
 error_text = _number("{:#.2g}".format)
 """A relative error with two significant digits."""
+one_decimal = _number("{:.1f}".format)
+"""A number with one decimal."""
 two_decimals = _number("{:.2f}".format)
 """A number with two decimals, as ncu prints warps."""
 pct_text = _number(lambda pct: f"{pct:.2f}".rstrip("0").rstrip("."))
 """A percentage without its sign, with the decimals it needs, two at most: 12.5, 43.75, 100."""
-_BY_UNIT = {"ms": latency_text, "s": two_decimals, "waves": two_decimals, "×": ratio_text, "%": pct_text}
+rate_text = _number(lambda rate: f"{rate:.0f}" if rate >= 100 else f"{rate:.3g}")
+"""So many a second, with three significant digits or all before the point."""
+_BY_UNIT = {
+    "ms": latency_text,
+    "s": two_decimals,
+    "waves": two_decimals,
+    "×": ratio_text,
+    "%": pct_text,
+    "GB/s": rate_text,
+    "TFLOP/s": rate_text,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +78,7 @@ def _of(
     part: str, name: str, unit: str, heading: str, description: str, show: Callable[[Value], str] | None = None
 ) -> Column:
     """The column that has the same field of that part of a row ("": the row itself)."""
-    field = name.removeprefix("recorded_").removeprefix("checked_")  # in the part itself, whose it is needs no word
+    field = name.removeprefix(f"{part}_").removeprefix("checked_")  # in the part itself, whose it is needs no word
 
     def value(row: Row) -> Value:
         whole: Any = getattr(row, part) if part else row
@@ -90,6 +102,28 @@ COLUMNS: tuple[Column, ...] = (
     _of("timing", "samples", "launches", "samples", "timed launches that count"),
     _of("", "speedup_vs_baseline", "×", "speed\nup", "latency of the baseline config over this one's"),
     _of("", "tied_with_best", "", "tied", "whether the difference from the best is within the noise"),
+    _of(
+        "achieved",
+        "achieved_gbps",
+        "GB/s",
+        "GB/s",
+        "the least bytes that the problem needs over the latency, not the bytes that the kernel moves",
+    ),
+    _of(
+        "achieved",
+        "achieved_tflops",
+        "TFLOP/s",
+        "TFLOP/s",
+        "the operations that the problem needs over the latency, not those that the kernel does",
+    ),
+    _of(
+        "achieved",
+        "floor_share_pct",
+        "%",
+        "floor\n%",
+        "time of the least bytes at the GPU's measured copy bandwidth over the latency",
+        one_decimal,
+    ),
     _of(
         "recorded",
         "recorded_latency_ms",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ssdprof.kernels.config import MAXNREG, NUM_CTAS, NUM_STAGES, NUM_WARPS, Config, Param, ParamTable
+from ssdprof.kernels.config_text import parse_config
+from ssdprof.kernels.errors import ConfigError
 
 TILE_MIN, TILE_MAX = 16, 512
 """Elements: `tl.dot` takes at least 16 in each dimension; 512 is twice the largest published tile."""
@@ -28,7 +30,7 @@ BLOCK_K = _tile("k", "k", "tile of the sum over the chunk's tokens")
 BLOCK_DSTATE = _tile("dstate", "d", "tile of the state dimension")
 """Not set, it means the whole state: Triton's printed form of the published kernels leaves it out."""
 HEADS = Param(
-    "HEADS", column="heads", unit="heads",
+    "HEADS", column="heads", letter="h", unit="heads",
     description="heads of a group that one program takes; empty: one at a time",
     low=1, high=1024, around=(1, 2, 4, 8, 16),
 )  # fmt: skip
@@ -80,6 +82,16 @@ FUNCTIONS = ("_chunk_scan_fwd_kernel", "chunk_scan_kernel", "grouped_chunk_scan_
 """What the chunk scan is called in Triton's log: the published kernel, and ours."""
 PARAMS = ParamTable(_COLUMNS, VARIANTS, chunk_scan_config(64, 64, 32, 128, num_warps=2, num_stages=4), FUNCTIONS)
 """The chunk scan's table."""
+
+
+def todays_id(config_id: str) -> str:
+    """The id that a config has today: it once spelled out how many heads, as in `grouped:…w4s3,heads=16`."""
+    if f",{HEADS.column}=" not in config_id:
+        return config_id
+    try:
+        return PARAMS.id(parse_config(config_id, PARAMS))
+    except ConfigError:  # not an id at all
+        return config_id
 
 
 def whole_tile(size: int) -> int:

@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from ssdprof.kernels.config import Config
 from ssdprof.profiling.runs.model import Row
 
-DERIVED: dict[type, tuple[str, ...]] = {Row: ("rank", "speedup_vs_baseline", "tied_with_best", "recorded")}
+DERIVED: dict[type, tuple[str, ...]] = {Row: ("rank", "speedup_vs_baseline", "tied_with_best", "recorded", "achieved")}
 """Fields that are not kept, since they follow from others."""
 _NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
 _IN_WORDS = {bool: "true or false", dict: "an object", int: "a whole number", list: "a list", str: "text"}

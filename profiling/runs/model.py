@@ -51,13 +51,27 @@ class Recorded:
 
 
 @dataclass(frozen=True, slots=True)
+class Achieved:
+    """What a latency makes of the least that the problem needs, whatever the kernel itself moves and computes.
+
+    `gbps`: its least bytes over the latency. `tflops`: its operations over it. `floor_share_pct`: the time that the
+    least bytes take at the GPU's measured copy bandwidth, as a share of it. None if a figure behind it is not known.
+    """
+
+    gbps: float | None
+    tflops: float | None
+    floor_share_pct: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """Everything known about one config. `status_reason` is empty only if `status` is ok.
 
     `rank` counts from 1: ok rows by latency or, in a run that measured nothing, rows that were recorded as ok.
     `tied_with_best`: its difference from the best is within the noise. `driver_blocks_per_sm` is the driver's own
     answer, if a GPU was asked. `by_construction`: why the output must be wrong, known before anything ran; empty if it
-    need not be. `recorded` is added to rows of a run that measured nothing, and is not kept with them.
+    need not be. `recorded` is added to rows of a run that measured nothing, and is not kept with them. Only rows with a
+    rank have `achieved` something: a wrong output is no work done.
     """
 
     config: Config
@@ -74,6 +88,7 @@ class Row:
     tied_with_best: bool | None = None
     by_construction: str = ""
     recorded: Recorded | None = None
+    achieved: Achieved | None = None
 
     @property
     def known_status(self) -> Status:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from ssdprof.profiling.runs.measured import Batch, Timing
-from ssdprof.profiling.runs.model import Row
+from ssdprof.profiling.runs.model import Achieved, Row, Run, RunHeader
 
 TARGET_INTERVAL_SHARE = 0.01
 """The best are timed until their 95 % intervals are below this share of the median."""
@@ -70,6 +70,26 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     below = math.floor(position)
     above = min(below + 1, len(ordered) - 1)
     return ordered[below] + (position - below) * (ordered[above] - ordered[below])
+
+
+def ranked_run(header: RunHeader, rows: Sequence[Row]) -> Run:
+    """The run of these rows, each with all that follows from the others and from the header filled in."""
+    return Run(header, tuple(replace(row, achieved=achieved(row, header)) for row in rank(rows, header.baseline_id)))
+
+
+def achieved(row: Row, header: RunHeader) -> Achieved | None:
+    """What the latency of a ranked row makes of the problem's least work; None for any other row."""
+    latency_ms = row.known_latency_ms
+    if row.rank is None or not latency_ms:
+        return None
+    source = header.device if row.timing else row.recorded
+    copy_gbps = source.copy_gbps if source else None
+    gbps = header.bytes_min / latency_ms / 1e6 if header.bytes_min else None
+    return Achieved(
+        gbps=gbps,
+        tflops=header.flops / latency_ms / 1e9 if header.flops else None,
+        floor_share_pct=100 * gbps / copy_gbps if gbps and copy_gbps else None,
+    )
 
 
 def rank(rows: Sequence[Row], baseline_id: str | None) -> tuple[Row, ...]:

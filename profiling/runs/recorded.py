@@ -9,7 +9,7 @@ from ssdprof.kernels.interface import Subject
 from ssdprof.kernels.registry import recorded_files
 from ssdprof.profiling.runs.measured import Compiled
 from ssdprof.profiling.runs.model import Recorded, Row, Run
-from ssdprof.profiling.runs.rank import rank
+from ssdprof.profiling.runs.rank import ranked_run
 from ssdprof.profiling.runs.run_file import RunError
 from ssdprof.profiling.runs.store import load_run
 
@@ -65,7 +65,7 @@ def with_latencies(run: Run, found: Latencies) -> Run:
     header = found.source.header
     text, copy_gbps = f"{found.how} on {header.provenance}", header.device.copy_gbps
     laid = [_over(row, found.rows.get(row.config_id), text, copy_gbps) for row in run.rows]
-    return replace(run, rows=rank(laid, run.header.baseline_id))
+    return ranked_run(run.header, laid)
 
 
 def find_row(run: Run, reference: str) -> Row:

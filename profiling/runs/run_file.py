@@ -3,7 +3,7 @@
 Each line is an object whose `kind` says what its other fields are: `header` (RunHeader, with the format; first, and
 again if it changes), `row` (Row, without derived fields; its timing comes from the batches, and is in the row only if
 their samples were not kept) or `batch` (Batch). A later header or row replaces the one before it; batches add up. A
-line that is cut off does not count; every line before it does. Files of format 2 can be read too.
+line that is cut off does not count; every line before it does. Format 2 and earlier ids of configs are read too.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ import re
 import reprlib
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ssdprof.kernels.errors import UsageError
-from ssdprof.kernels.registry import upgraded
+from ssdprof.kernels.registry import todays_id, upgraded
 from ssdprof.profiling.runs.codec import plain, reader
 from ssdprof.profiling.runs.measured import Batch
 from ssdprof.profiling.runs.model import Row, RunHeader
@@ -112,8 +114,8 @@ def parse_state(text: str, name: str = "the text") -> RunState:
     header = next(records)
     assert isinstance(header, RunHeader)  # the others have no format
     state = RunState(header)
-    for record in records:
-        state.add(record)
+    for record in chain([header], records):
+        state.add(_of_today(record, header.kernel))
     return state
 
 
@@ -142,6 +144,15 @@ def _record(line: str, number: int, name: str, file_format: int) -> Record:
     except (ValueError, RecursionError) as error:
         what = str(error)
     raise RunError(f"{name} is not a run file of format {file_format}: line {number}: {what}")
+
+
+def _of_today(record: Record, kernel: str) -> Record:
+    """The record with the id that its config has today."""
+    if isinstance(record, RunHeader):
+        baseline_id = record.baseline_id
+        return record if baseline_id is None else replace(record, baseline_id=todays_id(kernel, baseline_id))
+    name = todays_id(kernel, record.config_id)
+    return record if name == record.config_id else replace(record, config_id=name)
 
 
 def _parsed(line: str, file_format: int) -> Record:

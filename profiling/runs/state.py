@@ -13,7 +13,7 @@ from types import MappingProxyType
 from ssdprof.profiling.runs.measured import Batch, Timing
 from ssdprof.profiling.runs.model import Row, Run, RunHeader
 from ssdprof.profiling.runs.outliers import compared
-from ssdprof.profiling.runs.rank import rank, timing_of
+from ssdprof.profiling.runs.rank import ranked_run, timing_of
 
 Record = RunHeader | Row | Batch
 """A header or a row replaces the one before it; a batch is added to its config's."""
@@ -70,4 +70,4 @@ class RunState:
 
     def run(self) -> Run:
         """The run so far, ranked."""
-        return Run(header=self.header, rows=rank([self.row(name) for name in self._rows], self.header.baseline_id))
+        return ranked_run(self.header, [self.row(name) for name in self._rows])

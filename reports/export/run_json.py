@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ssdprof.kernels.config import triton_config, triton_kwargs
 from ssdprof.profiling.diagnosis.advice import advice
 from ssdprof.profiling.diagnosis.answers import answer as answers_of
 from ssdprof.profiling.diagnosis.correlation import among_neighbours
@@ -91,9 +92,14 @@ def json_text(content: Any) -> str:
 
 
 def _row_dict(row: Row, header: RunHeader) -> dict[str, Any]:
-    """The CSV's columns, and what a cell cannot hold: lists as lists, where the wrong rows are, what is assumed."""
+    """The CSV's columns, and what a cell cannot hold: lists as lists, where the wrong rows are, what is assumed.
+
+    `triton_config` is the config as source, `triton_kwargs` the arguments of that call; neither has the variant.
+    """
     return {
         **values(row, columns_of(header.params)),
+        "triton_config": triton_config(header.params, row.config),
+        "triton_kwargs": triton_kwargs(header.params, row.config),
         "limiters": list(row.occupancy.limiters) if row.occupancy else None,
         "shared_mem_config_source": row.occupancy.shared_mem_config_source if row.occupancy else None,
         "throttled": list(row.timing.throttled) if row.timing and row.timing.throttled is not None else None,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ssdprof.kernels.config import triton_config
 from ssdprof.profiling.diagnosis.advice import advice
 from ssdprof.profiling.diagnosis.correlation import among_neighbours
 from ssdprof.profiling.diagnosis.rows import of_another_binary
@@ -32,7 +33,8 @@ def explain_report(explanation: Explanation) -> RenderableType:
     """Everything that `explain` prints."""
     given = advice(explanation)
     lines = [("of", explanation.whose), ("config", explanation.row.config_id), *answers.labelled(given)]
-    styles = ("dim", "dim", *(STYLES[one.status] for one in given))
+    lines.append(("to paste", triton_config(explanation.header.params, explanation.row.config)))
+    styles = ("dim", "dim", *(STYLES[one.status] for one in given), "dim")
     parts: list[RenderableType] = [Labelled(tuple(lines), styles), Text(), *_occupancy_parts(explanation)]
     for neighbours in explanation.neighbours:
         parts += [_neighbours_part(explanation, neighbours), Text()]

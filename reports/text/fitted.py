@@ -22,9 +22,10 @@ class ScreenColumn:
     """One column on the screen, its cells ready as text.
 
     While the table is too wide, columns with `short` cells take those, in the order of `shortens`; then columns are
-    left out in the order of `gives_up`, and named below. `gives_up` 0: never left out. `wraps`: its cells may go over
-    lines of at least `least` character cells. `is_id`: if nothing else helps, its cells stand on lines of their own,
-    above the others. `colours`: rich styles of its cells; they only repeat what the cells say.
+    left out in the order of `gives_up`, and named below. `gives_up` 0: never left out. `is_extra`: left out before any
+    other gives way. `wraps`: its cells may go over lines of at least `least` character cells. `is_id`: if nothing else
+    helps, its cells stand on lines of their own, above the others. `colours`: rich styles of its cells; they only
+    repeat what the cells say.
     """
 
     heading: str
@@ -33,6 +34,7 @@ class ScreenColumn:
     short: tuple[str, ...] | None = None
     shortens: int = 1
     gives_up: int = 0
+    is_extra: bool = False
     wraps: bool = False
     least: int = WRAPPED_MIN_WIDTH
     is_id: bool = False
@@ -147,6 +149,9 @@ def fit(columns: Sequence[ScreenColumn], max_width: int) -> Fit:
 
 def _fit(columns: Sequence[ScreenColumn], max_width: int) -> Fit:
     shown = dict(enumerate(columns))
+    for i in sorted((i for i, column in shown.items() if column.is_extra), key=lambda i: columns[i].gives_up):
+        if _width(shown.values(), 2) > max_width:
+            shown.pop(i)
     gap = 2 if _width(shown.values(), 2) <= max_width else 1
     for i in sorted((i for i, column in shown.items() if column.short), key=lambda i: columns[i].shortens):
         if _width(shown.values(), gap) > max_width:

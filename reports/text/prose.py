@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,18 +12,22 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.measure import Measurement
 from rich.text import Text
 
+_KEPT = "\N{NO-BREAK SPACE}"
+_INSIDE = re.compile(r"(?<=\w':) (?=\S)")
+"""Blanks inside one word: between a quoted key and its value."""
+
 
 def wrapped(text: str, width: int) -> list[str]:
-    """The text in lines of at most `width` characters, or of one longer word."""
+    """The text in lines of at most `width` characters, or of one longer word; 'M': 64 is one word."""
     lines: list[str] = []
-    for paragraph in text.split("\n"):
+    for paragraph in _INSIDE.sub(_KEPT, text).split("\n"):
         lines += textwrap.wrap(paragraph, max(width, 1), break_long_words=False, break_on_hyphens=False) or [""]
-    return lines
+    return [line.replace(_KEPT, " ") for line in lines]
 
 
 def longest_word(text: str) -> int:
     """Character cells of the longest word."""
-    return max((cell_len(word) for word in text.split()), default=0)
+    return max(map(cell_len, re.split(r"[ \n]", _INSIDE.sub(_KEPT, text))))
 
 
 @dataclass(frozen=True, slots=True)

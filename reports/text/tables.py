@@ -18,8 +18,11 @@ from ssdprof.reports.text.fitted import FittedTable, ScreenColumn
 from ssdprof.reports.text.prose import Labelled, Prose
 from ssdprof.reports.words.conditions import measured_lines
 
+EXTRAS = ("floor_share_pct", "achieved_gbps")
+"""Shown where nothing else has to give way for them."""
 LEFT_OUT_FIRST = (
-    "latency_p20_ms", "spill_bytes", "warps_per_scheduler", "dynamic_shared_mem_bytes", "limiters", "blocks_per_sm",
+    "achieved_gbps", "floor_share_pct", "latency_p20_ms", "spill_bytes", "warps_per_scheduler",
+    "dynamic_shared_mem_bytes", "limiters", "blocks_per_sm",
     "registers_per_thread", "theoretical_occupancy_pct", "relative_error", "speedup_vs_baseline",
 )  # fmt: skip
 """What a narrow screen does without, the least important first; other columns stay."""
@@ -160,14 +163,18 @@ def _latency_columns(run: Run, rows: Sequence[Row]) -> list[ScreenColumn]:
     columns.append(_ids(rows, run.header.baseline_id))
     if not run.measured:
         cells = tuple(latency_text(row.known_latency_ms) if row.known_timing else "not measured" for row in rows)
-        return [*columns, ScreenColumn(RECORDED_HEADING if has_latencies(run) else "latency", cells)]
+        columns.append(ScreenColumn(RECORDED_HEADING if has_latencies(run) else "latency", cells))
+        return [*columns, *_known(rows, *EXTRAS)]
     timings = [row.timing for row in rows]
     spreads = [(one.latency_p20_ms, one.latency_p80_ms) if one else None for one in timings]
     cells = tuple("–".join(map(latency_text, spread)) if spread else NOT_KNOWN for spread in spreads)
     columns += [from_rows("latency_ms", rows), ScreenColumn("p20–p80\nms", cells, gives_up=gives_up("latency_p20_ms"))]
-    if any(row.speedup_vs_baseline is not None for row in rows):
-        columns.append(from_rows("speedup_vs_baseline", rows))
-    return columns
+    return [*columns, *_known(rows, "speedup_vs_baseline", *EXTRAS)]
+
+
+def _known(rows: Sequence[Row], *names: str) -> list[ScreenColumn]:
+    """These columns, without those that have no value in any row."""
+    return [from_rows(name, rows) for name in names if any(column(name).value(row) is not None for row in rows)]
 
 
 def _ids(rows: Sequence[Row], baseline_id: str | None = None) -> ScreenColumn:
@@ -230,7 +237,8 @@ def from_rows(name: str, rows: Iterable[Row], *, right: bool = True, wraps: bool
     source = column(name)
     cells = tuple(source.text(row) for row in rows)
     is_id = name == "config_id"
-    return ScreenColumn(source.heading, cells, right=right, gives_up=gives_up(name), wraps=wraps, is_id=is_id)
+    order, is_extra = gives_up(name), name in EXTRAS
+    return ScreenColumn(source.heading, cells, right=right, gives_up=order, is_extra=is_extra, wraps=wraps, is_id=is_id)
 
 
 def gives_up(name: str) -> int:

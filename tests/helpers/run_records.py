@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ssdprof.profiling.runs.codec import DERIVED
 from ssdprof.profiling.runs.measured import Batch, Conditions, Timing
 from ssdprof.profiling.runs.model import Row, Run
 from ssdprof.profiling.runs.rank import timing_of
@@ -17,7 +18,7 @@ from ssdprof.profiling.runs.state import Record, RunState
 
 def records_of(run: Run) -> tuple[Record, ...]:
     """The header, the rows without what is derived, and the samples of each."""
-    derived: dict[str, Any] = dict.fromkeys(("timing", "rank", "speedup_vs_baseline", "tied_with_best", "recorded"))
+    derived: dict[str, Any] = dict.fromkeys(("timing", *DERIVED[Row]))
     rows = [replace(row, **derived) for row in run.rows]
     return (run.header, *rows, *(batch for row in run.rows for batch in batches_of(row)))
 

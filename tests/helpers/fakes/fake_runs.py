@@ -21,6 +21,7 @@ from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.occupancy import occupancy
 from ssdprof.profiling.runs.measured import Check, Compiled, Conditions, Timing
 from ssdprof.profiling.runs.model import Device, Explanation, Neighbours, Row, Run, RunHeader, Status
+from ssdprof.profiling.runs.rank import achieved
 from ssdprof.profiling.runs.recorded import with_recorded
 
 # What the driver of that H100 says of it.
@@ -167,7 +168,8 @@ def run(rows: Sequence[Row], header: RunHeader = HEADER, tied: Sequence[str] = (
         )
         for rank, r in enumerate(by_latency, 1)
     }
-    return Run(header, tuple(ranked.get(r.config_id, r) for r in rows))
+    filled = (ranked.get(r.config_id, r) for r in rows)
+    return Run(header, tuple(replace(r, achieved=achieved(r, header)) for r in filled))
 
 
 def _latency_ms(row: Row) -> float:

@@ -33,7 +33,7 @@ def test_all_of_ours_are_listed_once_by_variant_and_as_a_space_file_names_them(t
     found = peers.ours(TWO_HEADS, "ssdprof")
     assert ["tile", "split", "grouped"] == list(found)
     assert (11, len(peers.SPLIT)) == (len(found["tile"]), len(found["split"]))
-    assert all("heads=2" in name for name in found["grouped"])
+    assert all(name.endswith("h2") for name in found["grouped"])
     for names in found.values():
         assert len(set(names)) == len(names)
         (tmp_path / "listed.json").write_text(json.dumps(names), encoding="utf-8")
@@ -43,11 +43,9 @@ def test_all_of_ours_are_listed_once_by_variant_and_as_a_space_file_names_them(t
 def test_configs_that_the_problem_cannot_have_or_that_are_named_twice_are_left_out(tmp_path: Path) -> None:
     space = tmp_path / "own.json"
     grouped = "grouped:m64n64k64d128w4s3"
-    space.write_text(
-        json.dumps([f"{grouped},heads=3", f"{grouped},heads=2", grouped, peers.SPLIT[0]]), encoding="utf-8"
-    )
+    space.write_text(json.dumps([f"{grouped}h3", f"{grouped},heads=2", grouped, peers.SPLIT[0]]), encoding="utf-8")
     found = peers.ours(TWO_HEADS, str(space))
-    assert [f"{grouped},heads=2"] == found["grouped"]
+    assert [f"{grouped}h2"] == found["grouped"]
     assert len(peers.SPLIT) == len(found["split"])
 
 

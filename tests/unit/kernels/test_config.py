@@ -10,7 +10,7 @@ from config_forms import autotune_form, key_value_form, triton_form
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ssdprof.kernels.config import Config, ParamTable
+from ssdprof.kernels.config import Config, Param, ParamTable
 from ssdprof.kernels.config_text import config_from_pairs, is_run_reference
 from ssdprof.kernels.config_text import parse_config as parse
 from ssdprof.kernels.errors import ConfigError
@@ -51,6 +51,14 @@ def test_the_id_reads_back(config: Config) -> None:
 
 @unhurried
 @given(configs)
+def test_the_id_reads_back_with_the_heads_spelled_out_as_earlier_versions_wrote_it(config: Config) -> None:
+    short = PARAMS.id(config.with_values({"HEADS": None}))
+    heads = config["HEADS"]
+    assert config == parse_config(short if heads is None else f"{short},heads={heads}")
+
+
+@unhurried
+@given(configs)
 def test_key_value_form_reads_back(config: Config) -> None:
     assert config == parse_config(key_value_form(PARAMS, config))
 
@@ -74,6 +82,15 @@ def test_two_configs_share_an_id_only_where_they_are_equal(one: Config, other: C
     assert (one == other) == (PARAMS.id(one) == PARAMS.id(other))
 
 
+@unhurried
+@given(st.dictionaries(st.sampled_from("bdhmrsw"), st.none() | st.integers(0, 999_999)), st.integers(0, 999_999))
+def test_letters_of_parameters_that_may_be_unset_make_no_id_ambiguous(unset: dict[str, int | None], first: int) -> None:
+    optional = [Param(f"OF_{letter}", letter=letter, low=0) for letter in "bdhmrsw"]
+    table = ParamTable((Param("FIRST", letter="a", low=0, required=True), *optional))
+    config = table.config({"FIRST": first, **{f"OF_{letter}": value for letter, value in unset.items()}})
+    assert config == parse(table.id(config), table)
+
+
 @pytest.mark.parametrize(
     ("expected", "config"),
     [
@@ -82,8 +99,8 @@ def test_two_configs_share_an_id_only_where_they_are_equal(one: Config, other: C
         ("m64n64k32d128w2s4r128", example_with(maxnreg=128)),
         ("m64n64k32d128w2s4,num_ctas=2", example_with(num_ctas=2)),
         ("split:m64n64k32d128w2s4r128,num_ctas=2", example_with("split", maxnreg=128, num_ctas=2)),
-        ("grouped:m64n64k32d128w2s4,heads=16", example_with("grouped", HEADS=16)),
-        ("grouped:m64n64k32d128w2s4r128,num_ctas=2,heads=4", example_with("grouped", maxnreg=128, num_ctas=2, HEADS=4)),
+        ("grouped:m64n64k32d128w2s4h16", example_with("grouped", HEADS=16)),
+        ("grouped:m64n64k32d128w2s4r128h4,num_ctas=2", example_with("grouped", maxnreg=128, num_ctas=2, HEADS=4)),
     ],
 )
 def test_id_says_what_is_set_and_no_more(expected: str, config: Config) -> None:
@@ -193,6 +210,9 @@ def test_the_first_variant_is_meant_where_none_is_named() -> None:
         ("m64n64k32w2s4r8", "maxnreg must be a whole number from 16 to 255, got 8"),
         ("m64n64k32w2s4,maxnreg=-5", "maxnreg must be a whole number from 16 to 255, got -5"),
         ("grouped:m64n64k32w2s4,heads=1025", "heads must be a whole number from 1 to 1024, got 1025"),
+        ("grouped:m64n64k32w2s4h0", "heads must be a whole number from 1 to 1024, got 0"),
+        ("grouped:m64n64k32w2s4h8,heads=8", "heads is given twice"),
+        ("grouped:m64n64k32w2s4h8r128", "did you mean grouped:m64n64k32w2s4r128h8?"),
         ("m64n64k32w2s4,maxnreg=many", "maxnreg must be a whole number, got many"),
         ("bets", "did you mean best?"),
         ("", "a config is an id such as m64n64k32d128w2s4"),
@@ -226,7 +246,7 @@ def test_other_text_is_no_run_reference(text: str) -> None:
 
 fragments = st.sampled_from(
     [
-        *"mnkdwsr:=,;#({'\"\\\n\x00٣²",
+        *"mnkdwsrh:=,;#({'\"\\\n\x00٣²",
         *("64", "-1", "0", "99999999999", "None", "split", "triton.Config(", "Config({", "})", "BLOCK_SIZE_M"),
         *("block_n: 64", "num_warps=2", "m64n64k32w2s4", "best config selected:", "**", "[" * 300, "lambda:", "~"),
     ]

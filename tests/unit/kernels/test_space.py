@@ -85,7 +85,7 @@ def test_several_names_are_crossed_with_each_other_and_what_comes_twice_stands_o
 
 
 def test_a_value_may_be_unset() -> None:
-    assert ["grouped:m64n64k64d128w4s2,heads=8", "grouped:m64n64k64d128w4s2"] == crossed(
+    assert ["grouped:m64n64k64d128w4s2h8", "grouped:m64n64k64d128w4s2"] == crossed(
         "ssdprof", heads=["8", "none"], num_stages=[2], num_warps=[4], BLOCK_SIZE_M=[64], BLOCK_SIZE_K=[64]
     )
 

@@ -11,9 +11,9 @@ from ssdprof.reports import columns
 CONTRACT = """
 rank, config_id, variant, block_m, block_n, block_k, block_dstate, num_warps, num_stages, maxnreg, heads, num_ctas,
 status, status_reason, latency_ms, latency_p20_ms, latency_p80_ms, latency_ci95_low_ms,
-latency_ci95_high_ms, samples, speedup_vs_baseline, tied_with_best, recorded_latency_ms, recorded_status,
-recorded_source, recorded_same_binary, relative_error, worst_row_error, repeatable,
-registers_per_thread, spill_bytes, dynamic_shared_mem_bytes, shared_mem_allocated_bytes,
+latency_ci95_high_ms, samples, speedup_vs_baseline, tied_with_best, achieved_gbps, achieved_tflops, floor_share_pct,
+recorded_latency_ms, recorded_status, recorded_source, recorded_same_binary, relative_error, worst_row_error,
+repeatable, registers_per_thread, spill_bytes, dynamic_shared_mem_bytes, shared_mem_allocated_bytes,
 shared_mem_config_bytes, threads_per_block, grid_blocks, blocks_per_sm, warps_per_sm,
 warps_per_scheduler, theoretical_occupancy_pct, limit_registers_blocks, limit_shared_mem_blocks,
 limit_warps_blocks, limit_blocks_blocks, limit_barriers_blocks, limiters, waves_per_sm, compile_s,
@@ -33,6 +33,7 @@ def test_every_column_says_what_it_is() -> None:
 
 def test_names_end_in_their_unit() -> None:
     suffixes = {"ms": "_ms", "s": "_s", "%": "_pct", "bytes": "_bytes", "MHz": "_mhz", "W": "_w", "°C": "_c"}
+    suffixes |= {"GB/s": "_gbps", "TFLOP/s": "_tflops"}
     assert [] == [c.name for c in COLUMNS if not c.name.endswith(suffixes.get(c.unit, ""))]
 
 
@@ -49,6 +50,9 @@ def test_values_come_from_every_part_of_a_row() -> None:
         "samples": 100,
         "speedup_vs_baseline": 1.0,
         "tied_with_best": True,
+        "achieved_gbps": pytest.approx(2_820_000_000 / 0.002332 / 1e9),
+        "achieved_tflops": pytest.approx(1_200_000_000_000 / 0.002332 / 1e12),
+        "floor_share_pct": pytest.approx(100 * (2_820_000_000 / 3000e9) / 0.002332),
         "relative_error": 0.0018166,
         "repeatable": True,
         "registers_per_thread": 255,
@@ -92,6 +96,12 @@ def test_a_part_that_does_not_exist_has_no_values() -> None:
         ("latency_ms", None, "–"),
         ("speedup_vs_baseline", 1.4023, "1.40×"),
         ("speedup_vs_baseline", None, "–"),
+        ("achieved_gbps", 2968.4, "2968"),
+        ("achieved_gbps", 0.12345, "0.123"),
+        ("achieved_tflops", 99.96, "100"),
+        ("achieved_tflops", 166.21, "166"),
+        ("floor_share_pct", 98.917, "98.9"),
+        ("floor_share_pct", None, "–"),
         ("relative_error", 0.7294619, "0.73"),
         ("relative_error", float("nan"), "nan"),
         ("relative_error", None, "–"),

@@ -37,9 +37,9 @@ def ids(problem: ChunkScanProblem) -> list[str]:
 
 def test_the_candidates_for_a_chunk_of_128_begin_with_the_best_on_an_h100() -> None:
     assert [
-        "grouped:m64n64k64w4s3,heads=16",
-        "grouped:m64n64k64w4s2,heads=16",
-        "grouped:m64n64k64w4s1,heads=16",
+        "grouped:m64n64k64w4s3h16",
+        "grouped:m64n64k64w4s2h16",
+        "grouped:m64n64k64w4s1h16",
         "split:m64n64k32d64w4s2",
     ] == ids(ChunkScanProblem(seqlen=50_000))
 
@@ -47,14 +47,14 @@ def test_the_candidates_for_a_chunk_of_128_begin_with_the_best_on_an_h100() -> N
 @pytest.mark.parametrize(
     ("sizes", "first"),
     [
-        ({"chunk_size": 8}, "grouped:m16n64k16w4s3,heads=16"),
-        ({"chunk_size": 32}, "grouped:m32n64k32w4s3,heads=16"),
-        ({"chunk_size": 256}, "grouped:m64n64k64w4s3,heads=16"),
+        ({"chunk_size": 8}, "grouped:m16n64k16w4s3h16"),
+        ({"chunk_size": 32}, "grouped:m32n64k32w4s3h16"),
+        ({"chunk_size": 256}, "grouped:m64n64k64w4s3h16"),
         ({"chunk_size": 512}, "split:m64n64k32d64w4s2"),
-        ({"states_dtype": "float32"}, "grouped:m128n64k128w8s3,heads=16"),
-        ({"states_dtype": "float32", "chunk_size": 64}, "grouped:m64n64k64w4s3,heads=16"),
-        ({"nheads": 80, "ngroups": 1}, "grouped:m64n64k64w4s3,heads=16"),
-        ({"nheads": 23, "ngroups": 1}, "grouped:m64n64k64w4s3,heads=1"),
+        ({"states_dtype": "float32"}, "grouped:m128n64k128w8s3h16"),
+        ({"states_dtype": "float32", "chunk_size": 64}, "grouped:m64n64k64w4s3h16"),
+        ({"nheads": 80, "ngroups": 1}, "grouped:m64n64k64w4s3h16"),
+        ({"nheads": 23, "ngroups": 1}, "grouped:m64n64k64w4s3h1"),
     ],
 )
 def test_sizes_decide_the_first_candidate(sizes: dict[str, Any], first: str) -> None:

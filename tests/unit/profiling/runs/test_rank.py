@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from fake_runs import H100, HEADER, NO_GPU
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,8 +15,8 @@ from ssdprof.kernels.config import Config
 from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.occupancy import Launch, occupancy
 from ssdprof.profiling.runs.measured import Check, Compiled, Timing
-from ssdprof.profiling.runs.model import STATUSES, Recorded, Row, Status
-from ssdprof.profiling.runs.rank import rank
+from ssdprof.profiling.runs.model import STATUSES, Achieved, Recorded, Row, RunHeader, Status
+from ssdprof.profiling.runs.rank import rank, ranked_run
 
 latencies_ms = st.floats(min_value=1e-6, max_value=1e6)
 others = [status for status in STATUSES if status != "ok"]
@@ -162,6 +163,43 @@ def test_a_row_knows_its_own_figures_first_and_recorded_ones_else() -> None:
         bare.known_timing,
         bare.known_check,
     )
+
+
+WORK = replace(HEADER, bytes_min=3_000_000_000, flops=1_000_000_000_000, device=replace(H100, copy_gbps=2000.0))
+
+
+def achieved(header: RunHeader, *rows: Row) -> dict[str, Achieved | None]:
+    return {one.config_id: one.achieved for one in ranked_run(header, rows).rows}
+
+
+def test_a_ranked_row_achieves_the_least_work_over_its_latency() -> None:
+    assert {
+        "fast": Achieved(gbps=1500.0, tflops=500.0, floor_share_pct=75.0),
+        "slow": Achieved(gbps=750.0, tflops=250.0, floor_share_pct=37.5),
+    } == achieved(WORK, row("fast", timed(2.0)), row("slow", timed(4.0)))
+
+
+@pytest.mark.parametrize("status", others)
+def test_what_is_not_correct_has_achieved_nothing(status: Status) -> None:
+    stale = replace(row("other", timed(1.0), status), achieved=Achieved(1.0, 2.0, 3.0))
+    assert {"other": None} == achieved(WORK, stale)
+    assert {"other": None} == achieved(WORK, recorded("other", timed(1.0), status))
+
+
+def test_a_recorded_latency_is_held_against_the_bandwidth_recorded_with_it() -> None:
+    nothing_here = replace(WORK, device=NO_GPU)
+    found = recorded("one", timed(2.0))
+    assert found.recorded
+    there = replace(found, recorded=replace(found.recorded, copy_gbps=3000.0))
+    assert {"one": Achieved(1500.0, 500.0, 50.0)} == achieved(nothing_here, there)
+    assert {"one": Achieved(1500.0, 500.0, None)} == achieved(nothing_here, found)
+
+
+def test_what_is_not_known_of_the_problem_is_not_known_of_its_rows() -> None:
+    one = row("one", timed(2.0))
+    assert {"one": Achieved(None, 500.0, None)} == achieved(replace(WORK, bytes_min=None), one)
+    assert {"one": Achieved(1500.0, None, 75.0)} == achieved(replace(WORK, flops=None), one)
+    assert {"one": None} == achieved(WORK, row("one", None))
 
 
 @quickly

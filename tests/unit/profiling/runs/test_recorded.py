@@ -23,6 +23,7 @@ from fake_runs import (
 
 from ssdprof.kernels.registry import subject
 from ssdprof.profiling.runs import recorded
+from ssdprof.profiling.runs.codec import DERIVED
 from ssdprof.profiling.runs.model import Device, Recorded, Row, Run
 from ssdprof.profiling.runs.recorded import find_row, latency_source, recorded_run, recorded_runs, with_recorded
 from ssdprof.profiling.runs.run_file import RunError
@@ -104,7 +105,7 @@ def test_what_was_recorded_is_laid_over_the_rows_which_stay_as_they_are(monkeypa
 
     assert plain.header == found.header
     for before, after in zip(plain.rows, found.rows, strict=True):
-        assert before == replace(after, recorded=None, rank=None, speedup_vs_baseline=None, tied_with_best=None)
+        assert before == replace(after, **dict.fromkeys(DERIVED[Row]))
         if before.compiled is None:
             assert after.recorded is None
             continue
@@ -121,6 +122,7 @@ def test_what_was_recorded_is_laid_over_the_rows_which_stay_as_they_are(monkeypa
         assert (known.status, known.status_reason) == (after.known_status, after.known_reason)
     assert [one.config_id for one in h100_run().ranked] == [one.config_id for one in found.ranked]
     assert [one.speedup_vs_baseline for one in h100_run().ranked] == [one.speedup_vs_baseline for one in found.ranked]
+    assert [one.achieved for one in h100_run().ranked] == [one.achieved for one in found.ranked]
 
 
 def test_only_rows_of_the_run_are_ranked_and_anew(monkeypatch: pytest.MonkeyPatch) -> None:

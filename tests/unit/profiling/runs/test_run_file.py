@@ -28,6 +28,7 @@ BEST = replace(
     rank=None,
     speedup_vs_baseline=None,
     tied_with_best=None,
+    achieved=None,
     driver_blocks_per_sm=7,
     check=Check(0.6, 0.9, 3, 4, False, 5, 2, (Finding("tail", "the last chunk"), Finding("nan", "NaN in 2 rows")), "y"),
     by_construction="sums half of it",
@@ -106,6 +107,7 @@ ROWS = whole(
     speedup_vs_baseline=st.none(),
     tied_with_best=st.none(),
     recorded=st.none(),
+    achieved=st.none(),
 )
 BATCHES = whole(Batch, config_id=st.sampled_from(IDS), conditions=CONDITIONS)
 LISTS_OF_RECORDS = st.lists(ROWS | BATCHES | HEADERS, max_size=4)
@@ -159,7 +161,7 @@ def test_each_record_is_a_line_of_strict_json_that_says_what_it_is() -> None:
 
 
 def test_a_row_is_kept_without_its_rank_and_what_goes_with_it() -> None:
-    derived = {"rank", "speedup_vs_baseline", "tied_with_best", "recorded"}
+    derived = {"rank", "speedup_vs_baseline", "tied_with_best", "recorded", "achieved"}
     (line,) = dump_records([h100_run().ranked[0]]).splitlines()
     assert {field.name for field in fields(Row)} - derived | {"kind"} == json.loads(line).keys()
 

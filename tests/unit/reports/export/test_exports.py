@@ -23,6 +23,8 @@ from fake_runs import (
     with_timing,
 )
 
+from ssdprof.kernels.config_text import config_from_pairs, parse_config
+from ssdprof.kernels.ssd.params import PARAMS
 from ssdprof.profiling.diagnosis.verdicts import statements
 from ssdprof.profiling.runs.measured import Finding
 from ssdprof.reports.columns import columns_of
@@ -92,6 +94,16 @@ def test_json_has_header_rows_and_verdicts() -> None:
     assert ("good", "fastest-correct", "none") == (first["status"], first["code"], first["next_step"])
     assert ("raise-budget", {"tied_configs": 2, "budget_s": 10.0}) == (ties["next_step"], ties["figures"])
     assert first["message"].startswith("The fastest correct configs are m64n64k32d128w2s4 and m32n64k32d128w2s5")
+
+
+def test_json_has_each_config_as_triton_takes_it() -> None:
+    rows = json.loads(run_json(h100_run(), []))["rows"]
+    for content in rows:
+        config_of_row = parse_config(content["config_id"], PARAMS)
+        assert config_of_row == parse_config(content["triton_config"], PARAMS)
+        assert config_of_row == config_from_pairs(content["triton_kwargs"].items(), PARAMS)
+    tiles = {"BLOCK_SIZE_M": 64, "BLOCK_SIZE_N": 64, "BLOCK_SIZE_K": 32, "BLOCK_SIZE_DSTATE": 128}
+    assert {"kwargs": tiles, "num_warps": 2, "num_stages": 4} == rows[0]["triton_kwargs"]
 
 
 def test_json_has_reasons_of_throttling_and_findings_as_lists() -> None:

@@ -95,7 +95,7 @@ def test_without_a_latency_it_is_to_be_measured() -> None:
 def test_it_is_complete_in_the_first_twelve_lines_after_whose_it_is(config_id: str, width: int) -> None:
     one = of(config_id)
     shown = screen(explain_report(one), width).splitlines()
-    end = shown.index("")
+    end = next(i for i, line in enumerate(shown) if line.startswith("to paste"))
     assert end <= 12
     assert shown[0].startswith("of          the recorded run, of 2026-11-25 20:40;")
     told = " ".join(" ".join(shown[:end]).split())

@@ -67,6 +67,16 @@ DSTATE tile regs bytes    /SM sched    % limited by                    ms status
     assert "Is occupancy what limits the latency?" not in text  # no neighbour has more: nothing to say
 
 
+def test_the_config_stands_below_the_answer_as_it_is_pasted_into_a_list() -> None:
+    text = screen(explain_report(explanation(FRAGMENTS)), 200)
+    source = (
+        "triton.Config({'BLOCK_SIZE_M': 64, 'BLOCK_SIZE_N': 64, 'BLOCK_SIZE_K': 32, 'BLOCK_SIZE_DSTATE': 128}, "
+        "num_warps=2, num_stages=4)"
+    )
+    assert f"\nto paste    {source}\n\nOccupancy\n" in text
+    assert source == json.loads(explanation_json(explanation(FRAGMENTS)))["row"]["triton_config"]
+
+
 def test_a_neighbour_that_was_recorded_as_wrong_has_the_recorded_reason() -> None:
     source = h100_run()
     run = recorded_over(compiled_run(), source)

@@ -10,6 +10,8 @@ from fake_runs import config, explanation, h100_run, row, screen
 from fake_runs import run as run_of
 from rich.cells import cell_len
 
+from ssdprof.kernels.config_text import parse_config
+from ssdprof.kernels.ssd.params import PARAMS
 from ssdprof.profiling.diagnosis.rows import listed_rows
 from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.occupancy import Launch, occupancy
@@ -19,7 +21,7 @@ from ssdprof.reports.columns import latency_text
 from ssdprof.reports.text import tables
 from ssdprof.reports.text.explain import explain_report
 from ssdprof.reports.text.occupancy import report
-from ssdprof.reports.text.prose import Labelled, Prose, wrapped
+from ssdprof.reports.text.prose import Labelled, Prose, longest_word, wrapped
 from ssdprof.reports.text.sweep import sweep_report
 
 WIDTHS = [40, 60, 80, 200]
@@ -72,7 +74,7 @@ def test_a_narrow_screen_shows_no_number_that_a_wide_one_does_not(i_run: int, wi
     assert set() == set(WORD.findall(shown(i_run, width))) - wide
 
 
-@pytest.mark.parametrize("config_id", ["m64n64k32d128w2s4", "grouped:m64n64k64d128w4s3,heads=16", "m64n64k32d64w2s4"])
+@pytest.mark.parametrize("config_id", ["m64n64k32d128w2s4", "grouped:m64n64k64d128w4s3h16", "m64n64k32d64w2s4"])
 @pytest.mark.parametrize("width", WIDTHS[:-1])
 def test_an_explanation_has_no_other_numbers_on_a_narrow_screen_and_fits_it(config_id: str, width: int) -> None:
     explained = of(RECORDED[0], config_id)
@@ -80,6 +82,13 @@ def test_an_explanation_has_no_other_numbers_on_a_narrow_screen_and_fits_it(conf
     assert max(map(cell_len, narrow.splitlines())) <= width
     assert config_id in narrow.split()
     assert set() == set(WORD.findall(narrow)) - set(WORD.findall(wide))
+
+
+@pytest.mark.parametrize("width", [40, 50, 60, 80, 100, 200])
+def test_the_form_to_paste_goes_over_lines_between_its_items_alone(width: int) -> None:
+    text = screen(explain_report(explanation()), width).partition("to paste")[2].partition("\n\n")[0]
+    assert text.count("\n") == len(re.findall(r",\n *(?='\w+': \d|\w+=\d)", text)) + text.startswith("\n")
+    assert explanation().row.config == parse_config(text.strip(), PARAMS)
 
 
 @pytest.mark.parametrize("width", WIDTHS[:-1])
@@ -94,7 +103,7 @@ def test_the_calculator_has_no_other_numbers_on_a_narrow_screen_and_fits_it(widt
 
 def test_what_a_narrow_screen_leaves_out_is_named_with_where_it_is() -> None:
     text = " ".join(screen(tables.ranked_table(h100_run()), 40).split())
-    assert "left out at this width: p20–p80 ms, warps sched" in text
+    assert "left out at this width: GB/s, floor %, p20–p80 ms, warps sched" in text
     assert "(in --csv FILE, --json and a wider terminal)" in text
     explained = " ".join(screen(explain_report(of(RECORDED[0], "m64n64k32d128w2s4")), 40).split())
     assert "(in --json and a wider terminal)" in explained
@@ -126,6 +135,12 @@ def test_an_id_wider_than_the_screen_stays_whole() -> None:
 def test_a_text_is_wrapped_between_words_alone() -> None:
     assert ["up to", "1041728", "bytes"] == wrapped("up to 1041728 bytes", 9)
     assert ["a", "", "b"] == wrapped("a\n\nb", 9)
+
+
+def test_a_quoted_key_and_its_value_are_one_word() -> None:
+    assert ["{'M': 64,", "'N': 128}"] == wrapped("{'M': 64, 'N': 128}", 12)
+    assert 9 == longest_word("{'M': 64, 'N': 128}")
+    assert 7 == longest_word("up to 1041728")
 
 
 def test_where_lines_are_not_to_be_wrapped_a_text_is_one_line() -> None:
