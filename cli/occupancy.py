@@ -14,6 +14,7 @@ from ssdprof.cli.options import Force, Json, Quiet, grouped, option
 from ssdprof.kernels.errors import UsageError
 
 _launch = partial(option, "Launch")
+_target = partial(option, "Target")
 _many = partial(option, "Many launches")
 
 
@@ -24,6 +25,7 @@ class LaunchOptions:
     threads: Annotated[int | None, _launch("Threads per block.")] = None
     regs: Annotated[int | None, _launch("Registers per thread.")] = None
     smem: Annotated[int | None, _launch("Dynamic shared memory, bytes per block.", default="0")] = None
+    grid: Annotated[int | None, _launch("Blocks in the grid, to compute waves.")] = None
     static_smem: Annotated[int | None, _launch("Static shared memory, bytes per block.", default="0")] = None
     barriers: Annotated[int | None, _launch("Barriers per block.", default="1")] = None
     smem_config: Annotated[
@@ -36,7 +38,6 @@ class LaunchOptions:
     prefer_shared: Annotated[
         bool | None, _launch("Whether the kernel prefers shared memory to L1.", default="as in Triton: above 48 KiB")
     ] = None
-    grid: Annotated[int | None, _launch("Blocks in the grid, to compute waves.")] = None
     ctas: Annotated[int | None, _launch("Blocks per cluster.", default="1")] = None
 
     def values(self) -> dict[str, Any]:
@@ -77,16 +78,16 @@ class TableOptions:
 def occupancy(
     launch: LaunchOptions,
     table: TableOptions,
-    arch: Annotated[
-        str | None, typer.Option(help="Architecture, such as sm_90.", show_default="the GPU's, else sm_90")
+    arch: Annotated[str | None, _target("Architecture, such as sm_90.", default="the GPU's, else sm_90")] = None,
+    sms: Annotated[
+        int | None, typer.Option(min=1, help="SMs of the GPU, to compute waves.", rich_help_panel="Target")
     ] = None,
-    sms: Annotated[int | None, typer.Option(min=1, help="SMs of the GPU, to compute waves.")] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Print theoretical occupancy exactly as Nsight Compute does, its limiters, and what one more block would take.
 
-    Needs no GPU. [bold]ssdprof occupancy --arch sm_90 --threads 64 --regs 255 --smem 41728[/bold]
+    Needs no GPU.
     """
     if table.from_csv is not None:
         given = [name.replace("_", "-") for name, value in asdict(launch).items() if value is not None]

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ssdprof.cli import console
-from ssdprof.cli.options import Json, Quiet, SubjectOptions, TargetOptions, command_line, grouped, option
+from ssdprof.cli.options import (
+    Json,
+    Quiet,
+    SubjectOptions,
+    TargetOptions,
+    command_line,
+    grouped,
+    option,
+    results_option,
+)
 from ssdprof.kernels.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +33,6 @@ VALUES_HELP = "NAME=VALUE,…: values of a parameter to cross with the space. Ca
 
 _configs = partial(option, "Configs")
 _timing = partial(option, "Timing")
-_results = partial(option, "Results")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +65,15 @@ class TimingOptions:
 class ResultOptions:
     """Where results go."""
 
-    csv: Annotated[Path | None, _results("Write every row as CSV to this file.")] = None
-    top: Annotated[int | None, _results("Show only the first N rows of each table.")] = None
+    csv: Annotated[Path | None, results_option("Write every row as CSV to this file.")] = None
+    top: Annotated[int | None, results_option("Show only the first N rows of each table.")] = None
     run_file: Annotated[
-        Path | None, _results("Keep the run in this file.", "--run-file", "-o", default="a new one in your data folder")
+        Path | None,
+        results_option("Keep the run in this file.", "--run-file", "-o", default="a new one in your data folder"),
     ] = None
-    resume: Annotated[bool, _results("Resume the run in that file, or the last like it.", "--resume")] = False
+    resume: Annotated[bool, results_option("Resume the run in that file, or the last like it.", "--resume")] = False
     force: Annotated[
-        bool, _results("Replace result files that exist already, and compile for sm_75 or earlier.", "--force")
+        bool, results_option("Replace result files that exist already, and compile for sm_75 or earlier.", "--force")
     ] = False
 
     def check(self) -> None:

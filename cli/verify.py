@@ -9,10 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from ssdprof.cli import console
-from ssdprof.cli.options import DEFAULT_KERNEL, Force, Json, Quiet, SubjectOptions, TargetOptions, grouped, option
+from ssdprof.cli.options import (
+    DEFAULT_KERNEL,
+    Force,
+    Json,
+    Quiet,
+    SubjectOptions,
+    TargetOptions,
+    grouped,
+    option,
+    results_option,
+)
 from ssdprof.cli.sweep import SPACE_HELP, VALUES_HELP, VARIANT_HELP
 from ssdprof.kernels.errors import UsageError
 
@@ -76,7 +84,7 @@ def verify(
     configs: VerifiedOptions,
     target: TargetOptions,
     ncu: NcuOptions,
-    csv: Annotated[Path | None, typer.Option(help="Write every comparison as CSV to this file.")] = None,
+    csv: Annotated[Path | None, results_option("Write every comparison as CSV to this file.")] = None,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
