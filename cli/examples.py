@@ -32,6 +32,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "ssdprof verify --space vllm --ncu",
         "ssdprof verify --ncu-report report.csv --arch sm_90",
     ),
+    "spaces": ("ssdprof spaces", "ssdprof spaces --preset mamba2-2.7b --json"),
+    "presets": ("ssdprof presets", "ssdprof presets --json"),
     "devices": ("ssdprof devices", "ssdprof devices --json"),
 }
 

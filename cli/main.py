@@ -16,6 +16,7 @@ from ssdprof.cli import console
 from ssdprof.cli.devices import devices
 from ssdprof.cli.examples import WHOLE, epilog
 from ssdprof.cli.explain import explain
+from ssdprof.cli.listings import presets, spaces
 from ssdprof.cli.occupancy import occupancy
 from ssdprof.cli.options import normal_name
 from ssdprof.cli.sweep import sweep
@@ -34,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": normal_name},
 )
-for _command in (sweep, explain, occupancy, verify, devices):
+for _command in (sweep, explain, occupancy, verify, spaces, presets, devices):
     app.command(epilog=epilog(_command.__name__))(_command)
 
 

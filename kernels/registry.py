@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ssdprof.kernels.errors import UsageError
-from ssdprof.kernels.interface import Subject
+from ssdprof.kernels.interface import ListedPreset, Subject
 from ssdprof.kernels.ssd.format2 import upgraded as upgraded
-from ssdprof.kernels.ssd.presets import DEFAULT_PRESET, problem_from
+from ssdprof.kernels.ssd.presets import DEFAULT_PRESET, listed_presets, problem_from
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import NAME, ChunkScan
 
@@ -51,6 +51,11 @@ def subject_of_run(kernel: str, identity: Mapping[str, Any], file: str = "") -> 
         return on_problem(name, ChunkScanProblem(**identity))
     except (TypeError, UsageError):  # not a chunk scan's problem, or an engine or file that is not here
         raise UsageError(f"the run is of kernel {kernel}, which is unknown here: name its file with --kernel") from None
+
+
+def presets() -> tuple[ListedPreset, ...]:
+    """The published models whose problems `preset` names, the default first."""
+    return listed_presets()
 
 
 def recorded_files() -> list[Path]:
