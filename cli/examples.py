@@ -15,7 +15,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "sweep": (
         "ssdprof sweep --dstate 128 --seqlen 50000",
         "ssdprof sweep --preset nemotron-3-nano --space vllm --top 5",
-        "ssdprof sweep --gpu none --arch sm_80 --csv rows.csv",
+        "ssdprof sweep --gpu none --arch sm_80 --csv -",
     ),
     "explain": (
         "ssdprof explain best",

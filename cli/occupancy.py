@@ -65,12 +65,12 @@ class TableOptions:
     from_csv: Annotated[
         Path | None,
         _many(
-            "CSV file, one launch per line. Columns: threads_per_block, registers_per_thread,"
+            "CSV file, or - for stdin, one launch per line. Columns: threads_per_block, registers_per_thread,"
             " dynamic_shared_mem_bytes, compute_capability (or --arch); optional: static_shared_mem_bytes, barriers,"
             " shared_mem_config_bytes, prefer_shared, grid_blocks."
         ),
     ] = None
-    csv: Annotated[Path | None, _many("Write the answers to this file instead of stdout.")] = None
+    csv: Annotated[Path | None, _many("Write the answers to this file instead of stdout (-).")] = None
     force: Force = False
 
 
@@ -122,9 +122,8 @@ def _answer_table(
     from ssdprof.profiling import api
     from ssdprof.reports.export.occupancy_export import table_json
 
-    target = options.csv
-    if target is not None:
-        console.check_writable(target, "--csv", options.force)
+    console.check_csv(options.csv, json=json, force=options.force)
+    target = None if options.csv == console.STDOUT else options.csv
     table = api.answer_launches(source, arch=arch, num_sms=sms)
     if target is not None:
         try:

@@ -65,7 +65,9 @@ class TimingOptions:
 class ResultOptions:
     """Where results go."""
 
-    csv: Annotated[Path | None, results_option("Write every row as CSV to this file.")] = None
+    csv: Annotated[
+        Path | None, results_option("Write every row as CSV to this file; -: to stdout, instead of the tables.")
+    ] = None
     top: Annotated[int | None, results_option("Show only the first N rows of each table.")] = None
     run_file: Annotated[
         Path | None,
@@ -76,14 +78,14 @@ class ResultOptions:
         bool, results_option("Replace result files that exist already, and compile for sm_75 or earlier.", "--force")
     ] = False
 
-    def check(self) -> None:
-        """Raises UsageError now for files that could not be written after a long sweep."""
+    def check(self, *, json: bool) -> None:
+        """Raises UsageError now for what could not be written after a long sweep."""
         from ssdprof.reports.export.run_csv import sidecar_path
 
         if self.top is not None and self.top < 1:
             raise UsageError(f"--top must be at least 1, got {self.top}")
-        if self.csv is not None:
-            console.check_writable(self.csv, "--csv", self.force)
+        console.check_csv(self.csv, json=json, force=self.force)
+        if self.csv is not None and self.csv != console.STDOUT:
             console.check_writable(sidecar_path(self.csv), "--csv", self.force)
         if self.run_file is not None:
             console.check_writable(self.run_file, "--run-file", self.force or self.resume)
@@ -108,7 +110,7 @@ def sweep(
     with closing(api.started(target.device)) as pool:  # it does the slow imports while this process does the rest
         from ssdprof.kernels.space import values_from
 
-        results.check()
+        results.check(json=json)
         kept: list[Kept] = []
         with console.ProgressBar(quiet=quiet) as progress:
             run = api.sweep(
@@ -143,6 +145,9 @@ def show(run: Run, results: ResultOptions, *, json: bool, quiet: bool) -> None:
     from ssdprof.reports.text import tables
     from ssdprof.reports.words import verdicts
 
+    if results.csv == console.STDOUT:
+        console.show(run_csv.run_csv(run))
+        return
     found = api.statements(run)
     if json:
         console.show(run_json.run_json(run, found))

@@ -6,6 +6,7 @@ Functions import what they need when called, so importing this module stays quic
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
@@ -284,15 +285,16 @@ def find_ncu(path: Path | None = None) -> tuple[Path | None, str]:
 
 
 def answer_launches(path: Path, *, arch: str | None = None, num_sms: int | None = None) -> LaunchTable:
-    """The occupancy of every launch in a CSV file. Raises UsageError for anything that cannot be read."""
+    """The occupancy of every launch in a CSV file (`-`: stdin). Raises UsageError for anything that cannot be read."""
     from ssdprof.profiling.hardware.launch_table import MAX_FILE_BYTES, answered
 
+    is_stdin = path == Path("-")
     try:
-        with path.open("rb") as file:
+        with nullcontext(sys.stdin.buffer) if is_stdin else path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise UsageError(f"--from-csv {path} cannot be read: {error.strerror or error}") from None
-    return answered(content, str(path), arch=arch, num_sms=num_sms)
+    return answered(content, "stdin" if is_stdin else str(path), arch=arch, num_sms=num_sms)
 
 
 def devices() -> tuple[tuple[GpuInfo, ...], tuple[str, ...]]:
