@@ -15,7 +15,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "sweep": (
         "ssdprof sweep --dstate 128 --seqlen 50000",
         "ssdprof sweep --preset nemotron-3-nano --space vllm --top 5",
-        "ssdprof sweep --gpu none --arch sm_80 --csv -",
+        "ssdprof sweep --gpu none --arch A100 --csv -",
     ),
     "explain": (
         "ssdprof explain best",
@@ -24,7 +24,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "occupancy": (
         "ssdprof occupancy --arch sm_90 --threads 64 --regs 255 --smem 41728",
-        "ssdprof occupancy --arch sm_90 --threads 64 --regs 255 --grid 264 --sms 132",
+        "ssdprof occupancy --arch H100 --threads 64 --regs 255 --grid 264",
         "ssdprof occupancy --from-csv launches.csv --csv answers.csv",
     ),
     "verify": (

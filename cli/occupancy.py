@@ -78,9 +78,14 @@ class TableOptions:
 def occupancy(
     launch: LaunchOptions,
     table: TableOptions,
-    arch: Annotated[str | None, _target("Architecture, such as sm_90.", default="the GPU's, else sm_90")] = None,
+    arch: Annotated[
+        str | None, _target("Architecture or GPU, such as sm_90 or H100.", default="the GPU's, else sm_90")
+    ] = None,
     sms: Annotated[
-        int | None, typer.Option(min=1, help="SMs of the GPU, to compute waves.", rich_help_panel="Target")
+        int | None,
+        typer.Option(
+            min=1, help="SMs of the GPU, to compute waves; some GPUs by name bring theirs.", rich_help_panel="Target"
+        ),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -106,13 +111,13 @@ def _answer_launch(options: LaunchOptions, arch: str | None, sms: int | None, *,
     from ssdprof.reports.export.occupancy_export import launch_json
     from ssdprof.reports.text import occupancy as report
 
-    answer = api.answer_launch(**options.values(), arch=api.arch_here(arch), num_sms=sms)
+    answer = api.answer_launch(**options.values(), arch=arch, num_sms=sms)
     if json:
         console.show(launch_json(*answer))
     else:
         stdout = console.terminal()
         stdout.print(report.report(*answer), soft_wrap=not stdout.is_terminal, crop=False)
-    if options.grid is not None and sms is None and not quiet:
+    if options.grid is not None and answer[-1] is None and not quiet:
         console.note("waves per SM need the number of SMs: give --sms")
 
 

@@ -96,7 +96,9 @@ class SubjectOptions:
 class TargetOptions:
     """Which architecture to compile for, which GPU to measure on, how many jobs, and how long to wait."""
 
-    arch: Annotated[str | None, _target("Architecture to compile for.", default="the GPU's, else sm_90")] = None
+    arch: Annotated[
+        str | None, _target("Architecture to compile for, or a GPU such as H100.", default="the GPU's, else sm_90")
+    ] = None
     device: Annotated[str, _target("GPU to measure on: auto, none or an index.", "--device", "--gpu")] = "auto"
     jobs: Annotated[int | None, _target("Configs compiled at once.", "--jobs", "-j", default="CPU cores")] = None
     timeout_s: Annotated[float, _target("Seconds for one config to compile or to measure.", "--timeout")] = 300

@@ -7,10 +7,12 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ssdprof.kernels.errors import UsageError
+from ssdprof.profiling.hardware.gpu_names import sm_count
 from ssdprof.profiling.hardware.limits import SmLimits, limits_for
-from ssdprof.profiling.hardware.occupancy import Launch, Occupancy, occupancy
+from ssdprof.profiling.hardware.occupancy import Launch, Occupancy, check_launch, check_shared_mem, occupancy
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 """Larger input is refused; this is over a million launches."""
@@ -71,11 +73,12 @@ def answered(content: bytes, name: str, *, arch: str | None = None, num_sms: int
     records = _records(text, name)
     header = [column.strip() for column in next(records, (0, []))[1]]
     _check_header(header, name, arch)
-    default = None if arch is None else limits_for(arch)
+    if arch is not None:
+        limits_for(arch)  # raises if that is unknown
     rows = []
     for line, cells in records:
         try:
-            occ = _answer(dict(zip(header, cells, strict=True)), default, num_sms)
+            occ = _answer(dict(zip(header, cells, strict=True)), arch, num_sms)
         except UsageError as error:
             raise LaunchTableError(f"{name}, line {line}: {error}") from None
         answers = (getattr(occ, column) for column in ANSWERS)
@@ -83,6 +86,23 @@ def answered(content: bytes, name: str, *, arch: str | None = None, num_sms: int
     if not rows:
         raise LaunchTableError(f"{name} has a header and no launches below it")
     return LaunchTable(header=(*_kept(header), *ANSWERS), rows=tuple(rows))
+
+
+def answer(
+    limits: SmLimits,
+    num_sms: int | None = None,
+    *,
+    shared_mem_config_bytes: int | None = None,
+    prefers_shared: bool | None = None,
+    **launch: Any,
+) -> tuple[Launch, Occupancy]:
+    """One launch and its occupancy. Raises UsageError for numbers that no launch can have."""
+    asked = Launch(**launch)
+    check_launch(asked, limits)
+    check_shared_mem(asked, limits)
+    return asked, occupancy(
+        asked, limits, shared_mem_config_bytes=shared_mem_config_bytes, prefers_shared=prefers_shared, num_sms=num_sms
+    )
 
 
 def _kept(header: list[str]) -> list[str]:
@@ -132,13 +152,14 @@ def _check_header(header: list[str], name: str, arch: str | None) -> None:
         raise LaunchTableError(f"{name} has the column {', '.join(twice)} more than once")
 
 
-def _answer(cells: Mapping[str, str], default: SmLimits | None, num_sms: int | None) -> Occupancy:
+def _answer(cells: Mapping[str, str], default: str | None, num_sms: int | None) -> Occupancy:
     written = cells.get(ARCH, "").strip()
     if re.fullmatch(r"[0-9]|1[0-9]", written):  # a spreadsheet turned 9.0 into 9
         written += ".0"
-    limits = limits_for(written) if written else default
-    if limits is None:
+    arch = written or default
+    if not arch:
         raise LaunchTableError(f"{ARCH} is empty")
+    limits, sms = limits_for(arch), sm_count(arch, num_sms)
     launch = Launch(
         **{column: _needed(cells, column) for column in NEEDED},
         static_shared_mem_bytes=_integer(cells, "static_shared_mem_bytes") or 0,
@@ -146,7 +167,13 @@ def _answer(cells: Mapping[str, str], default: SmLimits | None, num_sms: int | N
         grid_blocks=_integer(cells, "grid_blocks"),
     )
     config_bytes, prefers = _integer(cells, "shared_mem_config_bytes"), _truth(cells, "prefer_shared")
-    return occupancy(launch, limits, shared_mem_config_bytes=config_bytes, prefers_shared=prefers, num_sms=num_sms)
+    return occupancy(
+        launch,
+        limits,
+        shared_mem_config_bytes=config_bytes,
+        prefers_shared=prefers,
+        num_sms=sms.number if sms else None,
+    )
 
 
 def _needed(cells: Mapping[str, str], column: str) -> int:

@@ -69,6 +69,26 @@ def test_waves_need_the_number_of_sms(capsys):
     assert "ssdprof: waves per SM need the number of SMs: give --sms\n" == captured.err
 
 
+def test_a_named_gpu_brings_its_number_of_sms_and_the_answer_says_whose(capsys):
+    launch = ["occupancy", "--threads", "64", "--regs", "255", "--smem", "41728", "--grid", "264"]
+    assert 0 == run([*launch, "--arch", "H100"])
+    captured = capsys.readouterr()
+    assert "Waves Per SM 0.50 on the 132 SMs of H100 SXM; H100 PCIe: 114" in " ".join(captured.out.split())
+    assert "" == captured.err
+    assert 0 == run([*launch, "--arch", "h100-pcie", "--json"])
+    content = json.loads(capsys.readouterr().out)
+    assert ("sm_90", 114, "H100 PCIe") == (content["arch"], content["num_sms"], content["num_sms_of"])
+    assert 0 == run([*launch, "--arch", "H100", "--sms", "66", "--json"])
+    content = json.loads(capsys.readouterr().out)
+    assert (66, None, 1.0) == (content["num_sms"], content["num_sms_of"], content["occupancy"]["waves_per_sm"])
+
+
+def test_a_table_may_name_gpus_too(capsys, table):
+    source = table(f"{HEADER},grid_blocks", "H100,64,255,41728,264", "9.0,64,255,41728,264", "RTX4090,64,255,0,1024")
+    assert 0 == run(["occupancy", "--from-csv", source])
+    assert ["0.5", "", "2.0"] == [row["waves_per_sm"] for row in rows(capsys.readouterr().out)]
+
+
 def test_json_has_every_field_and_the_headroom(capsys):
     assert 0 == run([*ONE, "--json"])
     content = json.loads(capsys.readouterr().out)
