@@ -130,6 +130,9 @@ def _answer_table(
     console.check_csv(options.csv, json=json, force=options.force)
     target = None if options.csv == console.STDOUT else options.csv
     table = api.answer_launches(source, arch=arch, num_sms=sms)
+    if table.errors:
+        count = f"{len(table.errors)} of {len(table.rows)} launches have no answer"
+        console.note(f"{count}, the column error says why; the first is {table.errors[0]}")
     if target is not None:
         try:
             target.write_text(table.as_csv(), encoding="utf-8")

@@ -26,6 +26,8 @@ ANSWERS = (
     *("limit_barriers_blocks", "limiters", "waves_per_sm", "cannot_launch"),
 )
 """The columns that are added, in this order: fields of an `Occupancy`."""
+ERROR = "error"
+"""The last column: why a line has no answer."""
 INPUT_PREFIX = "input_"
 """Prefixed to an input column if an answer has the same name."""
 _TRUTHS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -38,10 +40,14 @@ class LaunchTableError(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class LaunchTable:
-    """Launches with their answers: `header` and `rows` of equal length, input columns first."""
+    """Launches with their answers: `header` and `rows` of equal length, input columns first.
+
+    `errors`: of the lines without an answer, which and why.
+    """
 
     header: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
+    errors: tuple[str, ...] = ()
 
     def as_csv(self) -> str:
         """The table as CSV; a missing value is an empty cell."""
@@ -61,8 +67,9 @@ def answered(content: bytes, name: str, *, arch: str | None = None, num_sms: int
 
     The columns `NEEDED` are required and, without `arch`, `compute_capability`; `OPTIONAL` ones count unless they are
     empty. Input columns are kept as they are, renamed to `input_…` if an answer has the same name. A launch that asks
-    for more than the architecture has gets an answer too: 0 blocks, and why. Raises LaunchTableError, with the line,
-    for anything that cannot be read and for numbers that no launch can have.
+    for more than the architecture has gets an answer too: 0 blocks, and why. A line that cannot be read, or has numbers
+    that no launch can have, gets no answer but the reason in `error`. Raises LaunchTableError if that is every line,
+    and for a file or header that cannot be read.
     """
     if len(content) > MAX_FILE_BYTES:
         raise LaunchTableError(f"{name} is larger than {MAX_FILE_BYTES >> 20} MiB: split it")
@@ -70,22 +77,39 @@ def answered(content: bytes, name: str, *, arch: str | None = None, num_sms: int
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise LaunchTableError(f"{name} is not a text file: byte {error.start} is not UTF-8") from None
-    records = _records(text, name)
-    header = [column.strip() for column in next(records, (0, []))[1]]
+    records = _records(text)
+    line, found, problem = next(records, (1, [], ""))
+    if problem:
+        raise LaunchTableError(f"{name}, line {line}: {problem}")
+    header = [column.strip() for column in found]
     _check_header(header, name, arch)
     if arch is not None:
         limits_for(arch)  # raises if that is unknown
-    rows = []
-    for line, cells in records:
-        try:
-            occ = _answer(dict(zip(header, cells, strict=True)), arch, num_sms)
-        except UsageError as error:
-            raise LaunchTableError(f"{name}, line {line}: {error}") from None
-        answers = (getattr(occ, column) for column in ANSWERS)
-        rows.append((*cells, *(";".join(value) if isinstance(value, tuple) else value for value in answers)))
+    rows, errors = [], []
+    for line, cells, problem in records:
+        answers, reason = _answers(dict(zip(header, cells, strict=False)), problem, arch, num_sms)
+        if reason:
+            errors.append(f"line {line}: {reason}")
+        padded = (*cells, *[""] * len(header))[: len(header)]
+        rows.append((*padded, *answers, errors[-1] if reason else None))
     if not rows:
         raise LaunchTableError(f"{name} has a header and no launches below it")
-    return LaunchTable(header=(*_kept(header), *ANSWERS), rows=tuple(rows))
+    if len(errors) == len(rows):
+        others = f"; the other {len(rows) - 1} cannot be read either" if len(rows) > 1 else ""
+        raise LaunchTableError(f"{name}, {errors[0]}{others}")
+    return LaunchTable((*_kept(header), *ANSWERS, ERROR), tuple(rows), tuple(errors))
+
+
+def _answers(cells: Mapping[str, str], problem: str, arch: str | None, num_sms: int | None) -> tuple[list[object], str]:
+    """The answers to a line, and why there are none: its own `problem`, or what is wrong with its cells."""
+    try:
+        if problem:
+            raise LaunchTableError(problem)
+        occ = _answer(cells, arch, num_sms)
+    except UsageError as error:
+        return [None] * len(ANSWERS), str(error)
+    values = (getattr(occ, column) for column in ANSWERS)
+    return [";".join(value) if isinstance(value, tuple) else value for value in values], ""
 
 
 def answer(
@@ -107,11 +131,12 @@ def answer(
 
 def _kept(header: list[str]) -> list[str]:
     """The input's column names; one that an answer has too is prefixed until no other column has that name."""
-    taken = {*header, *ANSWERS}
+    added = (*ANSWERS, ERROR)
+    taken = {*header, *added}
     names = []
     for column in header:
         name = column
-        if column in ANSWERS:
+        if column in added:
             while name in taken:
                 name = INPUT_PREFIX + name
             taken.add(name)
@@ -119,21 +144,32 @@ def _kept(header: list[str]) -> list[str]:
     return names
 
 
-def _records(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number (from 1, of the record's first line) and cells of each record that is not blank."""
+def _records(text: str) -> Iterator[tuple[int, list[str], str]]:
+    """Line number (from 1, of the record's first line) and cells of each record that is not blank.
+
+    Of one that is no record, or has another number of cells than the first, also why.
+    """
     delimiter = max(",;\t", key=text.partition("\n")[0].count)  # a spreadsheet's export may have semicolons or tabs
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line, columns = 1, 0
+    while True:
+        cells, problem = _next(reader)
+        if cells is None:
+            return
+        if problem or any(cell.strip() for cell in cells):
+            columns = columns or len(cells)
+            if not problem and len(cells) != columns:
+                problem = f"{len(cells)} fields, the header has {columns}"
+            yield line, cells, problem
+        line = reader.line_num + 1
+
+
+def _next(reader: Iterator[list[str]]) -> tuple[list[str] | None, str]:
+    """The next record, None if there is none; and what is wrong with it if it is none."""
     try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                columns = columns or len(cells)
-                if len(cells) != columns:
-                    raise LaunchTableError(f"{name}, line {line}: {len(cells)} fields, the header has {columns}")
-                yield line, cells
-            line = reader.line_num + 1
+        return next(reader, None), ""
     except csv.Error as error:
-        raise LaunchTableError(f"{name}, line {line}: {error}") from None
+        return [], str(error)
 
 
 def _check_header(header: list[str], name: str, arch: str | None) -> None:

@@ -37,9 +37,10 @@ def launch_json(launch: Launch, occ: Occupancy, limits: SmLimits, sms: SmCount |
 
 
 def table_json(table: LaunchTable) -> str:
-    """Many launches as JSON: a record each, input columns as text, limiters as a list."""
-    rows = [
-        {**record, "limiters": str(record["limiters"]).split(";") if record["limiters"] else []}
-        for record in table.as_records()
-    ]
+    """Many launches as JSON: a record each, input columns as text, limiters as a list; without an answer, no value."""
+    rows = [{**record, "limiters": _listed(record["limiters"])} for record in table.as_records()]
     return json_text({"schema": SCHEMA, "rows": rows})
+
+
+def _listed(limiters: object) -> list[str] | None:
+    return None if limiters is None else [name for name in str(limiters).split(";") if name]
