@@ -26,6 +26,8 @@ DOING = {
     "measuring": "checking and timing",
     "refining": "timing the best again, in turns",
 }
+STDOUT = Path("-")
+"""Instead of a file for the CSV."""
 BAR_WIDTH = 12
 PIPED_WIDTH = 200
 """Columns of what is no terminal, unless COLUMNS says otherwise."""
@@ -74,6 +76,14 @@ def check_writable(path: Path, option: str, force: bool) -> None:
         raise UsageError(f"{option} {path} cannot be written: {error.strerror or error}") from None
     if not there:
         path.unlink()
+
+
+def check_csv(path: Path | None, *, json: bool, force: bool) -> None:
+    """Raises UsageError if the CSV cannot go where `--csv` says: to a file or stdout."""
+    if path is not None and path != STDOUT:
+        check_writable(path, "--csv", force)
+    elif path is not None and json:
+        raise UsageError("--csv - and --json both write to stdout: leave one of them out, or give --csv a file")
 
 
 def write_csv(texts: Mapping[Path, str], *, quiet: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ssdprof.cli import console
-from ssdprof.cli.options import Json, Quiet, SubjectOptions, TargetOptions, command_line, grouped
+from ssdprof.cli.options import Json, Quiet, SubjectOptions, TargetOptions, command_line, grouped, option
 
 CONFIG_HELP = "An id, Triton's printed form, KEY=VALUE,…, or best, baseline or '#3' from a run."
 
@@ -19,11 +19,10 @@ def explain(
     subject: SubjectOptions,
     target: TargetOptions,
     run: Annotated[
-        str | None,
-        typer.Option(help="Run file, or recorded for the one that ships with ssdprof.", show_default="latest run"),
+        str | None, option("Target", "Run file, or recorded for the one that ships with ssdprof.", default="latest run")
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Compile for sm_75 or earlier, which takes minutes a config.")
+        bool, option("Target", "Compile for sm_75 or earlier, which takes minutes a config.", "--force")
     ] = False,
     json: Json = False,
     quiet: Quiet = False,

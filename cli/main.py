@@ -14,7 +14,9 @@ import typer
 
 from ssdprof.cli import console
 from ssdprof.cli.devices import devices
+from ssdprof.cli.examples import WHOLE, epilog
 from ssdprof.cli.explain import explain
+from ssdprof.cli.listings import presets, spaces
 from ssdprof.cli.occupancy import occupancy
 from ssdprof.cli.options import normal_name
 from ssdprof.cli.sweep import sweep
@@ -33,11 +35,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": normal_name},
 )
-app.command()(sweep)
-app.command()(explain)
-app.command()(occupancy)
-app.command()(verify)
-app.command()(devices)
+for _command in (sweep, explain, occupancy, verify, spaces, presets, devices):
+    app.command(epilog=epilog(_command.__name__))(_command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -57,7 +56,7 @@ def _echo_help(text: str) -> None:
         typer.echo(text)
 
 
-@app.callback()
+@app.callback(epilog=epilog(WHOLE))
 def ssdprof(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print versions and exit.")

@@ -14,6 +14,7 @@ from ssdprof.cli.options import Force, Json, Quiet, grouped, option
 from ssdprof.kernels.errors import UsageError
 
 _launch = partial(option, "Launch")
+_target = partial(option, "Target")
 _many = partial(option, "Many launches")
 
 
@@ -24,6 +25,7 @@ class LaunchOptions:
     threads: Annotated[int | None, _launch("Threads per block.")] = None
     regs: Annotated[int | None, _launch("Registers per thread.")] = None
     smem: Annotated[int | None, _launch("Dynamic shared memory, bytes per block.", default="0")] = None
+    grid: Annotated[int | None, _launch("Blocks in the grid, to compute waves.")] = None
     static_smem: Annotated[int | None, _launch("Static shared memory, bytes per block.", default="0")] = None
     barriers: Annotated[int | None, _launch("Barriers per block.", default="1")] = None
     smem_config: Annotated[
@@ -36,7 +38,6 @@ class LaunchOptions:
     prefer_shared: Annotated[
         bool | None, _launch("Whether the kernel prefers shared memory to L1.", default="as in Triton: above 48 KiB")
     ] = None
-    grid: Annotated[int | None, _launch("Blocks in the grid, to compute waves.")] = None
     ctas: Annotated[int | None, _launch("Blocks per cluster.", default="1")] = None
 
     def values(self) -> dict[str, Any]:
@@ -64,12 +65,12 @@ class TableOptions:
     from_csv: Annotated[
         Path | None,
         _many(
-            "CSV file, one launch per line. Columns: threads_per_block, registers_per_thread,"
+            "CSV file, or - for stdin, one launch per line. Columns: threads_per_block, registers_per_thread,"
             " dynamic_shared_mem_bytes, compute_capability (or --arch); optional: static_shared_mem_bytes, barriers,"
             " shared_mem_config_bytes, prefer_shared, grid_blocks."
         ),
     ] = None
-    csv: Annotated[Path | None, _many("Write the answers to this file instead of stdout.")] = None
+    csv: Annotated[Path | None, _many("Write the answers to this file instead of stdout (-).")] = None
     force: Force = False
 
 
@@ -78,15 +79,20 @@ def occupancy(
     launch: LaunchOptions,
     table: TableOptions,
     arch: Annotated[
-        str | None, typer.Option(help="Architecture, such as sm_90.", show_default="the GPU's, else sm_90")
+        str | None, _target("Architecture or GPU, such as sm_90 or H100.", default="the GPU's, else sm_90")
     ] = None,
-    sms: Annotated[int | None, typer.Option(min=1, help="SMs of the GPU, to compute waves.")] = None,
+    sms: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="SMs of the GPU, to compute waves; some GPUs by name bring theirs.", rich_help_panel="Target"
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
     """Print theoretical occupancy exactly as Nsight Compute does, its limiters, and what one more block would take.
 
-    Needs no GPU. [bold]ssdprof occupancy --arch sm_90 --threads 64 --regs 255 --smem 41728[/bold]
+    Needs no GPU.
     """
     if table.from_csv is not None:
         given = [name.replace("_", "-") for name, value in asdict(launch).items() if value is not None]
@@ -105,13 +111,13 @@ def _answer_launch(options: LaunchOptions, arch: str | None, sms: int | None, *,
     from ssdprof.reports.export.occupancy_export import launch_json
     from ssdprof.reports.text import occupancy as report
 
-    answer = api.answer_launch(**options.values(), arch=api.arch_here(arch), num_sms=sms)
+    answer = api.answer_launch(**options.values(), arch=arch, num_sms=sms)
     if json:
         console.show(launch_json(*answer))
     else:
         stdout = console.terminal()
         stdout.print(report.report(*answer), soft_wrap=not stdout.is_terminal, crop=False)
-    if options.grid is not None and sms is None and not quiet:
+    if options.grid is not None and answer[-1] is None and not quiet:
         console.note("waves per SM need the number of SMs: give --sms")
 
 
@@ -121,10 +127,12 @@ def _answer_table(
     from ssdprof.profiling import api
     from ssdprof.reports.export.occupancy_export import table_json
 
-    target = options.csv
-    if target is not None:
-        console.check_writable(target, "--csv", options.force)
+    console.check_csv(options.csv, json=json, force=options.force)
+    target = None if options.csv == console.STDOUT else options.csv
     table = api.answer_launches(source, arch=arch, num_sms=sms)
+    if table.errors:
+        count = f"{len(table.errors)} of {len(table.rows)} launches have no answer"
+        console.note(f"{count}, the column error says why; the first is {table.errors[0]}")
     if target is not None:
         try:
             target.write_text(table.as_csv(), encoding="utf-8")

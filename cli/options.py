@@ -27,9 +27,6 @@ OTHER_SPELLINGS = {
 
 KERNEL_HELP = "chunk-scan, or a foreign chunk scan: mamba_ssm, vllm, sglang, tensorrt_llm, a file or a checkout."
 Function = TypeVar("Function", bound=Callable[..., Any])
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead of tables.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace result files that exist already.")]
 
 
 def normal_name(name: str) -> str:
@@ -45,6 +42,11 @@ def option(panel: str, text: str, *names: str, default: str | bool = False) -> A
     return typer.Option(*names, help=text, rich_help_panel=panel, show_default=default)
 
 
+results_option = partial(option, "Results")
+Json = Annotated[bool, results_option("Print JSON on stdout instead of tables.", "--json")]
+Quiet = Annotated[bool, results_option("No progress and no notes.", "--quiet", "-q")]
+Force = Annotated[bool, results_option("Replace result files that exist already.", "--force")]
+
 _problem = partial(option, "Problem")
 _target = partial(option, "Target", default=True)
 
@@ -56,18 +58,18 @@ class SubjectOptions:
     kernel: Annotated[str | None, option("Kernel", KERNEL_HELP, default=DEFAULT_KERNEL)] = None
     preset: Annotated[str | None, _problem("Published model to start from.", default=DEFAULT_PRESET)] = None
     seqlen: Annotated[int | None, _problem("Tokens.", default=str(DEFAULT_SEQLEN))] = None
+    dstate: Annotated[int | None, _problem("State dimension.")] = None
     batch: Annotated[int | None, _problem("Sequences.", default="1")] = None
     nheads: Annotated[int | None, _problem("Heads.")] = None
     headdim: Annotated[int | None, _problem("Dimension of a head.")] = None
     ngroups: Annotated[int | None, _problem("Groups of heads that share B and C.")] = None
-    dstate: Annotated[int | None, _problem("State dimension.")] = None
     chunk_size: Annotated[int | None, _problem("Tokens per chunk, a power of two.")] = None
+    tp: Annotated[int | None, _problem("GPUs to divide heads and groups among.")] = None
     dtype: Annotated[str | None, _problem("Dtype of x, C and z: bfloat16, float16 or float32.")] = None
     states_dtype: Annotated[str | None, _problem("Dtype of the states: bfloat16 or float32.")] = None
     d_form: Annotated[str | None, _problem("Form of D: none, head or head-dim.")] = None
     z: Annotated[bool | None, _problem("Gate the output by z.")] = None
     seq_idx: Annotated[bool | None, _problem("Packed sequences.")] = None
-    tp: Annotated[int | None, _problem("GPUs to divide heads and groups among.")] = None
 
     @property
     def arguments(self) -> str:
@@ -94,7 +96,9 @@ class SubjectOptions:
 class TargetOptions:
     """Which architecture to compile for, which GPU to measure on, how many jobs, and how long to wait."""
 
-    arch: Annotated[str | None, _target("Architecture to compile for.", default="the GPU's, else sm_90")] = None
+    arch: Annotated[
+        str | None, _target("Architecture to compile for, or a GPU such as H100.", default="the GPU's, else sm_90")
+    ] = None
     device: Annotated[str, _target("GPU to measure on: auto, none or an index.", "--device", "--gpu")] = "auto"
     jobs: Annotated[int | None, _target("Configs compiled at once.", "--jobs", "-j", default="CPU cores")] = None
     timeout_s: Annotated[float, _target("Seconds for one config to compile or to measure.", "--timeout")] = 300

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from ssdprof.cli import console
-from ssdprof.cli.options import Json, Quiet, SubjectOptions, TargetOptions, command_line, grouped, option
+from ssdprof.cli.options import (
+    Json,
+    Quiet,
+    SubjectOptions,
+    TargetOptions,
+    command_line,
+    grouped,
+    option,
+    results_option,
+)
 from ssdprof.kernels.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +33,6 @@ VALUES_HELP = "NAME=VALUE,…: values of a parameter to cross with the space. Ca
 
 _configs = partial(option, "Configs")
 _timing = partial(option, "Timing")
-_results = partial(option, "Results")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +65,31 @@ class TimingOptions:
 class ResultOptions:
     """Where results go."""
 
-    csv: Annotated[Path | None, _results("Write every row as CSV to this file.")] = None
-    top: Annotated[int | None, _results("Show the N best configs.", default="10")] = None
-    all_rows: Annotated[bool, _results("Show every ranked config.", "--all")] = False
-    wrong: Annotated[bool, _results("List the wrong and failed configs one by one.", "--wrong")] = False
-    run_file: Annotated[
-        Path | None, _results("Keep the run in this file.", "--run-file", "-o", default="a new one in your data folder")
+    csv: Annotated[
+        Path | None, results_option("Write every row as CSV to this file; -: to stdout, instead of the tables.")
     ] = None
-    resume: Annotated[bool, _results("Resume the run in that file, or the last like it.", "--resume")] = False
+    top: Annotated[int | None, results_option("Show the N best configs.", default="10")] = None
+    all_rows: Annotated[bool, results_option("Show every ranked config.", "--all")] = False
+    wrong: Annotated[bool, results_option("List the wrong and failed configs one by one.", "--wrong")] = False
+    run_file: Annotated[
+        Path | None,
+        results_option("Keep the run in this file.", "--run-file", "-o", default="a new one in your data folder"),
+    ] = None
+    resume: Annotated[bool, results_option("Resume the run in that file, or the last like it.", "--resume")] = False
     force: Annotated[
-        bool, _results("Replace result files that exist already, and compile for sm_75 or earlier.", "--force")
+        bool, results_option("Replace result files that exist already, and compile for sm_75 or earlier.", "--force")
     ] = False
 
-    def check(self) -> None:
-        """Raises UsageError now for files that could not be written after a long sweep."""
+    def check(self, *, json: bool) -> None:
+        """Raises UsageError now for what could not be written after a long sweep."""
         from ssdprof.reports.export.run_csv import sidecar_path
 
         if self.top is not None and self.top < 1:
             raise UsageError(f"--top must be at least 1, got {self.top}")
         if self.top is not None and self.all_rows:
             raise UsageError("--top and --all exclude each other: leave one of them out")
-        if self.csv is not None:
-            console.check_writable(self.csv, "--csv", self.force)
+        console.check_csv(self.csv, json=json, force=self.force)
+        if self.csv is not None and self.csv != console.STDOUT:
             console.check_writable(sidecar_path(self.csv), "--csv", self.force)
         if self.run_file is not None:
             console.check_writable(self.run_file, "--run-file", self.force or self.resume)
@@ -103,7 +114,7 @@ def sweep(
     with closing(api.started(target.device)) as pool:  # it does the slow imports while this process does the rest
         from ssdprof.kernels.space import values_from
 
-        results.check()
+        results.check(json=json)
         kept: list[Kept] = []
         with console.ProgressBar(quiet=quiet) as progress:
             run = api.sweep(
@@ -137,6 +148,9 @@ def show(run: Run, results: ResultOptions, *, json: bool, quiet: bool) -> None:
     from ssdprof.reports.export import run_csv, run_json
     from ssdprof.reports.text.sweep import BEST_SHOWN, sweep_report
 
+    if results.csv == console.STDOUT:
+        console.show(run_csv.run_csv(run))
+        return
     if json:
         console.show(run_json.run_json(run, api.statements(run)))
     else:

@@ -9,10 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from ssdprof.cli import console
-from ssdprof.cli.options import DEFAULT_KERNEL, Force, Json, Quiet, SubjectOptions, TargetOptions, grouped, option
+from ssdprof.cli.options import (
+    DEFAULT_KERNEL,
+    Force,
+    Json,
+    Quiet,
+    SubjectOptions,
+    TargetOptions,
+    grouped,
+    option,
+    results_option,
+)
 from ssdprof.cli.sweep import SPACE_HELP, VALUES_HELP, VARIANT_HELP
 from ssdprof.kernels.errors import UsageError
 
@@ -76,7 +84,9 @@ def verify(
     configs: VerifiedOptions,
     target: TargetOptions,
     ncu: NcuOptions,
-    csv: Annotated[Path | None, typer.Option(help="Write every comparison as CSV to this file.")] = None,
+    csv: Annotated[
+        Path | None, results_option("Write every comparison as CSV to this file; -: to stdout, instead of the tables.")
+    ] = None,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -90,8 +100,7 @@ def verify(
     from ssdprof.reports.text import verify as report
 
     ncu.check(given=bool(subject.arguments) or configs.given)
-    if csv is not None:
-        console.check_writable(csv, "--csv", force)
+    console.check_csv(csv, json=json, force=force)
     if ncu.ncu_report is not None:
         found = api.verify_report(ncu.ncu_report, target.arch)
     else:
@@ -110,6 +119,9 @@ def verify(
                 notes=notes,
                 on_step=on_step,
             )
+    if csv == console.STDOUT:
+        console.show(report.verify_csv(found))
+        return EXIT_CODES[found.status]
     console.show(report.verify_json(found) if json else report.verify_report(found))
     if csv is not None:
         console.write_csv({csv: report.verify_csv(found)}, quiet=quiet)

@@ -60,6 +60,28 @@ class Space:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedSpace:
+    """A space as a list of spaces has it. `configs`: how many; None if it has none on the problem, and why `absent`."""
+
+    name: str
+    configs: int | None
+    description: str
+    is_default: bool = False
+    absent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPreset:
+    """A published model's problem as a list of presets has it: the fields that the model sets, and its source."""
+
+    name: str
+    fields: Mapping[str, int | str]
+    model: str
+    source: str
+    is_default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """What users ask about one parameter (a column): whether its tile limits occupancy; `title` heads the answer.
 

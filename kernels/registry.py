@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ssdprof.kernels.errors import UsageError
-from ssdprof.kernels.interface import Subject
+from ssdprof.kernels.interface import ListedPreset, Subject
 from ssdprof.kernels.ssd import params
 from ssdprof.kernels.ssd.format2 import upgraded as upgraded
-from ssdprof.kernels.ssd.presets import DEFAULT_PRESET, problem_from
+from ssdprof.kernels.ssd.presets import DEFAULT_PRESET, listed_presets, problem_from
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import NAME, ChunkScan
 
@@ -57,6 +57,11 @@ def subject_of_run(kernel: str, identity: Mapping[str, Any], file: str = "") -> 
 def todays_id(kernel: str, config_id: str) -> str:
     """The id that a config of that kernel has today; a run file may have one that an earlier ssdprof gave it."""
     return params.todays_id(config_id) if kernel == NAME else config_id
+
+
+def presets() -> tuple[ListedPreset, ...]:
+    """The published models whose problems `preset` names, the default first."""
+    return listed_presets()
 
 
 def recorded_files() -> list[Path]:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 from ssdprof.kernels.config import Config, Param, Value, shown
 from ssdprof.kernels.config_text import param_of, value_of
 from ssdprof.kernels.errors import ConfigError, SpaceError, UsageError
-from ssdprof.kernels.interface import Space, Spaced, Subject
+from ssdprof.kernels.interface import ListedSpace, Space, Spaced, Subject
 from ssdprof.kernels.space_file import CONFIGS_MAX, SUFFIXES, read_space_file
 
 Values: TypeAlias = Mapping[str, Sequence[object]]
@@ -43,6 +43,22 @@ def space_of(
     if values:
         found = _crossed_with(subject, found, values)
     return replace(found, configs=tuple(dict.fromkeys(found.configs)))
+
+
+def listed_spaces(subject: Subject) -> tuple[ListedSpace, ...]:
+    """Each space of a subject, with the number of its configs on the problem. Raises SpaceError if it has none."""
+    if not isinstance(subject, Spaced):
+        raise SpaceError(f"{subject.name} has no spaces of its own: --space takes the path of a file")
+    return tuple(_listed(subject, name, text) for name, text in subject.space_names().items())
+
+
+def _listed(subject: Spaced, name: str, description: str) -> ListedSpace:
+    is_default = name == subject.default_space
+    try:
+        configs = len(set(subject.space(name).configs))
+    except SpaceError as error:
+        return ListedSpace(name, None, description, is_default, str(error))
+    return ListedSpace(name, configs, description, is_default)
 
 
 def values_from(texts: Sequence[str]) -> dict[str, list[object]]:

@@ -6,6 +6,7 @@ Functions import what they need when called, so importing this module stays quic
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ssdprof.kernels.interface import Subject
     from ssdprof.profiling.diagnosis.statement import Statement
     from ssdprof.profiling.gpu.devices import GpuInfo
+    from ssdprof.profiling.hardware.gpu_names import SmCount
     from ssdprof.profiling.hardware.launch_table import LaunchTable
     from ssdprof.profiling.hardware.limits import SmLimits
     from ssdprof.profiling.hardware.occupancy import Launch, Occupancy
@@ -177,7 +179,8 @@ def occupancy(
     """Theoretical occupancy of one launch as Nsight Compute prints it: every limit, and the names of the limiters.
 
     Shared memory is in bytes per block, registers are per thread. `shared_mem_config_bytes`: the shared memory that the
-    driver configured for the SM, if known. Raises UsageError for numbers that no launch can have.
+    driver configured for the SM, if known. `arch` may be a GPU's name, such as H100, which gives `num_sms` too where
+    NVIDIA published it. Raises UsageError for numbers that no launch can have.
     """
     return answer_launch(
         threads_per_block=threads_per_block,
@@ -195,25 +198,18 @@ def occupancy(
 
 
 def answer_launch(
-    *,
-    arch: str,
-    shared_mem_config_bytes: int | None = None,
-    prefers_shared: bool | None = None,
-    num_sms: int | None = None,
-    **launch: Any,
-) -> tuple[Launch, Occupancy, SmLimits]:
-    """The launch, its occupancy as from `occupancy`, and the limits of the architecture."""
-    from ssdprof.profiling.hardware.limits import limits_for
-    from ssdprof.profiling.hardware.occupancy import Launch, check_launch, check_shared_mem
-    from ssdprof.profiling.hardware.occupancy import occupancy as occupancy_of
+    *, arch: str | None = None, num_sms: int | None = None, **launch: Any
+) -> tuple[Launch, Occupancy, SmLimits, SmCount | None]:
+    """The launch, its occupancy as from `occupancy`, the limits of the architecture, and the SMs that waves are over.
 
-    limits, asked = limits_for(arch), Launch(**launch)
-    check_launch(asked, limits)
-    check_shared_mem(asked, limits)
-    occ = occupancy_of(
-        asked, limits, shared_mem_config_bytes=shared_mem_config_bytes, prefers_shared=prefers_shared, num_sms=num_sms
-    )
-    return asked, occ, limits
+    `arch` None: as `arch_here` has it.
+    """
+    from ssdprof.profiling.hardware.gpu_names import sm_count
+    from ssdprof.profiling.hardware.launch_table import answer
+    from ssdprof.profiling.hardware.limits import limits_for
+
+    limits, sms = limits_for(arch or arch_here()), sm_count(arch, num_sms)
+    return *answer(limits, sms.number if sms else None, **launch), limits, sms
 
 
 def verify(
@@ -284,15 +280,16 @@ def find_ncu(path: Path | None = None) -> tuple[Path | None, str]:
 
 
 def answer_launches(path: Path, *, arch: str | None = None, num_sms: int | None = None) -> LaunchTable:
-    """The occupancy of every launch in a CSV file. Raises UsageError for anything that cannot be read."""
+    """The occupancy of every launch in a CSV file (`-`: stdin). Raises UsageError for anything that cannot be read."""
     from ssdprof.profiling.hardware.launch_table import MAX_FILE_BYTES, answered
 
+    is_stdin = path == Path("-")
     try:
-        with path.open("rb") as file:
+        with nullcontext(sys.stdin.buffer) if is_stdin else path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise UsageError(f"--from-csv {path} cannot be read: {error.strerror or error}") from None
-    return answered(content, str(path), arch=arch, num_sms=num_sms)
+    return answered(content, "stdin" if is_stdin else str(path), arch=arch, num_sms=num_sms)
 
 
 def devices() -> tuple[tuple[GpuInfo, ...], tuple[str, ...]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ssdprof.kernels.config import shown
 from ssdprof.kernels.errors import ProblemError
+from ssdprof.kernels.interface import ListedPreset
 from ssdprof.kernels.ssd.problem import DTYPE_ALIASES, ChunkScanProblem
 
 DEFAULT_PRESET = "nemotron-3-super"
@@ -17,7 +18,7 @@ DEFAULT_SEQLEN = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """The fields of a `ChunkScanProblem` that a model sets, in elements, and where they are published."""
+    """The fields of a `ChunkScanProblem` that a model sets, in elements, and where they are published: model, file."""
 
     nheads: int
     headdim: int
@@ -30,6 +31,11 @@ class Preset:
     def as_fields(self) -> dict[str, Any]:
         """The fields of a problem by name."""
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "source"}
+
+    @property
+    def model(self) -> str:
+        """The model's name, with which its source begins."""
+        return self.source.partition(", ")[0]
 
 
 def _mamba2(size: str, d_model: int) -> Preset:
@@ -47,6 +53,14 @@ PRESETS: Mapping[str, Preset] = {
         128, 64, 8, 128, 256, "mistralai/Mamba-Codestral-7B-v0.1, config.json (hidden_size 4096, expand 2)"
     ),
 }
+
+
+def listed_presets() -> tuple[ListedPreset, ...]:
+    """Every preset with what it sets, the default first."""
+    return tuple(
+        ListedPreset(name, preset.as_fields(), preset.model, preset.source, name == DEFAULT_PRESET)
+        for name, preset in PRESETS.items()
+    )
 
 
 def problem_from(preset: str = DEFAULT_PRESET, *, seqlen: int | None = None, **overrides: Any) -> ChunkScanProblem:

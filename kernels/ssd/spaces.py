@@ -118,14 +118,14 @@ SPACES: Mapping[str, _Published] = {
     "mamba": _Published(
         lambda _: _listed(_MAMBA, None),
         TILE,
-        "11 configs of mamba-ssm and of TensorRT-LLM before pull request 11345, the whole state in one tile",
+        "mamba-ssm's list, also TensorRT-LLM's before pull request 11345: the whole state in one tile",
     ),
     "tensorrt-llm-pr": _Published(
         lambda _: _listed(_MAMBA, 32, 64, 128),
         TILE,
-        "33 configs of TensorRT-LLM's pull request 11345: those of mamba with DSTATE tiles of 32, 64 and 128",
+        "TensorRT-LLM's pull request 11345: the configs of mamba with DSTATE tiles of 32, 64 and 128",
     ),
-    "vllm": _Published(lambda _: _listed(_VLLM, None), TILE, "23 configs of vLLM 0.33, the whole state in one tile"),
+    "vllm": _Published(lambda _: _listed(_VLLM, None), TILE, "vLLM 0.33's list: the whole state in one tile"),
     "wide": _Published(_wide, SPLIT, "M, N, K and DSTATE tiles crossed with 2 to 8 warps and 1 to 4 stages"),
     "ssdprof": _Published(
         _grouped, GROUPED, "several heads of a group by one program: tiles of tokens, stages and heads crossed"

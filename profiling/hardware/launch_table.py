@@ -7,10 +7,12 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ssdprof.kernels.errors import UsageError
+from ssdprof.profiling.hardware.gpu_names import sm_count
 from ssdprof.profiling.hardware.limits import SmLimits, limits_for
-from ssdprof.profiling.hardware.occupancy import Launch, Occupancy, occupancy
+from ssdprof.profiling.hardware.occupancy import Launch, Occupancy, check_launch, check_shared_mem, occupancy
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 """Larger input is refused; this is over a million launches."""
@@ -24,6 +26,8 @@ ANSWERS = (
     *("limit_barriers_blocks", "limiters", "waves_per_sm", "cannot_launch"),
 )
 """The columns that are added, in this order: fields of an `Occupancy`."""
+ERROR = "error"
+"""The last column: why a line has no answer."""
 INPUT_PREFIX = "input_"
 """Prefixed to an input column if an answer has the same name."""
 _TRUTHS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
@@ -36,10 +40,14 @@ class LaunchTableError(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class LaunchTable:
-    """Launches with their answers: `header` and `rows` of equal length, input columns first."""
+    """Launches with their answers: `header` and `rows` of equal length, input columns first.
+
+    `errors`: of the lines without an answer, which and why.
+    """
 
     header: tuple[str, ...]
     rows: tuple[tuple[object, ...], ...]
+    errors: tuple[str, ...] = ()
 
     def as_csv(self) -> str:
         """The table as CSV; a missing value is an empty cell."""
@@ -59,8 +67,9 @@ def answered(content: bytes, name: str, *, arch: str | None = None, num_sms: int
 
     The columns `NEEDED` are required and, without `arch`, `compute_capability`; `OPTIONAL` ones count unless they are
     empty. Input columns are kept as they are, renamed to `input_…` if an answer has the same name. A launch that asks
-    for more than the architecture has gets an answer too: 0 blocks, and why. Raises LaunchTableError, with the line,
-    for anything that cannot be read and for numbers that no launch can have.
+    for more than the architecture has gets an answer too: 0 blocks, and why. A line that cannot be read, or has numbers
+    that no launch can have, gets no answer but the reason in `error`. Raises LaunchTableError if that is every line,
+    and for a file or header that cannot be read.
     """
     if len(content) > MAX_FILE_BYTES:
         raise LaunchTableError(f"{name} is larger than {MAX_FILE_BYTES >> 20} MiB: split it")
@@ -68,30 +77,66 @@ def answered(content: bytes, name: str, *, arch: str | None = None, num_sms: int
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise LaunchTableError(f"{name} is not a text file: byte {error.start} is not UTF-8") from None
-    records = _records(text, name)
-    header = [column.strip() for column in next(records, (0, []))[1]]
+    records = _records(text)
+    line, found, problem = next(records, (1, [], ""))
+    if problem:
+        raise LaunchTableError(f"{name}, line {line}: {problem}")
+    header = [column.strip() for column in found]
     _check_header(header, name, arch)
-    default = None if arch is None else limits_for(arch)
-    rows = []
-    for line, cells in records:
-        try:
-            occ = _answer(dict(zip(header, cells, strict=True)), default, num_sms)
-        except UsageError as error:
-            raise LaunchTableError(f"{name}, line {line}: {error}") from None
-        answers = (getattr(occ, column) for column in ANSWERS)
-        rows.append((*cells, *(";".join(value) if isinstance(value, tuple) else value for value in answers)))
+    if arch is not None:
+        limits_for(arch)  # raises if that is unknown
+    rows, errors = [], []
+    for line, cells, problem in records:
+        answers, reason = _answers(dict(zip(header, cells, strict=False)), problem, arch, num_sms)
+        if reason:
+            errors.append(f"line {line}: {reason}")
+        padded = (*cells, *[""] * len(header))[: len(header)]
+        rows.append((*padded, *answers, errors[-1] if reason else None))
     if not rows:
         raise LaunchTableError(f"{name} has a header and no launches below it")
-    return LaunchTable(header=(*_kept(header), *ANSWERS), rows=tuple(rows))
+    if len(errors) == len(rows):
+        others = f"; the other {len(rows) - 1} cannot be read either" if len(rows) > 1 else ""
+        raise LaunchTableError(f"{name}, {errors[0]}{others}")
+    return LaunchTable((*_kept(header), *ANSWERS, ERROR), tuple(rows), tuple(errors))
+
+
+def _answers(cells: Mapping[str, str], problem: str, arch: str | None, num_sms: int | None) -> tuple[list[object], str]:
+    """The answers to a line, and why there are none: its own `problem`, or what is wrong with its cells."""
+    try:
+        if problem:
+            raise LaunchTableError(problem)
+        occ = _answer(cells, arch, num_sms)
+    except UsageError as error:
+        return [None] * len(ANSWERS), str(error)
+    values = (getattr(occ, column) for column in ANSWERS)
+    return [";".join(value) if isinstance(value, tuple) else value for value in values], ""
+
+
+def answer(
+    limits: SmLimits,
+    num_sms: int | None = None,
+    *,
+    shared_mem_config_bytes: int | None = None,
+    prefers_shared: bool | None = None,
+    **launch: Any,
+) -> tuple[Launch, Occupancy]:
+    """One launch and its occupancy. Raises UsageError for numbers that no launch can have."""
+    asked = Launch(**launch)
+    check_launch(asked, limits)
+    check_shared_mem(asked, limits)
+    return asked, occupancy(
+        asked, limits, shared_mem_config_bytes=shared_mem_config_bytes, prefers_shared=prefers_shared, num_sms=num_sms
+    )
 
 
 def _kept(header: list[str]) -> list[str]:
     """The input's column names; one that an answer has too is prefixed until no other column has that name."""
-    taken = {*header, *ANSWERS}
+    added = (*ANSWERS, ERROR)
+    taken = {*header, *added}
     names = []
     for column in header:
         name = column
-        if column in ANSWERS:
+        if column in added:
             while name in taken:
                 name = INPUT_PREFIX + name
             taken.add(name)
@@ -99,21 +144,32 @@ def _kept(header: list[str]) -> list[str]:
     return names
 
 
-def _records(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number (from 1, of the record's first line) and cells of each record that is not blank."""
+def _records(text: str) -> Iterator[tuple[int, list[str], str]]:
+    """Line number (from 1, of the record's first line) and cells of each record that is not blank.
+
+    Of one that is no record, or has another number of cells than the first, also why.
+    """
     delimiter = max(",;\t", key=text.partition("\n")[0].count)  # a spreadsheet's export may have semicolons or tabs
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line, columns = 1, 0
+    while True:
+        cells, problem = _next(reader)
+        if cells is None:
+            return
+        if problem or any(cell.strip() for cell in cells):
+            columns = columns or len(cells)
+            if not problem and len(cells) != columns:
+                problem = f"{len(cells)} fields, the header has {columns}"
+            yield line, cells, problem
+        line = reader.line_num + 1
+
+
+def _next(reader: Iterator[list[str]]) -> tuple[list[str] | None, str]:
+    """The next record, None if there is none; and what is wrong with it if it is none."""
     try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                columns = columns or len(cells)
-                if len(cells) != columns:
-                    raise LaunchTableError(f"{name}, line {line}: {len(cells)} fields, the header has {columns}")
-                yield line, cells
-            line = reader.line_num + 1
+        return next(reader, None), ""
     except csv.Error as error:
-        raise LaunchTableError(f"{name}, line {line}: {error}") from None
+        return [], str(error)
 
 
 def _check_header(header: list[str], name: str, arch: str | None) -> None:
@@ -132,13 +188,14 @@ def _check_header(header: list[str], name: str, arch: str | None) -> None:
         raise LaunchTableError(f"{name} has the column {', '.join(twice)} more than once")
 
 
-def _answer(cells: Mapping[str, str], default: SmLimits | None, num_sms: int | None) -> Occupancy:
+def _answer(cells: Mapping[str, str], default: str | None, num_sms: int | None) -> Occupancy:
     written = cells.get(ARCH, "").strip()
     if re.fullmatch(r"[0-9]|1[0-9]", written):  # a spreadsheet turned 9.0 into 9
         written += ".0"
-    limits = limits_for(written) if written else default
-    if limits is None:
+    arch = written or default
+    if not arch:
         raise LaunchTableError(f"{ARCH} is empty")
+    limits, sms = limits_for(arch), sm_count(arch, num_sms)
     launch = Launch(
         **{column: _needed(cells, column) for column in NEEDED},
         static_shared_mem_bytes=_integer(cells, "static_shared_mem_bytes") or 0,
@@ -146,7 +203,13 @@ def _answer(cells: Mapping[str, str], default: SmLimits | None, num_sms: int | N
         grid_blocks=_integer(cells, "grid_blocks"),
     )
     config_bytes, prefers = _integer(cells, "shared_mem_config_bytes"), _truth(cells, "prefer_shared")
-    return occupancy(launch, limits, shared_mem_config_bytes=config_bytes, prefers_shared=prefers, num_sms=num_sms)
+    return occupancy(
+        launch,
+        limits,
+        shared_mem_config_bytes=config_bytes,
+        prefers_shared=prefers,
+        num_sms=sms.number if sms else None,
+    )
 
 
 def _needed(cells: Mapping[str, str], column: str) -> int:

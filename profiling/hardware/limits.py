@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssdprof.kernels.errors import UsageError
+from ssdprof.profiling.hardware.gpu_names import named_gpu, near_names
 
 THREADS_PER_WARP = 32
 DEFAULT_ARCH = "sm_90"
@@ -81,13 +82,17 @@ def known_archs() -> tuple[str, ...]:
 
 
 def canonical_arch(arch: str) -> str:
-    """The `sm_NN` form of `sm_90`, `sm_90a`, `9.0` or `90`. Raises ArchError if its limits are unknown."""
+    """The `sm_NN` form of `sm_90`, `sm_90a`, `9.0`, `90` or a GPU's name. Raises ArchError if that is unknown."""
     match = _ARCH_FORM.fullmatch(arch.strip().lower())
     if match:
         name = "sm_" + (match["digits"] or match["major"] + match["minor"])
         if name in _known():
             return name
-    raise ArchError(f"unknown architecture {arch!r}: one of {', '.join(known_archs())}")
+    elif gpu := named_gpu(arch):
+        return gpu.arch
+    near = near_names(arch)
+    guess = f": did you mean {' or '.join(near)}?" if near else ", such as H100 or RTX 4090"
+    raise ArchError(f"unknown architecture {arch!r}: one of {', '.join(known_archs())}, or a GPU by name{guess}")
 
 
 def limits_for(arch: str) -> SmLimits:

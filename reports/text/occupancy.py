@@ -9,6 +9,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ssdprof.profiling.hardware.gpu_names import SmCount
 from ssdprof.profiling.hardware.headroom import Allowance, Curve, Headroom, Step, headroom, occupancy_curves
 from ssdprof.profiling.hardware.limiters import BARRIER_LIMITER, BARRIERS, LIMITERS, SHARED_MEMORY
 from ssdprof.profiling.hardware.limits import SmLimits
@@ -36,8 +37,11 @@ class SectionRow:
     note: str = ""
 
 
-def section_rows(occ: Occupancy) -> tuple[SectionRow, ...]:
-    """The rows of ncu's Occupancy section, and of its Launch Statistics what occupancy depends on."""
+def section_rows(occ: Occupancy, sms: SmCount | None = None) -> tuple[SectionRow, ...]:
+    """The rows of ncu's Occupancy section, and of its Launch Statistics what occupancy depends on.
+
+    `sms`: what waves are over.
+    """
     limits = {one.section_row: getattr(occ, one.field) for one in (BARRIER_LIMITER, *LIMITERS.values())}
     notes, scheduler = {min(limits.values()): "limits"}, f"{occ.warps_per_scheduler:.2f}"
     config_note = _SOURCE_NOTES[occ.shared_mem_config_source]
@@ -51,7 +55,7 @@ def section_rows(occ: Occupancy) -> tuple[SectionRow, ...]:
         ("Shared Memory Configuration Size", "byte", occ.shared_mem_config_bytes, config_note),
     ]
     if occ.waves_per_sm is not None:
-        rows.append(("Waves Per SM", "", f"{occ.waves_per_sm:.2f}", ""))
+        rows.append(("Waves Per SM", "", f"{occ.waves_per_sm:.2f}", sms.words if sms else ""))
     return tuple(SectionRow(name, unit, str(value), note) for name, unit, value, note in rows)
 
 
@@ -60,9 +64,9 @@ def titled_table(title: str) -> Table:
     return Table(title=title, title_justify="left", box=None, pad_edge=False)
 
 
-def section(occ: Occupancy) -> RenderableType:
-    """The Occupancy section as a table; notes say which limits bind and where the carve-out comes from."""
-    rows = section_rows(occ)
+def section(occ: Occupancy, sms: SmCount | None = None) -> RenderableType:
+    """The Occupancy section as a table; notes say which limits bind and where the carve-out and the SMs come from."""
+    rows = section_rows(occ, sms)
     columns = (
         ScreenColumn("Metric Name", tuple(row.name for row in rows), right=False, wraps=True, least=0),
         ScreenColumn("Unit", tuple(row.unit for row in rows), right=False),
@@ -91,14 +95,14 @@ def headroom_lines(launch: Launch, occ: Occupancy, limits: SmLimits) -> list[str
     return lines + [_allowance_line(item) for item in room.allowances if item.blocks_per_sm == room.blocks_per_sm]
 
 
-def report(launch: Launch, occ: Occupancy, limits: SmLimits) -> RenderableType:
+def report(launch: Launch, occ: Occupancy, limits: SmLimits, sms: SmCount | None = None) -> RenderableType:
     """Everything of one launch: ncu's section and sentence, the headroom in words and as a table, and the curves."""
     asked = (
         f"{_counted(launch.threads_per_block, 'thread')} per block, "
         f"{_counted(launch.registers_per_thread, 'register')} per thread, "
         f"{_counted(launch.shared_mem_bytes, 'byte')} of shared memory per block on {limits.arch}"
     )
-    parts: list[RenderableType] = [Prose(asked), Text(), section(occ), Text()]
+    parts: list[RenderableType] = [Prose(asked), Text(), section(occ, sms), Text()]
     if sentence := rule_sentence(occ):
         parts += [Prose(sentence), Text(f"Est. Local Speedup: {estimated_local_speedup_pct(occ):.4g}%"), Text()]
     lines = headroom_lines(launch, occ, limits)

@@ -164,7 +164,7 @@ def _latency_columns(run: Run, rows: Sequence[Row]) -> list[ScreenColumn]:
     if not run.measured:
         cells = tuple(latency_text(row.known_latency_ms) if row.known_timing else "not measured" for row in rows)
         columns.append(ScreenColumn(RECORDED_HEADING if has_latencies(run) else "latency", cells))
-        return [*columns, *_known(rows, *EXTRAS)]
+        return [*columns, *_known(rows, "speedup_vs_baseline", *EXTRAS)]
     timings = [row.timing for row in rows]
     spreads = [(one.latency_p20_ms, one.latency_p80_ms) if one else None for one in timings]
     cells = tuple("–".join(map(latency_text, spread)) if spread else NOT_KNOWN for spread in spreads)
@@ -216,7 +216,7 @@ def _notes(run: Run, rows: Sequence[Row]) -> list[str]:
     if _tied(run):
         which = "this run" if run.measured else "the recorded run"
         notes.append(f"≈ tied for the best, within the noise of {which}: the order among these means nothing")
-    if run.measured and run.header.baseline_id:
+    if any(row.speedup_vs_baseline for row in rows):
         notes.append(f"speed-up is over the baseline {run.header.baseline_id}")
     notes += another_binary_notes(rows)
     assumed = sum(row.occupancy is not None and row.occupancy.shared_mem_config_source == "assumed" for row in rows)

@@ -2,18 +2,29 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from fake_runs import explanation
+from fake_sweeps import Asked, fake_sweeps
 
 from ssdprof.cli import options, sweep, verify
+from ssdprof.cli.main import app
 from ssdprof.cli.main import run as ssdprof
 from ssdprof.kernels import registry
 from ssdprof.kernels.foreign.files import PLACES
 from ssdprof.kernels.interface import Spaced
 from ssdprof.kernels.registry import subject
 from ssdprof.kernels.ssd import presets, spaces
+from ssdprof.profiling.ncu import verify_run
+from ssdprof.profiling.ncu.verify import Comparison, Verification
+from ssdprof.profiling.sweep import explain as explain_module
 from ssdprof.profiling.sweep.request import DEFAULT_BUDGET_S
 
 MOST_TIMES = 3
@@ -21,7 +32,39 @@ MOST_TIMES = 3
 HEAVY = ("torch", "triton", "pandas", "numpy", "elftools", "pynvml", "yaml", "ssdprof.profiling", "ssdprof.reports")
 LIGHT = ("ssdprof", "ssdprof.kernels", "ssdprof.kernels.errors")
 
-COMMANDS = ["sweep", "explain", "occupancy", "verify", "devices"]
+COMMANDS = ["sweep", "explain", "occupancy", "verify", "spaces", "presets", "devices"]
+GOLDEN = Path(__file__).parents[2] / "golden"
+LAUNCHES = "compute_capability,threads_per_block,registers_per_thread,dynamic_shared_mem_bytes\n9.0,64,255,41728\n"
+EXPORT = (GOLDEN / "ncu_h100_chunk_scan.csv").read_text(encoding="utf-8")
+VERIFIED = Verification(
+    "vllm", "sm_90", "NVIDIA H100", None, 1, (Comparison("one", "driver", "blocks_per_sm", "4", "4", "equal"),)
+)
+
+
+def examples_of_the_help() -> dict[str, list[str]]:
+    """The example commands in the help of each command and of ssdprof itself."""
+    whole = typer.main.get_command(app)
+    helps = {"ssdprof": whole, **getattr(whole, "commands", {})}
+    return {
+        name: [line for line in str(command.epilog).splitlines() if line.startswith("ssdprof ")]
+        for name, command in helps.items()
+    }
+
+
+EXAMPLES = examples_of_the_help()
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
+    """A made-up GPU with a run on it, on which every command does its work at once; and the files that they read."""
+    requests = fake_sweeps(monkeypatch, tmp_path)
+    monkeypatch.setattr(explain_module, "explain", lambda *_, **__: explanation())
+    monkeypatch.setattr(verify_run, "verify", lambda request, _: replace(VERIFIED, notes=request.notes))
+    monkeypatch.chdir(tmp_path)
+    assert 0 == ssdprof(["sweep", "--quiet"])
+    Path("launches.csv").write_text(LAUNCHES, encoding="utf-8")
+    Path("report.csv").write_text(EXPORT, encoding="utf-8")
+    return requests
 
 
 def cpu_s(*arguments: str) -> float:
@@ -70,6 +113,42 @@ def test_the_help_of_sweep_lists_our_spellings_and_hides_the_others(capsys: pyte
         --gpu --jobs --timeout --budget --timing --seed --csv --top --run-file --resume --json --quiet --help"""
     assert [] == [option for option in options.split() if not re.search(rf"{option}\b", out)]
     assert [] == [option for option in ("--d-state", "--d-head", "--n-heads", "--seq-len") if option in out]
+
+
+def test_every_command_has_two_examples_of_its_own_and_each_fits_on_a_line() -> None:
+    assert {"ssdprof", *COMMANDS} == set(EXAMPLES)
+    assert [] == [name for name, examples in EXAMPLES.items() if len(examples) < 2]
+    assert [] == [
+        one
+        for name, examples in EXAMPLES.items()
+        for one in examples
+        if len(one) > 78 or (name != "ssdprof" and shlex.split(one)[1] != name)
+    ]
+
+
+@pytest.mark.parametrize("example", dict.fromkeys(one for examples in EXAMPLES.values() for one in examples))
+def test_every_example_of_the_help_runs(stage: Asked, example: str, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    _, *arguments = shlex.split(example)
+
+    assert 0 == ssdprof(arguments)
+    assert capsys.readouterr().out or Path(arguments[arguments.index("--csv") + 1]).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_examples_stand_at_the_end_of_the_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert 0 == ssdprof([name, "--help"] if name != "ssdprof" else ["--help"])
+    lines = [line.strip() for line in capsys.readouterr().out.partition("Examples")[2].splitlines() if line.strip()]
+
+    assert EXAMPLES[name] == lines
+
+
+def test_the_most_used_options_come_first() -> None:
+    found: Any = typer.main.get_command(app)
+    names = [one.name for one in found.commands["sweep"].params]
+
+    assert ["kernel", "preset", "seqlen", "dstate"] == names[:4]
+    assert names.index("space") < names.index("values") < names.index("arch") < names.index("csv")
 
 
 @pytest.mark.parametrize("command", ["explain", "verify"])

@@ -69,6 +69,26 @@ def test_waves_need_the_number_of_sms(capsys):
     assert "ssdprof: waves per SM need the number of SMs: give --sms\n" == captured.err
 
 
+def test_a_named_gpu_brings_its_number_of_sms_and_the_answer_says_whose(capsys):
+    launch = ["occupancy", "--threads", "64", "--regs", "255", "--smem", "41728", "--grid", "264"]
+    assert 0 == run([*launch, "--arch", "H100"])
+    captured = capsys.readouterr()
+    assert "Waves Per SM 0.50 on the 132 SMs of H100 SXM; H100 PCIe: 114" in " ".join(captured.out.split())
+    assert "" == captured.err
+    assert 0 == run([*launch, "--arch", "h100-pcie", "--json"])
+    content = json.loads(capsys.readouterr().out)
+    assert ("sm_90", 114, "H100 PCIe") == (content["arch"], content["num_sms"], content["num_sms_of"])
+    assert 0 == run([*launch, "--arch", "H100", "--sms", "66", "--json"])
+    content = json.loads(capsys.readouterr().out)
+    assert (66, None, 1.0) == (content["num_sms"], content["num_sms_of"], content["occupancy"]["waves_per_sm"])
+
+
+def test_a_table_may_name_gpus_too(capsys, table):
+    source = table(f"{HEADER},grid_blocks", "H100,64,255,41728,264", "9.0,64,255,41728,264", "RTX4090,64,255,0,1024")
+    assert 0 == run(["occupancy", "--from-csv", source])
+    assert ["0.5", "", "2.0"] == [row["waves_per_sm"] for row in rows(capsys.readouterr().out)]
+
+
 def test_json_has_every_field_and_the_headroom(capsys):
     assert 0 == run([*ONE, "--json"])
     content = json.loads(capsys.readouterr().out)
@@ -139,10 +159,10 @@ def test_a_table_keeps_its_columns_and_gains_the_answers(capsys, table, tmp_path
     assert (
         f"name,{HEADER},shared_mem_allocated_bytes,shared_mem_config_bytes,shared_mem_config_source,blocks_per_sm,"
         "warps_per_sm,warps_per_scheduler,theoretical_occupancy_pct,limit_registers_blocks,limit_shared_mem_blocks,"
-        "limit_warps_blocks,limit_blocks_blocks,limit_barriers_blocks,limiters,waves_per_sm,cannot_launch\n"
-        "a,9.0,64,255,41728,42752,200704,assumed,4,8,2.0,12.5,4,4,32,32,32,registers;shared memory,,\n"
+        "limit_warps_blocks,limit_blocks_blocks,limit_barriers_blocks,limiters,waves_per_sm,cannot_launch,error\n"
+        "a,9.0,64,255,41728,42752,200704,assumed,4,8,2.0,12.5,4,4,32,32,32,registers;shared memory,,,\n"
         "b,8.6,1024,255,0,1024,8192,assumed,0,0,0.0,0.0,0,8,1,16,16,registers,,"
-        '"needs 262144 registers per block (32 warps of 8192), sm_86 allows 65536"\n'
+        '"needs 262144 registers per block (32 warps of 8192), sm_86 allows 65536",\n'
     ) == target.read_text()
 
 
@@ -157,7 +177,7 @@ def test_without_a_file_to_write_the_table_goes_to_stdout(capsys, table):
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        ([f"{HEADER}", "9.0,64,255,0", "", "9.0,many,255,0"], ", line 4: threads_per_block is 'many', not a whole"),
+        ([f"{HEADER}", "", "9.0,many,255,0"], ", line 3: threads_per_block is 'many', not a whole"),
         ([HEADER, "9.0,64.5,255,0"], ", line 2: threads_per_block is '64.5', not a whole number"),
         ([HEADER, "9.0,64,,0"], ", line 2: registers_per_thread is empty"),
         ([HEADER, ",64,32,0"], ", line 2: compute_capability is empty"),
@@ -182,6 +202,56 @@ def test_a_bad_table_is_refused_by_its_line_or_column(capsys, table, lines, word
     source = table(*lines)
 
     assert f"{source}{words}" in refusal(capsys, "--from-csv", source)
+
+
+MIXED = [
+    f"{HEADER},error",
+    "9.0,64,255,41728,mine",
+    "",
+    "9.0,many,255,0,",
+    "9.0,64,255",
+    "9.0,0,255,0,",
+    '9.0,"64" wide,255,0,',
+    "8.6,64,255,41728,",
+]
+REASONS = [
+    None,
+    "line 4: threads_per_block is 'many', not a whole number of at most 18 digits",
+    "line 5: 3 fields, the header has 5",
+    "line 6: 0 threads per block: sm_90 takes 1 to 1024",
+    "line 7: ',' expected after '\"'",
+    None,
+]
+
+
+def test_a_line_that_cannot_be_read_costs_only_itself(capsys, table):
+    assert 0 == run(["occupancy", "--from-csv", table(*MIXED), "-q"])
+    captured = capsys.readouterr()
+    found = rows(captured.out)
+
+    assert REASONS == [row["error"] or None for row in found]
+    assert ["4", "", "", "", "", "2"] == [row["blocks_per_sm"] for row in found]
+    assert ["many", "64"] == [row["threads_per_block"] for row in found[1:3]]
+    assert "mine" == found[0]["input_error"]
+    assert (
+        f"ssdprof: 4 of 6 launches have no answer, the column error says why; the first is {REASONS[1]}\n"
+        == captured.err
+    )
+
+
+def test_a_line_that_cannot_be_read_has_a_reason_and_no_values_in_json_too(capsys, table):
+    assert 0 == run(["occupancy", "--from-csv", table(*MIXED), "--json"])
+    found = json.loads(capsys.readouterr().out)["rows"]
+
+    assert REASONS == [row["error"] for row in found]
+    assert [4, None, None, None, None, 2] == [row["blocks_per_sm"] for row in found]
+    assert (["registers", "shared memory"], None) == (found[0]["limiters"], found[1]["limiters"])
+
+
+def test_a_file_of_which_no_line_can_be_read_is_refused_by_the_first(capsys, table):
+    source = table(HEADER, "9.0,many,255,0", "9.0,64,255")
+    expected = "line 2: threads_per_block is 'many', not a whole number of at most 18 digits"
+    assert f"{source}, {expected}; the other 1 cannot be read either" == refusal(capsys, "--from-csv", source)
 
 
 def test_a_file_that_is_no_text_or_too_large_is_refused(capsys, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import signal
 import subprocess
@@ -11,7 +13,15 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from fake_runs import h100_run
+from fake_sweeps import fake_sweeps
 
+from ssdprof.cli.main import run
+from ssdprof.reports.export.run_csv import run_csv
+
+LAUNCHES = "threads_per_block,registers_per_thread,dynamic_shared_mem_bytes\n64,255,41728\n"
+EXPORT = Path(__file__).parents[2] / "golden" / "ncu_h100_chunk_scan.csv"
+BOTH = "ssdprof: --csv - and --json both write to stdout: leave one of them out, or give --csv a file\n"
 SWEEP = [
     *("sweep", "--space", "one.json", "--gpu", "none", "--seqlen", "64", "--nheads", "2", "--ngroups", "1"),
     *("--dstate", "16", "--headdim", "16", "--chunk-size", "16", "-o", "run.jsonl"),
@@ -92,3 +102,56 @@ def test_sigterm_ends_all_that_was_started_and_keeps_the_run(tmp_path: Path) -> 
     while of_cache(cache) and time.monotonic() < deadline_s:
         time.sleep(0.05)
     assert [] == of_cache(cache)
+
+
+def test_a_sweeps_csv_on_stdout_stands_there_alone_and_has_no_sidecar(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake_sweeps(monkeypatch, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert 0 == run(["sweep", "--csv", "-"])
+    captured = capsys.readouterr()
+
+    assert run_csv(h100_run()) == captured.out
+    assert "ssdprof: wrote" not in captured.err
+    assert [] == list(tmp_path.glob("-*"))
+
+
+def test_a_verifications_csv_can_go_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert 0 == run(["verify", "--ncu-report", str(EXPORT), "--arch", "sm_90", "--csv", "-"])
+    assert 285 == len(list(csv.reader(io.StringIO(capsys.readouterr().out))))
+
+
+def test_launches_can_come_from_stdin_and_the_answers_go_to_stdout(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "launches.csv"
+    source.write_text(LAUNCHES, encoding="utf-8")
+    assert 0 == run(["occupancy", "--from-csv", str(source), "--arch", "sm_90"])
+    expected = capsys.readouterr().out
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(LAUNCHES.encode())))
+    assert 0 == run(["occupancy", "--from-csv", "-", "--arch", "sm_90", "--csv", "-"])
+
+    assert expected == capsys.readouterr().out
+    assert "12.5" == next(csv.DictReader(io.StringIO(expected)))["theoretical_occupancy_pct"]
+
+
+def test_what_is_wrong_with_stdin_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert 2 == run(["occupancy", "--from-csv", "-"])
+    assert capsys.readouterr().err.startswith("ssdprof: stdin is empty: it needs a header with threads_per_block")
+
+
+@pytest.mark.parametrize(
+    "command", [["sweep"], ["verify", "--limit", "1"], ["occupancy", "--from-csv", "launches.csv", "--arch", "sm_90"]]
+)
+def test_stdout_takes_either_csv_or_json(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = fake_sweeps(monkeypatch, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Path("launches.csv").write_text(LAUNCHES, encoding="utf-8")
+    assert 2 == run([*command, "--csv", "-", "--json"])
+
+    assert ("", BOTH) == capsys.readouterr()
+    assert [] == asked

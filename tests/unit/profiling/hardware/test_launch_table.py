@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from ssdprof.kernels.errors import UsageError
 from ssdprof.profiling.hardware import launch_table
-from ssdprof.profiling.hardware.launch_table import ANSWERS, NEEDED, OPTIONAL, LaunchTable, LaunchTableError, answered
+from ssdprof.profiling.hardware.launch_table import (
+    ANSWERS,
+    ERROR,
+    NEEDED,
+    OPTIONAL,
+    LaunchTable,
+    LaunchTableError,
+    answered,
+)
 from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.occupancy import Launch, Occupancy, occupancy
 
@@ -26,9 +34,9 @@ def test_the_answers_stand_behind_the_columns_that_were_given():
     table = answered(f"{HEADER},name\n9.0,64,255,41728,mine\n".encode(), "it")
     occ = occupancy(Launch(64, 255, 41728), limits_for("sm_90"))
 
-    assert (*HEADER.split(","), "name", *ANSWERS) == table.header
+    assert (*HEADER.split(","), "name", *ANSWERS, ERROR) == table.header
     answers = [";".join(occ.limiters) if name == "limiters" else getattr(occ, name) for name in ANSWERS]
-    assert (("9.0", "64", "255", "41728", "mine", *answers),) == table.rows
+    assert (("9.0", "64", "255", "41728", "mine", *answers, None),) == table.rows
     assert [dict(zip(table.header, table.rows[0], strict=True))] == table.as_records()
     assert "registers;shared memory" == table.as_records()[0]["limiters"]
 
@@ -145,6 +153,8 @@ def test_any_content_is_answered_or_refused_in_one_line(found, arch):
     try:
         table = answered(text.getvalue().encode("utf-8", errors="replace"), "it", arch=arch)
         assert all(len(row) == len(table.header) for row in table.rows)
+        assert list(table.errors) == [row[-1] for row in table.rows if row[-1]]
+        assert len(table.errors) < len(table.rows)
     except UsageError as error:
         message = str(error)
     assert message.startswith("it")

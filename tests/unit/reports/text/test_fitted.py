@@ -18,8 +18,8 @@ RANKED_120 = """\
 def test_a_wide_screen_has_the_share_of_the_floor_and_the_bandwidth_too() -> None:
     assert screen(tables.ranked_table(h100_run()), 120).startswith(RANKED_120)
     recorded = screen(tables.ranked_table(recorded_run()), 120).splitlines()
-    assert ["#", "config", "latency", "ms", "%", "GB/s", "%"] == recorded[1].split()[:7]
-    assert ["≈1", "m64n64k32d128w2s4", "2.332", "40.3", "1209", "12.5"] == recorded[3].split()[:6]
+    assert ["#", "config", "latency", "ms", "up", "%", "GB/s", "%"] == recorded[1].split()[:8]
+    assert ["≈1", "m64n64k32d128w2s4", "2.332", "1.00×", "40.3", "1209", "12.5"] == recorded[3].split()[:7]
     unknown = replace(HEADER, bytes_min=None)
     assert "GB/s" not in screen(tables.ranked_table(run([row(BASELINE, 255, 41728, latency_ms=2.3)], unknown)), 120)
 

@@ -1,0 +1,43 @@
+"""The examples at the end of each command's help. A test runs every one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+WHOLE = "ssdprof"
+"""The name of the command line itself, whose help has examples too."""
+EXAMPLES: Mapping[str, tuple[str, ...]] = {
+    WHOLE: (
+        "ssdprof sweep --dstate 128 --seqlen 50000",
+        "ssdprof explain best",
+        "ssdprof occupancy --arch sm_90 --threads 64 --regs 255 --smem 41728",
+    ),
+    "sweep": (
+        "ssdprof sweep --dstate 128 --seqlen 50000",
+        "ssdprof sweep --preset nemotron-3-nano --space vllm --top 5",
+        "ssdprof sweep --gpu none --arch A100 --csv -",
+    ),
+    "explain": (
+        "ssdprof explain best",
+        "ssdprof explain '#2' --json",
+        "ssdprof explain m128n64k32d128w4s4 --seqlen 50000 --arch sm_90",
+    ),
+    "occupancy": (
+        "ssdprof occupancy --arch sm_90 --threads 64 --regs 255 --smem 41728",
+        "ssdprof occupancy --arch H100 --threads 64 --regs 255 --grid 264",
+        "ssdprof occupancy --from-csv launches.csv --csv answers.csv",
+    ),
+    "verify": (
+        "ssdprof verify --limit 5",
+        "ssdprof verify --space vllm --ncu",
+        "ssdprof verify --ncu-report report.csv --arch sm_90",
+    ),
+    "spaces": ("ssdprof spaces", "ssdprof spaces --preset mamba2-2.7b --json"),
+    "presets": ("ssdprof presets", "ssdprof presets --json"),
+    "devices": ("ssdprof devices", "ssdprof devices --json"),
+}
+
+
+def epilog(name: str) -> str:
+    """The end of a command's help: its examples, a paragraph each, so that every one keeps a line of its own."""
+    return "\n\n".join(["[bold]Examples[/bold]", *EXAMPLES[name]])
