@@ -95,13 +95,15 @@ def _occupancy(row: Row, run: Run) -> Statement:
 
 
 def _question(run: Run, listed: Sequence[Row]) -> Iterator[Statement]:
-    """What users ask of one parameter: whether its value limits the occupancy of the first config that tells."""
+    """What users ask of one parameter: whether it limits the baseline or another config that tells, at the whole extent first."""
     question = run.header.question
     param = next((one for one in run.header.params if question and one.column == question.parameter), None)
     if question is None or param is None or not listed:
         return
     figures: dict[str, Any] = {"parameter": param.heading, "extent": question.extent}
-    for row in listed:
+    whole = [row for row in listed if row.config[param.name] == question.extent]
+    baseline = [row for row in whole if row.config_id == run.header.baseline_id]
+    for row in (*baseline, *whole, *listed):
         others = _with_other_value(row, param.name, run.rows)
         if others and row.occupancy:
             most = max(others, key=lambda one: (one.occupancy.blocks_per_sm if one.occupancy else 0, one.config_id))

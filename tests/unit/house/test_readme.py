@@ -6,12 +6,15 @@ import re
 from pathlib import Path
 
 import pytest
+from fake_runs import screen
 
 from ssdprof.kernels.registry import subject, subject_of_run
 from ssdprof.kernels.ssd.params import PARAMS
+from ssdprof.profiling.diagnosis.answers import answer
 from ssdprof.profiling.runs.model import Run
 from ssdprof.profiling.runs.recorded import recorded_run, recorded_runs
 from ssdprof.reports.columns import columns_of
+from ssdprof.reports.text.sweep import answer_lines
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -53,6 +56,7 @@ def test_recorded_runs_are_of_this_kernel_source_and_name_where_they_were_measur
         chosen = subject_of_run(run.header.kernel, run.header.problem)
         assert chosen.source_hashes() == run.header.kernel_hashes
         assert PARAMS.params == run.header.params
+        assert chosen.question(chosen.baseline()) == run.header.question
         assert "NVIDIA H100 80GB HBM3" == run.header.device.name
         assert not run.header.interrupted
         assert {"ok"} == {row.status for row in run.rows if row.rank is not None}
@@ -102,6 +106,11 @@ def test_what_it_says_of_the_whole_run_is_true(recorded: Run) -> None:
     device = recorded.header.device
     assert f"{device.name} (driver {device.driver}, CUDA {device.cuda}, Triton {recorded.header.triton}" in text
     assert f"PyTorch {recorded.header.torch}, {recorded.header.date[:10]})" in text
+
+
+def test_the_answer_it_shows_is_that_of_the_recorded_run(recorded: Run) -> None:
+    shown = README.partition("<!-- answer -->\n```\n")[2].partition("\n```")[0]
+    assert screen(answer_lines(answer(recorded)), 100) == shown
 
 
 def test_no_page_names_a_config_of_another_rank_than_the_recorded_one(recorded: Run) -> None:
