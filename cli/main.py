@@ -11,6 +11,7 @@ from io import TextIOWrapper
 from typing import Annotated
 
 import typer
+from typer.completion import get_completion_inspect_parameters, install_callback, show_callback
 
 from ssdprof.cli import console
 from ssdprof.cli.devices import devices
@@ -24,11 +25,12 @@ from ssdprof.cli.verify import verify
 from ssdprof.kernels.errors import SsdprofError, UsageError
 
 DONE, FAILED, BAD_USAGE, INTERRUPTED = 0, 1, 2, 130
+COMPLETION = "_SSDPROF_COMPLETE"  # in a shell's question what may come next
 TYPER_USAGE_ERROR = typer.BadParameter.__mro__[1]  # typer's own, which it does not export
 
 app = typer.Typer(
     name="ssdprof",
-    add_completion=False,
+    add_completion=False,  # typer's own options would import pydantic for every command; ours do the same
     no_args_is_help=True,
     add_help_option=False,  # typer's own would import pydantic for every command's help
     pretty_exceptions_enable=False,
@@ -64,6 +66,19 @@ def ssdprof(
     help: Annotated[  # noqa: A002  # the option's name
         bool, typer.Option("--help", "-h", callback=_print_help, is_eager=True, help="Show this message and exit.")
     ] = False,
+    install_completion: Annotated[
+        bool,
+        typer.Option(
+            "--install-completion",
+            callback=install_callback,
+            is_eager=True,
+            help="Teach your shell to complete commands, options and their values.",
+        ),
+    ] = False,
+    show_completion: Annotated[
+        bool,
+        typer.Option("--show-completion", callback=show_callback, is_eager=True, help="Show the script that does so."),
+    ] = False,
 ) -> None:
     """Checks, times and explains every launch configuration of a Triton kernel;
     the chunk scan of Mamba-2's SSD is built in.
@@ -78,6 +93,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a terminal of ASCII must not end a command after all its work
             stream.reconfigure(errors="replace")
+    if COMPLETION in os.environ:
+        get_completion_inspect_parameters()  # it tells typer the shells
     try:
         code = app(arguments, prog_name="ssdprof", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ssdprof.cli import console
+from ssdprof.cli import completion, console
 from ssdprof.cli.options import Force, Json, Quiet, grouped, option
 from ssdprof.kernels.errors import UsageError
 
@@ -79,7 +79,10 @@ def occupancy(
     launch: LaunchOptions,
     table: TableOptions,
     arch: Annotated[
-        str | None, _target("Architecture or GPU, such as sm_90 or H100.", default="the GPU's, else sm_90")
+        str | None,
+        _target(
+            "Architecture or GPU, such as sm_90 or H100.", default="the GPU's, else sm_90", values=completion.archs
+        ),
     ] = None,
     sms: Annotated[
         int | None,

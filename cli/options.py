@@ -8,9 +8,11 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import typer
+
+from ssdprof.cli import completion
 
 if TYPE_CHECKING:
     from ssdprof.kernels.interface import Subject
@@ -26,6 +28,7 @@ OTHER_SPELLINGS = {
 }
 
 KERNEL_HELP = "chunk-scan, or a foreign chunk scan: mamba_ssm, vllm, sglang, tensorrt_llm, a file or a checkout."
+Completion: TypeAlias = Callable[[str], list[str]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -34,12 +37,12 @@ def normal_name(name: str) -> str:
     return OTHER_SPELLINGS.get(name, name)
 
 
-def option(panel: str, text: str, *names: str, default: str | bool = False) -> Any:
+def option(panel: str, text: str, *names: str, default: str | bool = False, values: Completion | None = None) -> Any:
     """An option in a panel of the help; without `names` it has the parameter's.
 
-    `default`: the default as the help words it, or whether it shows the value.
+    `default`: the default as the help words it, or whether it shows the value. `values`: what a shell completes.
     """
-    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=default)
+    return typer.Option(*names, help=text, rich_help_panel=panel, show_default=default, autocompletion=values)
 
 
 results_option = partial(option, "Results")
@@ -56,7 +59,9 @@ class SubjectOptions:
     """The kernel and its problem: a preset, and what differs from it. None: as in the preset."""
 
     kernel: Annotated[str | None, option("Kernel", KERNEL_HELP, default=DEFAULT_KERNEL)] = None
-    preset: Annotated[str | None, _problem("Published model to start from.", default=DEFAULT_PRESET)] = None
+    preset: Annotated[
+        str | None, _problem("Published model to start from.", default=DEFAULT_PRESET, values=completion.presets)
+    ] = None
     seqlen: Annotated[int | None, _problem("Tokens.", default=str(DEFAULT_SEQLEN))] = None
     dstate: Annotated[int | None, _problem("State dimension.")] = None
     batch: Annotated[int | None, _problem("Sequences.", default="1")] = None
@@ -65,7 +70,9 @@ class SubjectOptions:
     ngroups: Annotated[int | None, _problem("Groups of heads that share B and C.")] = None
     chunk_size: Annotated[int | None, _problem("Tokens per chunk, a power of two.")] = None
     tp: Annotated[int | None, _problem("GPUs to divide heads and groups among.")] = None
-    dtype: Annotated[str | None, _problem("Dtype of x, C and z: bfloat16, float16 or float32.")] = None
+    dtype: Annotated[
+        str | None, _problem("Dtype of x, C and z: bfloat16, float16 or float32.", values=completion.dtypes)
+    ] = None
     states_dtype: Annotated[str | None, _problem("Dtype of the states: bfloat16 or float32.")] = None
     d_form: Annotated[str | None, _problem("Form of D: none, head or head-dim.")] = None
     z: Annotated[bool | None, _problem("Gate the output by z.")] = None
@@ -97,7 +104,12 @@ class TargetOptions:
     """Which architecture to compile for, which GPU to measure on, how many jobs, and how long to wait."""
 
     arch: Annotated[
-        str | None, _target("Architecture to compile for, or a GPU such as H100.", default="the GPU's, else sm_90")
+        str | None,
+        _target(
+            "Architecture to compile for, or a GPU such as H100.",
+            default="the GPU's, else sm_90",
+            values=completion.archs,
+        ),
     ] = None
     device: Annotated[str, _target("GPU to measure on: auto, none or an index.", "--device", "--gpu")] = "auto"
     jobs: Annotated[int | None, _target("Configs compiled at once.", "--jobs", "-j", default="CPU cores")] = None

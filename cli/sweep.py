@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from ssdprof.cli import console
+from ssdprof.cli import completion, console
 from ssdprof.cli.options import (
     Json,
     Quiet,
@@ -39,7 +39,7 @@ _timing = partial(option, "Timing")
 class SpaceOptions:
     """Which configs to sweep."""
 
-    space: Annotated[str | None, _configs(SPACE_HELP, default="compare, or own")] = None
+    space: Annotated[str | None, _configs(SPACE_HELP, default="compare, or own", values=completion.spaces)] = None
     values: Annotated[list[str] | None, _configs(VALUES_HELP)] = None
     variant: Annotated[str | None, _configs(VARIANT_HELP, default="as in the space")] = None
     baseline: Annotated[

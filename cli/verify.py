@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from ssdprof.cli import console
+from ssdprof.cli import completion, console
 from ssdprof.cli.options import (
     DEFAULT_KERNEL,
     Force,
@@ -37,7 +37,9 @@ _ncu = partial(option, "Nsight Compute")
 class VerifiedOptions:
     """Which configs to verify. None: not given."""
 
-    space: Annotated[str | None, _configs(SPACE_HELP, default=f"{DEFAULT_SPACE}, or own")] = None
+    space: Annotated[str | None, _configs(SPACE_HELP, default=f"{DEFAULT_SPACE}, or own", values=completion.spaces)] = (
+        None
+    )
     variant: Annotated[str | None, _configs(VARIANT_HELP, default="as in the space")] = None
     values: Annotated[list[str] | None, _configs(VALUES_HELP)] = None
     limit: Annotated[

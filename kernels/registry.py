@@ -14,11 +14,14 @@ from ssdprof.kernels.interface import ListedPreset, Subject
 from ssdprof.kernels.ssd import params
 from ssdprof.kernels.ssd.format2 import upgraded as upgraded
 from ssdprof.kernels.ssd.presets import DEFAULT_PRESET, listed_presets, problem_from
-from ssdprof.kernels.ssd.problem import ChunkScanProblem
+from ssdprof.kernels.ssd.problem import X_DTYPES, ChunkScanProblem
+from ssdprof.kernels.ssd.spaces import descriptions
 from ssdprof.kernels.ssd.subject import NAME, ChunkScan
 
 CHUNK_SCAN = "chunk-scan"
 """Our own chunk scan, the default kernel."""
+DTYPES = X_DTYPES
+"""The dtypes that a problem's inputs may have."""
 _OWN = (CHUNK_SCAN, NAME)
 _RECORDED = Path(__file__).parent / "ssd" / "recorded"
 
@@ -62,6 +65,11 @@ def todays_id(kernel: str, config_id: str) -> str:
 def presets() -> tuple[ListedPreset, ...]:
     """The published models whose problems `preset` names, the default first."""
     return listed_presets()
+
+
+def space_names() -> tuple[str, ...]:
+    """The spaces of our own kernel, and the name of a foreign kernel's own list. Loads no kernel."""
+    return *descriptions(), "own"
 
 
 def recorded_files() -> list[Path]:

@@ -263,20 +263,18 @@ def verify_report(path: Path, arch: str | None = None) -> Verification:
     from ssdprof.profiling.hardware.limits import canonical_arch
     from ssdprof.profiling.ncu.export import against_export, read_export
 
-    arch = canonical_arch(arch) if arch is not None else None
-    return against_export(read_export(path), str(path), arch)
+    return against_export(read_export(path), str(path), arch and canonical_arch(arch))
 
 
 def find_ncu(path: Path | None = None) -> tuple[Path | None, str]:
     """Ncu at `path`, or as found here, or None; and where we looked. Raises UsageError if `path` is not a program."""
-    from ssdprof.profiling.ncu.program import FALLBACK_FOLDERS
-    from ssdprof.profiling.ncu.program import find_ncu as find
+    from ssdprof.profiling.ncu import program
 
     if path is not None:
         if not path.is_file() or not os.access(path, os.X_OK):
             raise UsageError(f"--ncu-path {path} is not a program that can be run")
         return path, ""
-    return find(), f"PATH, {', '.join(FALLBACK_FOLDERS)}"
+    return program.find_ncu(), f"PATH, {', '.join(program.FALLBACK_FOLDERS)}"
 
 
 def answer_launches(path: Path, *, arch: str | None = None, num_sms: int | None = None) -> LaunchTable:
@@ -312,3 +310,10 @@ def arch_here(arch: str | None = None) -> str:
     from ssdprof.profiling.sweep.asking import target
 
     return target(arch, "auto")[0]
+
+
+def arch_names() -> tuple[str, ...]:
+    """The architectures with known limits, and the GPUs that may be named instead."""
+    from ssdprof.profiling.hardware import gpu_names, limits
+
+    return *limits.known_archs(), *gpu_names.gpu_names()

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -149,6 +150,50 @@ def test_the_most_used_options_come_first() -> None:
 
     assert ["kernel", "preset", "seqlen", "dstate"] == names[:4]
     assert names.index("space") < names.index("values") < names.index("arch") < names.index("csv")
+
+
+COMPLETED = [
+    (["sweep", "--preset", "nemotron-3-n"], ["nemotron-3-nano"]),
+    (["sweep", "--space", "v"], ["vllm"]),
+    (["verify", "--space", ""], [*subject().space_names(), "own"]),  # type: ignore[attr-defined]
+    (["sweep", "--dtype", "b"], ["bfloat16"]),
+    (["occupancy", "--arch", "RTX-409"], ["RTX-4090"]),
+    (["sweep", "--arch", "rtx-409"], ["rtx-4090"]),
+    (["explain", "--arch", "sm_12"], ["sm_120", "sm_121"]),
+    (["sw"], ["sweep"]),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), COMPLETED, ids=lambda one: " ".join(one))
+def test_a_shell_completes_commands_and_values_without_torch_and_triton(words: list[str], expected: list[str]) -> None:
+    program = (
+        "import atexit, sys; from ssdprof.cli.main import run;"
+        "heavy = lambda: [name for name in ('torch', 'triton') if name in sys.modules];"
+        "atexit.register(lambda: print(heavy(), file=sys.stderr)); run([])"
+    )
+    asked = {
+        "_SSDPROF_COMPLETE": "complete_bash",
+        "COMP_WORDS": shlex.join(["ssdprof", *words]).replace("''", ""),
+        "COMP_CWORD": str(len(words)),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, **asked}, capture_output=True, text=True, check=False
+    )
+    assert (0, expected, "[]\n") == (done.returncode, done.stdout.split(), done.stderr)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_completion_can_be_shown_and_installed_for_the_shell_that_asks(tmp_path: Path) -> None:
+    def asked(option: str) -> str:
+        command = f"{shlex.quote(sys.executable)} -m ssdprof {option}; exit $?"
+        home = {**os.environ, "HOME": str(tmp_path)}
+        return subprocess.run(["bash", "-c", command], env=home, capture_output=True, text=True, check=True).stdout
+
+    script = asked("--show-completion")
+    assert "_SSDPROF_COMPLETE=complete_bash" in script
+    assert "bash completion installed" in asked("--install-completion")
+    installed = [path.read_text(encoding="utf-8").strip() for path in tmp_path.rglob("*") if path.is_file()]
+    assert script.strip() in installed
 
 
 @pytest.mark.parametrize("command", ["explain", "verify"])
