@@ -95,7 +95,7 @@ def _occupancy(row: Row, run: Run) -> Statement:
 
 
 def _question(run: Run, listed: Sequence[Row]) -> Iterator[Statement]:
-    """What users ask of one parameter: whether it limits the baseline or another config that tells, at the whole extent first."""
+    """What users ask of one parameter: whether it limits the baseline, or else the first config that tells."""
     question = run.header.question
     param = next((one for one in run.header.params if question and one.column == question.parameter), None)
     if question is None or param is None or not listed:

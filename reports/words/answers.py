@@ -73,7 +73,7 @@ def _floor(of: Figures) -> str:
     text = f"{100 / of['times_the_floor']:.0f} % of it reached: {moved} at {of['copy_gbps']:.0f} GB/s. "
     if of["near_the_floor"]:
         return text + "DRAM bounds it: no config gains much more."
-    return text + "What bounds it is not known: compare ncu's dram__bytes_read.sum with those bytes."
+    return text + "What bounds it is not known: ncu's dram__bytes_read.sum tells."
 
 
 def _occupancy(of: Figures) -> str:
@@ -101,10 +101,9 @@ def _question(of: Figures) -> str:
         most = f"{of['most_warps_per_scheduler']:g} with {of['most_value']}"
         but = ", which is wrong" if of["most_is_wrong"] else ""
         return f"a tile of {of['value']} limits {of['config_id']}: {warps} warps per scheduler, {most}{but}."
-    tiles = f"tiles of {others}" if len(of["other_values"]) > 1 else f"a tile of {others}"
     return (
-        f"{of['value']} is not the limit: with {tiles}, {of['config_id']} has no more than {warps} warps per "
-        f"scheduler.{wrong}"
+        f"{of['value']} is not the limit: {of['config_id']} has no more than {warps} warps per scheduler with {others}."
+        f"{wrong}"
     )
 
 
@@ -200,10 +199,10 @@ _GOES: Mapping[str, str] = {
     "one-occupancy": " All correct configs have the same",
     "too-few": "",
     "no-relation": " No relation to latency",
-    "unclear": " Whether that goes with latency is unclear",
-    "higher-latency": " More of it goes with higher latency",
-    "strong": " More of it goes with lower latency",
-    "loose": " More of it goes loosely with lower latency",
+    "unclear": " Relation to latency unclear",
+    "higher-latency": " More goes with higher latency",
+    "strong": " More goes with lower latency",
+    "loose": " Goes loosely with low latency",
 }
 _TRY_FIRST: Mapping[str, str] = {
     "wrong": "find out where the outputs differ: --wrong says it; then mend the kernel or its list of configs.",

@@ -41,7 +41,7 @@ def test_it_does_not_if_no_smaller_one_has() -> None:
     assert not of("question", found)["limits"]
     text = words(next(one for one in answer(found) if one.code == "question"))
     assert text == (
-        "128 is not the limit: with tiles of 32 and 64, split:m64n64k32d128w2s4 has no more than 2 warps per scheduler."
+        "128 is not the limit: split:m64n64k32d128w2s4 has no more than 2 warps per scheduler with 32 and 64."
     )
 
 

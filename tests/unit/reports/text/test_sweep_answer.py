@@ -42,11 +42,10 @@ MEASURED = """\
 use        m64n64k32d128w2s4, 2.332 ms: the baseline; m32n64k32d128w2s5 is tied
            with it. Error 0.0018 in 10 launches.
 floor      40 % of it reached: moving 2.82 GB once takes 0.940 ms at 3000 GB/s.
-           What bounds it is not known: compare ncu's dram__bytes_read.sum with
-           those bytes.
+           What bounds it is not known: ncu's dram__bytes_read.sum tells.
 occupancy  12.5 % (2 of 16 warps per scheduler), by registers and shared memory;
-           18.75 % takes 2.408 ms. Whether that goes with latency is unclear
-           (correlation -0.67, n = 5).
+           18.75 % takes 2.408 ms. Relation to latency unclear (correlation
+           -0.67, n = 5).
 not used   10 wrong and 1 out-of-resources of 16. m32n64k32d32w2s5 (1.663 ms,
            error 0.73) takes 29 % less than the best: an autotuner picks it.
 next       `ssdprof explain best` says why, and what to change."""
