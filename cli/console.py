@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -70,6 +71,20 @@ def check_writable(path: Path, option: str, force: bool) -> None:
         raise UsageError(f"{option} {path} cannot be written: {error.strerror or error}") from None
     if not there:
         path.unlink()
+
+
+def check_folder(path: Path, option: str, force: bool) -> None:
+    """Raises UsageError if `path` cannot be a folder for files, or holds some that only `force` may replace."""
+    if path.exists() and not path.is_dir():
+        raise UsageError(
+            f"{option} {path} is a file: with several lengths name a folder, which gets a run file of each"
+        )
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} {path}: there is no folder {path.parent}, create it first")
+    if not os.access(path if path.exists() else path.parent, os.R_OK | os.W_OK | os.X_OK):
+        raise UsageError(f"{option} {path} cannot be written: Permission denied")
+    if path.exists() and any(path.iterdir()) and not force:
+        raise UsageError(f"{option} {path} is not empty: name another folder, or give --force to replace what is in it")
 
 
 def check_csv(path: Path | None, *, json: bool, force: bool) -> None:
