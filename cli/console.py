@@ -78,6 +78,20 @@ def check_writable(path: Path, option: str, force: bool) -> None:
         path.unlink()
 
 
+def check_folder(path: Path, option: str, force: bool) -> None:
+    """Raises UsageError if `path` cannot be a folder for files, or holds some that only `force` may replace."""
+    if path.exists() and not path.is_dir():
+        raise UsageError(
+            f"{option} {path} is a file: with several lengths name a folder, which gets a run file of each"
+        )
+    if not path.parent.is_dir():
+        raise UsageError(f"{option} {path}: there is no folder {path.parent}, create it first")
+    if not os.access(path if path.exists() else path.parent, os.R_OK | os.W_OK | os.X_OK):
+        raise UsageError(f"{option} {path} cannot be written: Permission denied")
+    if path.exists() and any(path.iterdir()) and not force:
+        raise UsageError(f"{option} {path} is not empty: name another folder, or give --force to replace what is in it")
+
+
 def check_csv(path: Path | None, *, json: bool, force: bool) -> None:
     """Raises UsageError if the CSV cannot go where `--csv` says: to a file or stdout."""
     if path is not None and path != STDOUT:

@@ -14,7 +14,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "sweep": (
         "ssdprof sweep --dstate 128 --seqlen 50000",
-        "ssdprof sweep --preset nemotron-3-nano --space vllm --top 5",
+        "ssdprof sweep --preset nemotron-3-nano --space vllm --seqlen 2048,50000",
         "ssdprof sweep --gpu none --arch A100 --csv -",
     ),
     "explain": (

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import re
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import typer
 
 from ssdprof.cli import completion
+from ssdprof.kernels.errors import UsageError
 
 if TYPE_CHECKING:
     from ssdprof.kernels.interface import Subject
@@ -62,7 +64,9 @@ class SubjectOptions:
     preset: Annotated[
         str | None, _problem("Published model to start from.", default=DEFAULT_PRESET, values=completion.presets)
     ] = None
-    seqlen: Annotated[int | None, _problem("Tokens.", default=str(DEFAULT_SEQLEN))] = None
+    seqlen: Annotated[
+        str | None, _problem("Tokens; for sweep also several, such as 2048,50000.", default=str(DEFAULT_SEQLEN))
+    ] = None
     dstate: Annotated[int | None, _problem("State dimension.")] = None
     batch: Annotated[int | None, _problem("Sequences.", default="1")] = None
     nheads: Annotated[int | None, _problem("Heads.")] = None
@@ -90,13 +94,30 @@ class SubjectOptions:
                 words += [f"--{name}", str(value)]
         return shlex.join(words)
 
+    def each(self) -> list[SubjectOptions]:
+        """The same for each of the lengths. Raises UsageError for what is no whole number, and one that is repeated."""
+        lengths = [] if self.seqlen is None else [text.strip() for text in self.seqlen.split(",")]
+        for text in lengths:
+            if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+                raise UsageError(f"--seqlen {self.seqlen}: give a whole number of tokens, or several as in 2048,50000")
+        numbers = [int(text) for text in lengths]
+        if len(set(numbers)) < len(numbers):
+            raise UsageError(f"--seqlen {self.seqlen} names a length twice: name each once")
+        return [replace(self, seqlen=str(number)) for number in numbers] or [self]
+
     def build(self) -> Subject:
-        """The kernel on the problem. Raises UsageError if either does not exist."""
+        """The kernel on the problem. Raises UsageError if either does not exist, or if there are several lengths."""
         from ssdprof.kernels.registry import subject
 
-        values = asdict(self)
+        problems = self.each()
+        if len(problems) > 1:
+            raise UsageError(
+                f"--seqlen {self.seqlen} names {len(problems)} lengths: only sweep takes several, name one"
+            )
+        values = asdict(problems[0])
         kernel, preset = values.pop("kernel") or DEFAULT_KERNEL, values.pop("preset") or DEFAULT_PRESET
-        return subject(kernel, preset=preset, **values)
+        seqlen = values.pop("seqlen")
+        return subject(kernel, preset=preset, seqlen=None if seqlen is None else int(seqlen), **values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from contextlib import closing
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ssdprof.cli import completion, console
 from ssdprof.cli.options import (
@@ -25,6 +26,7 @@ from ssdprof.kernels.errors import UsageError
 if TYPE_CHECKING:
     from ssdprof.profiling.runs.model import Run
     from ssdprof.profiling.runs.store import Kept
+    from ssdprof.profiling.workers.pool import Pool
 
 DEFAULT_BUDGET_S = 10.0  # said in the help; ssdprof.profiling.api has it
 SPACE_HELP = "compare, mamba, tensorrt-llm-pr, vllm, wide, ssdprof, all; own (foreign kernels); or a JSON or YAML file."
@@ -73,15 +75,20 @@ class ResultOptions:
     wrong: Annotated[bool, results_option("List the wrong and failed configs one by one.", "--wrong")] = False
     run_file: Annotated[
         Path | None,
-        results_option("Keep the run in this file.", "--run-file", "-o", default="a new one in your data folder"),
+        results_option(
+            "Keep the run in this file; of several lengths, the runs in this folder.",
+            "--run-file",
+            "-o",
+            default="a new one in your data folder",
+        ),
     ] = None
     resume: Annotated[bool, results_option("Resume the run in that file, or the last like it.", "--resume")] = False
     force: Annotated[
         bool, results_option("Replace result files that exist already, and compile for sm_75 or earlier.", "--force")
     ] = False
 
-    def check(self, *, json: bool) -> None:
-        """Raises UsageError now for what could not be written after a long sweep."""
+    def check(self, *, json: bool, several: bool) -> None:
+        """Raises UsageError now for what could not be written after a long sweep, or after `several`."""
         from ssdprof.reports.export.run_csv import sidecar_path
 
         if self.top is not None and self.top < 1:
@@ -92,7 +99,13 @@ class ResultOptions:
         if self.csv is not None and self.csv != console.STDOUT:
             console.check_writable(sidecar_path(self.csv), "--csv", self.force)
         if self.run_file is not None:
-            console.check_writable(self.run_file, "--run-file", self.force or self.resume)
+            check = console.check_folder if several else console.check_writable
+            check(self.run_file, "--run-file", self.force or self.resume)
+
+    def of(self, subject: SubjectOptions) -> ResultOptions:
+        """The same for one problem of several: its run's own file in the folder."""
+        folder = self.run_file
+        return self if folder is None else replace(self, run_file=folder / f"seqlen-{subject.seqlen}.jsonl")
 
 
 @grouped
@@ -114,32 +127,98 @@ def sweep(
     with closing(api.started(target.device)) as pool:  # it does the slow imports while this process does the rest
         from ssdprof.kernels.space import values_from
 
-        results.check(json=json)
+        results.check(json=json, several=len(subject.each()) > 1)
+        options = {**asdict(space), **asdict(target), **asdict(timing), "values": values_from(space.values or ())}
+        if len(subject.each()) > 1:
+            return sweep_each(subject.each(), options, results, pool, json=json, quiet=quiet)
+        asked = Asked(subject, options, results, quiet)
+        return exit_code(asked.swept(pool, partial(show, results=results, json=json, quiet=quiet)))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One sweep as asked for: of which problem, with which options, and where the run goes."""
+
+    subject: SubjectOptions
+    options: Mapping[str, Any]
+    results: ResultOptions
+    quiet: bool
+    is_one_of_several: bool = False
+
+    def swept(self, pool: Pool, show: Callable[[Run], None]) -> Run:
+        """Sweeps with the processes of `pool`, shows the run and says where it is kept."""
+        from ssdprof.profiling import api
+
         kept: list[Kept] = []
-        with console.ProgressBar(quiet=quiet) as progress:
+        with console.ProgressBar(quiet=self.quiet) as progress:
             run = api.sweep(
-                subject.build(),
-                **{**asdict(space), "values": values_from(space.values or ())},
-                **asdict(target),
-                **asdict(timing),
-                out=results.run_file,
+                self.subject.build(),
+                **self.options,
+                out=self.results.run_file,
                 keep=True,
-                resume=results.resume,
-                force=results.force,
+                resume=self.results.resume,
+                force=self.results.force,
                 command=command_line(),
                 on_event=progress,
                 warn=console.note,
-                say=(lambda _: None) if quiet else console.note,
+                say=(lambda _: None) if self.quiet else console.note,
                 on_kept=kept.append,
                 pool=pool,
             )
         try:
-            show(run, results, json=json, quiet=quiet)
+            show(run)
         finally:
             for one in kept:
-                if one.is_warning or not quiet:
-                    console.note(one.line + ("" if one.is_warning else for_explain(subject, results.run_file)))
-    return exit_code(run)
+                if one.is_warning or not self.quiet:
+                    console.note(one.line + ("" if one.is_warning else self._for_explain(one)))
+        return run
+
+    def _for_explain(self, kept: Kept) -> str:
+        """The options without which `explain` would not find this kernel or this run."""
+        run_file = self.results.run_file or (kept.path if self.is_one_of_several else None)
+        options = [self.subject.arguments] if self.subject.kernel else []
+        options += [f"--run {shlex.quote(str(run_file))}"] if run_file else []
+        return f", with {' '.join(options)}" if options else ""
+
+
+def sweep_each(
+    problems: Sequence[SubjectOptions],
+    options: Mapping[str, Any],
+    results: ResultOptions,
+    pool: Pool,
+    *,
+    json: bool,
+    quiet: bool,
+) -> int:
+    """Sweeps one problem after the other, and returns the worst exit code; an interruption ends them all.
+
+    Tables are shown as each is done, JSON and CSV of all that were swept in the end.
+    """
+    from ssdprof.profiling import api
+
+    runs: list[Run] = []
+
+    def show_one(run: Run) -> None:
+        runs.append(run)
+        if not json and results.csv != console.STDOUT:
+            console.show(f"Problem {len(runs)} of {len(problems)}: seqlen {run.header.problem['seqlen']}\n\n")
+            show(run, replace(results, csv=None), json=False, quiet=quiet)
+            console.show("\n")
+
+    for one in problems:
+        one.build()  # what is wrong with any of them is told before the first is swept
+    if results.run_file is not None:
+        results.run_file.mkdir(exist_ok=True)
+    try:
+        for i_problem, one in enumerate(problems):
+            with closing(api.started(options["device"])) if i_problem else nullcontext(pool) as own:
+                asked = Asked(one, options, results.of(one), quiet, is_one_of_several=True)
+                if asked.swept(own, show_one).header.interrupted:
+                    break
+    finally:
+        if runs:
+            show_together(runs, results, json=json, quiet=quiet)
+    return max(map(exit_code, runs))
 
 
 def show(run: Run, results: ResultOptions, *, json: bool, quiet: bool) -> None:
@@ -161,11 +240,19 @@ def show(run: Run, results: ResultOptions, *, json: bool, quiet: bool) -> None:
         console.write_csv({results.csv: run_csv.run_csv(run), sidecar: run_csv.sidecar_json(run)}, quiet=quiet)
 
 
-def for_explain(subject: SubjectOptions, run_file: Path | None) -> str:
-    """The options without which `explain` would not find this kernel or this run."""
-    options = [subject.arguments] if subject.kernel else []
-    options += [f"--run {shlex.quote(str(run_file))}"] if run_file else []
-    return f", with {' '.join(options)}" if options else ""
+def show_together(runs: Sequence[Run], results: ResultOptions, *, json: bool, quiet: bool) -> None:
+    """Prints several runs as JSON, or as CSV on stdout, and writes their CSV, if either is asked for."""
+    from ssdprof.profiling import api
+    from ssdprof.reports.export import run_csv, run_json
+
+    if results.csv == console.STDOUT:
+        console.show(run_csv.runs_csv(runs))
+        return
+    if json:
+        console.show(run_json.runs_json([(run, api.statements(run)) for run in runs]))
+    if results.csv is not None:
+        sidecar = run_csv.sidecar_path(results.csv)
+        console.write_csv({results.csv: run_csv.runs_csv(runs), sidecar: run_csv.sidecars_json(runs)}, quiet=quiet)
 
 
 def exit_code(run: Run) -> int:

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +112,11 @@ def differences(old: RunHeader, new: RunHeader) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What became of a run's file, in one line, and whether that is a warning."""
+    """What became of a run's file, in one line, and whether that is a warning; the file, if all is well."""
 
     line: str
     is_warning: bool
+    path: Path | None = field(default=None, compare=False)
 
 
 class Keeper:
@@ -161,7 +162,7 @@ class Keeper:
             remedy = ": make room and measure the rest again with --resume"
             return Kept(f"{kept}{remedy}" if kept else "nothing is kept", True)
         which = "best, '#2' or any config above" if run.ranked else "any config above"
-        return Kept(f"run kept in {self.path}; next: ssdprof explain {which}", False)
+        return Kept(f"run kept in {self.path}; next: ssdprof explain {which}", False, self.path)
 
     def _opened(self) -> RunFile:
         if self.path is None:

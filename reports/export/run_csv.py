@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from ssdprof.profiling.runs.model import Run
@@ -19,18 +20,34 @@ def run_csv(run: Run) -> str:
     Empty for no value, `true` or `false`, `nan` if an output was not a number; limiters and reasons of throttling have
     semicolons between them.
     """
-    columns = columns_of(run.header.params)
+    return _table([run], ())
+
+
+def runs_csv(runs: Sequence[Run]) -> str:
+    """Several runs of one kernel as one table like `run_csv`, the fields of the problem in front."""
+    return _table(runs, tuple(runs[0].header.problem))
+
+
+def _table(runs: Sequence[Run], fields: Sequence[str]) -> str:
+    columns = columns_of(runs[0].header.params)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([column.name for column in columns])
-    for row in ordered_rows(run):
-        writer.writerow([_cell(value) for value in values(row, columns).values()])
+    writer.writerow([*fields, *(column.name for column in columns)])
+    for run in runs:
+        problem = [_cell(run.header.problem[name]) for name in fields]
+        for row in ordered_rows(run):
+            writer.writerow([*problem, *map(_cell, values(row, columns).values())])
     return text.getvalue()
 
 
 def sidecar_json(run: Run) -> str:
     """What a CSV cannot say without comments: the run's header."""
     return json_text(header_dict(run.header))
+
+
+def sidecars_json(runs: Sequence[Run]) -> str:
+    """The same of several runs: a list of their headers."""
+    return json_text([header_dict(run.header) for run in runs])
 
 
 def sidecar_path(csv_path: Path) -> Path:

@@ -29,16 +29,23 @@ SCHEMA = 1
 
 def run_json(run: Run, found: Sequence[Statement]) -> str:
     """A whole run: the answer, header, rows under the CSV's column names and in its order, and `found` as verdicts."""
-    return json_text(
-        {
-            "schema": SCHEMA,
-            "answer": answers.as_dicts(answers_of(run)),
-            "header": header_dict(run.header),
-            "rows": [_row_dict(row, run.header) for row in ordered_rows(run)],
-            "recorded": _recorded_dict(run),
-            "verdicts": as_dicts(found),
-        }
-    )
+    return json_text(_run_dict(run, found))
+
+
+def runs_json(runs: Sequence[tuple[Run, Sequence[Statement]]]) -> str:
+    """Several runs, each with what was found, in order: a list of what `run_json` gives of each."""
+    return json_text({"schema": SCHEMA, "runs": [_run_dict(run, found) for run, found in runs]})
+
+
+def _run_dict(run: Run, found: Sequence[Statement]) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "answer": answers.as_dicts(answers_of(run)),
+        "header": header_dict(run.header),
+        "rows": [_row_dict(row, run.header) for row in ordered_rows(run)],
+        "recorded": _recorded_dict(run),
+        "verdicts": as_dicts(found),
+    }
 
 
 def ordered_rows(run: Run) -> list[Row]:

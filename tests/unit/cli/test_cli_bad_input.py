@@ -109,7 +109,20 @@ def test_what_explain_refuses(say: Say, arguments: tuple[str, ...], expected: st
         (("swep",), "ssdprof: No such command 'swep'"),
         (("sweep", "--nope"), "ssdprof: No such option: --nope"),
         (("sweep", "extra"), "ssdprof: Got unexpected extra argument"),
-        (("sweep", "--seqlen", "many"), "ssdprof: Invalid value for '--seqlen'"),
+        (
+            ("sweep", "--seqlen", "many"),
+            "ssdprof: --seqlen many: give a whole number of tokens, or several as in 2048,",
+        ),
+        (("sweep", "--seqlen", "2048,"), "ssdprof: --seqlen 2048,: give a whole number of tokens, or several as in"),
+        (("sweep", "--seqlen", "64,128,64"), "ssdprof: --seqlen 64,128,64 names a length twice: name each once"),
+        (("sweep", "--seqlen", "64,0"), "ssdprof: seqlen must be a whole number above 0, got 0"),
+        (("sweep", "--seqlen", "64,128", "-o", "missing/runs"), "ssdprof: --run-file missing/runs: there is no folder"),
+        (
+            ("explain", "best", "--seqlen", "64,128"),
+            "ssdprof: --seqlen 64,128 names 2 lengths: only sweep takes several",
+        ),
+        (("verify", "--seqlen", "64,128"), "ssdprof: --seqlen 64,128 names 2 lengths: only sweep takes several"),
+        (("spaces", "--seqlen", "64,128"), "ssdprof: --seqlen 64,128 names 2 lengths: only sweep takes several"),
         (("sweep", "--seqlen"), "ssdprof: Option '--seqlen' requires an argument"),
         (("explain",), "ssdprof: Missing argument 'CONFIG' (see ssdprof explain --help)"),
     ],
@@ -225,6 +238,20 @@ def test_a_file_with_results_is_not_replaced(command: tuple[str, ...], say: Say)
     expected = f"ssdprof: {option} old exists already: name another file, or give --force to replace it"
     assert expected == say(*command, "old")
     assert "results" == Path("old").read_text(encoding="utf-8")
+
+
+def test_several_lengths_need_a_folder_without_files(say: Say) -> None:
+    Path("runs").mkdir()
+    Path("runs/old").write_text("results", encoding="utf-8")
+    asked = ("sweep", "--gpu", "none", "--seqlen", "64,128", "-o")
+
+    assert (
+        "ssdprof: --run-file runs is not empty: name another folder, or give --force to replace what is in it"
+        == say(*asked, "runs")
+    )
+    assert say(*asked, "runs/old").startswith(
+        "ssdprof: --run-file runs/old is a file: with several lengths name a folder"
+    )
 
 
 def test_the_header_beside_a_csv_is_not_replaced_either(say: Say) -> None:

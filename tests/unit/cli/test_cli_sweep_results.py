@@ -7,7 +7,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from fake_runs import COMPILE_HEADER, HEADER, TOO_LARGE, h100_run, run
@@ -17,6 +17,7 @@ from rich.console import Console
 from ssdprof.cli import console as console_module
 from ssdprof.cli.console import ProgressBar, progress_text
 from ssdprof.cli.main import run as ssdprof
+from ssdprof.kernels.errors import UsageError
 from ssdprof.profiling.runs import store
 from ssdprof.profiling.runs.model import Run
 from ssdprof.profiling.sweep.request import Event, SweepRequest
@@ -202,3 +203,133 @@ def test_the_detail_of_an_event_has_what_is_known() -> None:
 def test_colours_obey_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     assert console_module.terminal().no_color
+
+
+class Swept(NamedTuple):
+    """What a command left: its exit code, stdout and stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+def of_its_problem(request: SweepRequest) -> Run:
+    """The made-up run, of the problem that was asked for, at a time of its own."""
+    problem = request.subject.identity()
+    date = f"2026-11-23T09:00:{problem['seqlen'] % 60:02}+00:00"
+    return replace(h100_run(), header=replace(h100_run().header, problem=problem, date=date))
+
+
+@pytest.fixture
+def both(asked: Asked, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Sweeps two lengths."""
+    returns(monkeypatch, asked, of_its_problem)
+    monkeypatch.chdir(tmp_path)
+
+    def ask(*arguments: str) -> Swept:
+        code = ssdprof(["sweep", "--seqlen", "2048,50000", *arguments])
+        return Swept(code, *capsys.readouterr())
+
+    return ask
+
+
+def lengths(asked: Asked) -> list[int]:
+    return [request.subject.identity()["seqlen"] for request in asked]
+
+
+def test_several_lengths_are_swept_and_shown_one_after_the_other(both: Any, asked: Asked) -> None:
+    found = both()
+    first, second = found.out.split("Problem 2 of 2: seqlen 50000")
+
+    assert (0, [2048, 50_000]) == (found.code, lengths(asked))
+    assert first.startswith("Problem 1 of 2: seqlen 2048\n")
+    for part in (first, second):
+        assert "1 m64n64k32d128w2s4    2.332" in part
+        assert "The fastest correct configs are" in " ".join(part.split())
+    kept = re.findall(r"run kept in (\S+); next: .* with --run (\S+)", found.err)
+    assert 2 == len(kept) == len({path for path, _ in kept})
+    assert all(path == named for path, named in kept)
+
+
+def test_several_lengths_in_json_are_a_list_of_runs_each_as_alone(
+    both: Any, asked: Asked, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = json.loads(both("--json", "--quiet").out)
+    assert 0 == ssdprof(["sweep", "--seqlen", "2048", "--json", "--quiet"])
+
+    assert json.loads(capsys.readouterr().out) == found["runs"][0]
+    assert [2048, 50_000] == [run["header"]["problem"]["seqlen"] for run in found["runs"]]
+
+
+def test_several_lengths_in_csv_are_one_table_with_the_problem_in_front(both: Any, tmp_path: Path) -> None:
+    assert 0 == both("--csv", "rows.csv").code
+    rows = list(csv.DictReader((tmp_path / "rows.csv").open(encoding="utf-8")))
+    headers = json.loads((tmp_path / "rows.csv.meta.json").read_text(encoding="utf-8"))
+
+    assert [*HEADER.problem, "rank"] == list(rows[0])[: len(HEADER.problem) + 1]
+    assert [2048, 50_000] == [header["problem"]["seqlen"] for header in headers]
+    half = len(rows) // 2
+    assert [{"2048"}, {"50000"}] == [{row["seqlen"] for row in part} for part in (rows[:half], rows[half:])]
+    assert [row["config_id"] for row in rows[:half]] == [row["config_id"] for row in rows[half:]]
+    assert {("false", "bfloat16")} == {(row["z"], row["dtype"]) for row in rows}
+    assert (tmp_path / "rows.csv").read_text(encoding="utf-8") == both("--csv", "-").out
+
+
+def test_several_lengths_have_a_run_file_each_in_the_folder(both: Any, tmp_path: Path) -> None:
+    found = both("-o", "runs")
+    files = sorted(path.name for path in (tmp_path / "runs").iterdir())
+
+    assert (0, ["seqlen-2048.jsonl", "seqlen-50000.jsonl"]) == (found.code, files)
+    assert "with --run runs/seqlen-2048.jsonl" in found.err
+    loaded = [store.load_run(tmp_path / "runs" / name).header.problem["seqlen"] for name in files]
+    assert [2048, 50_000] == loaded
+    assert 2 == both("-o", "runs").code
+    assert 0 == both("-o", "runs", "--force").code
+
+
+def test_the_exit_code_of_several_lengths_is_the_worst_of_theirs(
+    both: Any, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing_of_the_first(request: SweepRequest) -> Run:
+        found = of_its_problem(request)
+        return replace(found, rows=()) if request.subject.identity()["seqlen"] == 2048 else found
+
+    returns(monkeypatch, asked, nothing_of_the_first)
+    assert 1 == both().code
+    assert [2048, 50_000] == lengths(asked)
+
+
+@pytest.mark.parametrize("form", ["tables", "json"])
+def test_an_interruption_of_the_first_length_ends_the_whole_and_keeps_what_it_has(
+    both: Any, asked: Asked, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    def cut_off(request: SweepRequest) -> Run:
+        found = of_its_problem(request)
+        return replace(found, header=replace(found.header, interrupted=True))
+
+    returns(monkeypatch, asked, cut_off)
+    found = both(*["--json"] * (form == "json"))
+
+    assert (130, [2048]) == (found.code, lengths(asked))
+    assert "interrupted; the results so far are kept in" in found.err
+    if form == "json":
+        assert [2048] == [run["header"]["problem"]["seqlen"] for run in json.loads(found.out)["runs"]]
+    else:
+        assert "Problem 1 of 2" in found.out
+        assert "m64n64k32d128w2s4" in found.out
+
+
+def test_what_goes_wrong_with_the_second_length_costs_nothing_of_the_first(
+    both: Any, asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails_at_the_second(request: SweepRequest) -> Run:
+        if request.subject.identity()["seqlen"] != 2048:
+            raise UsageError("there is no room for it")
+        return of_its_problem(request)
+
+    returns(monkeypatch, asked, fails_at_the_second)
+    found = both("--json")
+
+    assert 2 == found.code
+    assert found.err.endswith("ssdprof: there is no room for it\n")
+    assert [2048] == [run["header"]["problem"]["seqlen"] for run in json.loads(found.out)["runs"]]
