@@ -168,5 +168,6 @@ def _next(run: Run, first: Row | None) -> Iterator[Statement]:
     explain = "best" if run.ranked else first.config_id if first else None
     figures: dict[str, Any] = {"step": step, "explain": explain}
     if step == "read-reasons":
-        figures["status"] = next(iter(Counter(row.known_status for row in run.rows).most_common(1)))[0]
+        counts = Counter(row.known_status for row in run.rows).most_common(1)
+        figures["status"] = counts[0][0] if counts else "not-run"
     yield Statement("note", "next", figures, step)

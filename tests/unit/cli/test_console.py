@@ -7,7 +7,7 @@ from fake_runs import h100_run
 from rich.cells import cell_len
 from rich.console import Console
 
-from ssdprof.cli.console import ProgressBar, bar_text, progress_text
+from ssdprof.cli.console import ProgressBar, bar_text, progress_text, terminal
 from ssdprof.profiling.sweep.request import Event, Phase
 
 BEST = h100_run().ranked[0]
@@ -115,3 +115,47 @@ def test_the_config_at_hand_gives_way_first_on_a_narrow_terminal() -> None:
 def test_the_bars_text_is_never_wider_than_the_terminal(width: int) -> None:
     one = event("measuring", 5, 33, "split:m128n256k64d128w8s3", eta_s=65.0)
     assert cell_len(bar_text(one, width)) <= max(width, 1)
+
+
+def test_progress_is_a_line_per_phase_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressBar() as progress:
+        for phase in ("compiling", "compiling", "measuring", "refining"):
+            progress(Event(phase, 1, 33, 1, None, None, None))  # type: ignore[arg-type]
+    assert (
+        """\
+ssdprof: compiling (33 configs) …
+ssdprof: checking and timing …
+ssdprof: timing the best again, in turns …
+"""
+        == capsys.readouterr().err
+    )
+
+
+def test_progress_is_a_bar_with_best_and_time_left_on_a_terminal() -> None:
+    from io import StringIO
+
+    text = StringIO()
+    terminal = Console(file=text, force_terminal=True, width=120)
+    with ProgressBar(console=terminal) as progress:
+        progress(Event("measuring", 5, 33, 20, "m64n128k32d128w4s4", h100_run().ranked[0], 65.0))
+    assert "measuring" in text.getvalue()
+    assert "5/33" in text.getvalue()
+    assert "best 2.332 ms m64n64k32d128w2s4" in text.getvalue()
+
+
+def test_progress_is_silent_if_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressBar(quiet=True, console=Console(force_terminal=True, stderr=True)) as progress:
+        progress(Event("measuring", 5, 33, 20, None, None, None))
+    assert "" == capsys.readouterr().err
+
+
+def test_the_detail_of_an_event_has_what_is_known() -> None:
+    best = h100_run().ranked[0]
+    text = progress_text(Event("measuring", 1, 2, 2, "m1", best, 65.2))
+    assert "1/2 · m1 · best 2.332 ms m64n64k32d128w2s4 · 1:05 left" == text
+    assert "0/2" == progress_text(Event("compiling", 0, 2, 0, None, None, None))
+
+
+def test_colours_obey_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert terminal().no_color
