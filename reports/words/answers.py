@@ -53,11 +53,12 @@ def _use(of: Figures) -> str:
 
 
 def _nothing_to_use(of: Figures) -> str:
-    statuses = listed(f"{count} {status}" for status, count in of["statuses"].items())
+    counted = [f"{count} {status}" for status, count in of["statuses"].items()]
+    statuses = listed(counted) if counted else "nothing ran"
     count, reason = of["reason_configs"], of["reason"]
     which = "" if len(of["statuses"]) == 1 and count == of["configs"] else f" ({count} times)"
     most = f" Most often{which}: {reason}." if count else ""
-    return f"nothing: no config of {of['configs']} is correct and timed; {statuses or 'nothing ran'}.{most}"
+    return f"nothing: no config of {of['configs']} is correct and timed; {statuses}.{most}"
 
 
 def _compiled_only(of: Figures) -> str:
