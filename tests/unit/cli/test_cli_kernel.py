@@ -19,7 +19,7 @@ from ssdprof.cli.main import run as ssdprof
 from ssdprof.kernels.foreign.subject import ForeignChunkScan
 from ssdprof.profiling.runs.store import load_run
 
-PROBLEM = "--seqlen 300 --nheads 4 --headdim 32 --ngroups 2 --dstate 128 --chunk-size 32"
+PROBLEM = "--seqlen 300 --dstate 128 --nheads 4 --headdim 32 --ngroups 2 --chunk-size 32"
 TILES = """
 configs = [
     triton.Config({"BLOCK_SIZE_M": m, "BLOCK_SIZE_N": 32, "BLOCK_SIZE_K": 32}, num_stages=2, num_warps=4)
