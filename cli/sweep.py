@@ -127,10 +127,11 @@ def sweep(
     with closing(api.started(target.device)) as pool:  # it does the slow imports while this process does the rest
         from ssdprof.kernels.space import values_from
 
-        results.check(json=json, several=len(subject.each()) > 1)
+        problems = subject.each()
+        results.check(json=json, several=len(problems) > 1)
         options = {**asdict(space), **asdict(target), **asdict(timing), "values": values_from(space.values or ())}
-        if len(subject.each()) > 1:
-            return sweep_each(subject.each(), options, results, pool, json=json, quiet=quiet)
+        if len(problems) > 1:
+            return sweep_each(problems, options, results, pool, json=json, quiet=quiet)
         asked = Asked(subject, options, results, quiet)
         return exit_code(asked.swept(pool, partial(show, results=results, json=json, quiet=quiet)))
 
