@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
@@ -70,21 +71,21 @@ def sweep(
     - `budget_s`: seconds for timing the best again; `timing`: auto, events or graph; `seed`: for the inputs;
     - `out`: the run's file; `keep`: without `out`, a file in the user's data folder; `resume`: continues such a run;
     - `force`: also for an architecture whose configs take minutes to compile (before sm_80);
-    - `on_event` hears how far the sweep is, `on_record` each result, `warn` and `say` lines for the user, `on_kept`
-      where the run is kept in the end;
+    - `on_event` hears how far it is, `on_record` each result, `warn` and `say` lines, `on_kept` where the run is kept;
     - `pool`: processes from `started`, for the caller to close.
 
-    Returns the run, ranked; if it measured nothing, its rows have recorded latencies. Ctrl-C returns the run so far,
-    marked as interrupted. Raises UsageError for anything that cannot be done, and if nothing could compile here.
+    Returns the run, ranked, with recorded latencies if it measured none; after Ctrl-C what there is. Raises UsageError.
     """
     from ssdprof.profiling.runs.recorded import with_recorded
     from ssdprof.profiling.runs.store import Keeper, resumable
     from ssdprof.profiling.sweep.asking import sweep_request
+    from ssdprof.profiling.sweep.begin import begun, expect_descriptors
     from ssdprof.profiling.sweep.environment import check_arch, with_toolchain
-    from ssdprof.profiling.sweep.preflight import preflight
+    from ssdprof.profiling.sweep.preflight import left, preflight
     from ssdprof.profiling.sweep.records import run_header
     from ssdprof.profiling.sweep.sweep import sweep as run_sweep
 
+    start_s = time.monotonic()
     request = sweep_request(
         subject, space, variant, values, baseline, arch, device, jobs, timeout_s, budget_s, timing, seed, command
     )
@@ -94,7 +95,7 @@ def sweep(
     path, state = (resumable(run_header(request), out) if resume else None) or (out, None)
     if resume:
         say(f"resuming {path}" if state else "nothing to resume: a new run begins")
-    ahead = preflight(request, state)
+    ahead = left(request, state)
     keeper = Keeper(path, resumes=state is not None, warn=warn) if keep or path is not None else None
 
     def record(one: Record) -> None:
@@ -104,8 +105,10 @@ def sweep(
 
     with nullcontext(pool) if pool is not None else closing(started(device)) as running:
         if ahead.to_compile or ahead.to_measure:
+            expect_descriptors(request.arch, ahead.to_compile, running)
             request = with_toolchain(request, running, warn, path, state)
-        say(ahead.line)
+        shown = begun(request, ahead.to_compile, running, start_s)
+        say(preflight(request, ahead, shown, resumed=bool(state)).line)
         run = with_recorded(run_sweep(request, on_event, record, state, running))
     if keeper is not None:
         on_kept(keeper.close(run))

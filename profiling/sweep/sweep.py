@@ -76,15 +76,16 @@ class Sweep:
         self.measuring_pids: set[int] = set()
         self.compiled = self.measured = 0
         self.trouble = Trouble()
-        self.phase_start_s = time.monotonic()
+        self.phase_start_s = pool.began_s if pool and pool.begun else time.monotonic()
         was_interrupted = state is not None and state.header.interrupted
         self.state = state or RunState(records.run_header(request))
-        self._add_rows()
-        self.unfinished = state is None or was_interrupted or bool(self.to_compile)
+        begun = pool.begun if pool else set()
+        self._add_rows(begun)
+        self.unfinished = state is None or was_interrupted or bool(self.to_compile or begun)
         self.owns_pool = pool is None
         # only after what may raise: nobody would end it
         self.pool = pool or Pool(measurers=1 if request.gpu else 0, early=False)
-        self.pool.add_compilers(max(1, min(request.jobs, len(self.to_compile))))
+        self.pool.add_compilers(max(1, min(request.jobs, len(self.to_compile))) - len(self.pool.compilers))
         if request.gpu:
             self.pool.expect_measuring()
         self.measurer: Worker | None = self.pool.measurers[0] if request.gpu else None
@@ -191,8 +192,11 @@ class Sweep:
         self.pool.close()
         return records.with_others(header, other_processes(visible, unseen=False))
 
-    def _add_rows(self) -> None:
-        """Adds a row for each config, to be compiled if the kernel takes it and nothing final is known about it."""
+    def _add_rows(self, begun: set[str]) -> None:
+        """Adds a row for each config, to be compiled if the kernel takes it and nothing final is known about it.
+
+        Those that are `begun` the pool compiles already.
+        """
         rows = records.first_rows(self.request.subject, self.request.configs)
         self.record(replace(self.state.header, interrupted=True))
         for name, row in rows.items():
@@ -201,7 +205,7 @@ class Sweep:
                 self.record(self._settled(row))
             if row.status == "not-run":
                 self.plans[name] = self.request.subject.launch(row.config)
-                if known is None or not self._is_final(known):
+                if name not in begun and (known is None or not self._is_final(known)):
                     self.to_compile.append(name)
 
     def _settled(self, row: Row, *, at_end: bool = False) -> Row:

@@ -4,6 +4,7 @@ imports. A sweep, a verification and the benchmarks differ only in the tasks the
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -34,6 +35,10 @@ class Pool:
         self.server = ForkServer(WORKER_ENV)
         self.server.preload(_COMPILE_WARM_UP)
         self.compilers: list[Worker] = []
+        self.begun: set[str] = set()
+        """The plans that `begin` has handed out, since `began_s`; a sweep hands out the others."""
+        self.began_s = 0.0
+        self._early: list[tuple[Worker, Any, Any]] = []
         self._dismissed: list[Worker] = []
         env = {**WORKER_ENV, **(env or {})}
         if early:
@@ -51,12 +56,12 @@ class Pool:
     @property
     def is_compiling(self) -> bool:
         """Whether any compiler is at work."""
-        return any(worker.task is not None for worker in self.compilers)
+        return bool(self._early) or any(worker.task is not None for worker in self.compilers)
 
     @property
     def is_busy(self) -> bool:
         """Whether any worker is at work."""
-        return any(worker.task is not None for worker in self.workers)
+        return bool(self._early) or any(worker.task is not None for worker in self.workers)
 
     def ask(self, function: str, *args: Any, timeout_s: float) -> Any:
         """What `function`, a `module:function`, returns in a process that is ready to compile; or a Failure."""
@@ -74,6 +79,30 @@ class Pool:
         """Has the server load torch too: processes forked from now on have what measuring needs."""
         self.server.preload("importlib:import_module", _MEASURE)
 
+    def expect_descriptors(self) -> None:
+        """Has the server load torch once for all compilers: a launch with descriptors needs it."""
+        self.server.preload("importlib:import_module", "torch")
+
+    def begin(
+        self, plans: Mapping[str, LaunchPlan], arch: str, timeout_s: float, *, jobs: int, enough: int, limit_s: float
+    ) -> list[tuple[Any, Any]]:
+        """Starts to compile: (plan, outcome) of the first ones, once they are `enough` or after `limit_s`.
+
+        The compilers go on with what they have; `outcomes` gives these again and the others as they come.
+        """
+        self.began_s = time.monotonic()
+        waiting, deadline_s = deque(plans), self.began_s + limit_s
+        self.add_compilers(jobs)
+        early: list[tuple[Worker, Any, Any]] = []
+        while len(early) < enough and time.monotonic() < deadline_s:
+            self.compile(waiting, plans, arch, timeout_s)
+            if not self.is_compiling:
+                break
+            early += [(worker, worker.task, worker.outcome()) for worker in wait_any(self.compilers, TICK_S)]
+        self.begun = set(plans) - set(waiting)
+        self._early = early
+        return [(task, outcome) for _, task, outcome in early]
+
     def compile(self, waiting: deque[str], plans: Mapping[str, LaunchPlan], arch: str, timeout_s: float) -> None:
         """Gives each idle compiler the next of the `waiting` plans."""
         for worker in self.compilers:
@@ -82,7 +111,10 @@ class Pool:
                 worker.submit(name, COMPILE, plans[name], arch, timeout_s=timeout_s)
 
     def outcomes(self, timeout_s: float = TICK_S) -> list[tuple[Worker, Any, Any]]:
-        """(worker, task, outcome) for each that is done or late, after at most `timeout_s`."""
+        """(worker, task, outcome) for each that is done or late, after at most `timeout_s`; first those of `begin`."""
+        if self._early:
+            early, self._early = self._early, []
+            return early
         return [(worker, worker.task, worker.outcome()) for worker in wait_any(self.workers, timeout_s)]
 
     def dismiss_measurers(self) -> None:

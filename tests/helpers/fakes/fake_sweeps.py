@@ -18,7 +18,7 @@ from ssdprof.profiling.gpu.devices import GpuInfo
 from ssdprof.profiling.runs import recorded
 from ssdprof.profiling.runs.model import Run
 from ssdprof.profiling.runs.state import Record, RunState
-from ssdprof.profiling.sweep import environment, preflight
+from ssdprof.profiling.sweep import begin, environment, estimate
 from ssdprof.profiling.sweep import sweep as sweep_module
 from ssdprof.profiling.sweep.request import Event, SweepRequest
 from ssdprof.profiling.workers import pool as pool_module
@@ -43,10 +43,21 @@ class IdlePool(Pool):
         self.measurers_asked = measurers
         self.dismissed = self.closed = False
 
-    def ask(self, function: str, *args: Any, timeout_s: float) -> Toolchain:
-        """What every sweep asks before it begins."""
+    def ask(self, function: str, *args: Any, timeout_s: float) -> Toolchain | dict[str, bool]:
+        """What every sweep asks before it begins; nothing is known of Triton's cache."""
+        if function == begin.CACHED:
+            return {}
         assert function == environment.TOOLCHAIN
         return Toolchain(PTXAS)
+
+    def begin(self, *args: Any, **options: Any) -> list[tuple[Any, Any]]:
+        return []
+
+    def expect_measuring(self) -> None:
+        pass
+
+    def expect_descriptors(self) -> None:
+        pass
 
     def dismiss_measurers(self) -> None:
         self.dismissed = True
@@ -95,5 +106,5 @@ def gpus(monkeypatch: pytest.MonkeyPatch, *found: GpuInfo) -> None:
 
 def ship(monkeypatch: pytest.MonkeyPatch, *runs: Run) -> None:
     """The recorded runs that ship with ssdprof are these."""
-    for module in (recorded, preflight):
+    for module in (recorded, estimate):
         monkeypatch.setattr(module, "recorded_runs", lambda: iter(runs))

@@ -20,12 +20,22 @@ from ssdprof.profiling.measuring.amounts import FLUSH_L2_FACTOR, GUARD_BYTES
 from ssdprof.profiling.runs.measured import Conditions
 from ssdprof.profiling.runs.model import Device, Run
 from ssdprof.profiling.runs.state import RunState
+from ssdprof.profiling.sweep import estimate
 from ssdprof.profiling.sweep import preflight as module
-from ssdprof.profiling.sweep.preflight import GIB, Preflight, about, check_measurable, needed_memory_bytes, preflight
+from ssdprof.profiling.sweep.estimate import Shown
+from ssdprof.profiling.sweep.preflight import GIB, Preflight, about, check_measurable, left, needed_memory_bytes
 from ssdprof.profiling.sweep.records import run_header
+from ssdprof.profiling.sweep.request import SweepRequest
 
 MIB = 1 << 20
-SHIPPED = module.recorded_runs
+SHIPPED = estimate.recorded_runs
+
+
+NONE_CACHED = Shown(cached={}, elapsed_s=0.7)
+
+
+def preflight(asked: SweepRequest, state: RunState | None = None, shown: Shown = NONE_CACHED) -> Preflight:
+    return module.preflight(asked, left(asked, state), shown, resumed=state is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +52,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch, *runs: Run) -> None:
     def recorded_runs() -> Iterator[Run]:
         return iter(runs)
 
-    monkeypatch.setattr(module, "recorded_runs", recorded_runs)
+    monkeypatch.setattr(estimate, "recorded_runs", recorded_runs)
 
 
 def compiled_in(kernel: str, **compile_s: float) -> Run:
@@ -60,6 +70,7 @@ def compiled_in(kernel: str, **compile_s: float) -> Run:
 @pytest.fixture(autouse=True)
 def nothing_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded(monkeypatch)
+    monkeypatch.setattr(module, "cores", lambda: 2)
 
 
 FOUR = tuple(fake("right", rows) for rows in (16, 32, 64, 128))
@@ -110,39 +121,56 @@ def test_the_buffers_are_those_of_the_timer() -> None:
 
 def test_without_a_gpu_there_is_nothing_but_compiling() -> None:
     ahead = preflight(request(*FOUR, gpu=False))
-    assert Preflight(4, 4, 0, None, None, 4.0 + 2 * 2.0, "sm_90") == ahead
-    assert "4 configs to compile for sm_90, about 8 s" == ahead.line
+    assert Preflight(4, 4, 0, None, None, 1.0 + 2 * 2.0 + 0.5, "sm_90") == ahead
+    assert "4 configs to compile for sm_90, about 6 s" == ahead.line
 
 
 def test_with_a_gpu_memory_and_the_rounds_are_added() -> None:
     ahead = preflight(request(*FOUR, budget_s=1.0))
     assert (4, 4, 4, 84_400_000_000) == (ahead.configs, ahead.to_compile, ahead.to_measure, ahead.memory_free_bytes)
     assert needed_memory_bytes(FakeSubject()) == ahead.memory_bytes
-    assert 4.0 + 2 * 2.0 + 1.0 == ahead.duration_s
-    assert "4 configs, about 5.4 of 78.6 GiB of GPU memory, about 9 s (less if Triton has them cached)" == ahead.line
-    assert 4.0 + 2 * 2.0 + 2.5 == preflight(request(*FOUR, budget_s=60.0)).duration_s
+    assert 1.0 + 2 * 2.0 + 1.0 + 0.5 == ahead.duration_s
+    assert "4 configs, about 5.4 of 78.6 GiB of GPU memory, about 6 s" == ahead.line
+    assert 1.0 + 2 * 2.0 + 2.5 + 0.5 == preflight(request(*FOUR, budget_s=60.0)).duration_s
+
+
+@pytest.mark.parametrize(
+    ("cached", "words"),
+    [
+        (None, ", which Triton may have cached"),
+        ((False, False, False, False), ""),
+        ((True, False, True, True), ", 3 of them in Triton's cache"),
+        ((True, True, True, True), ", all in Triton's cache"),
+        ((True, False), ", about 2 of them in Triton's cache"),
+    ],
+)
+def test_what_triton_has_cached_is_said_as_far_as_it_is_known(cached: tuple[bool, ...] | None, words: str) -> None:
+    names = [fake_id(rows=rows) for rows in (16, 32, 64, 128)]
+    shown = Shown(None if cached is None else dict(zip(names, cached, strict=False)))
+    alone = preflight(request(*FOUR, gpu=False), shown=shown).line
+    assert alone.startswith(f"4 configs to compile for sm_90{words}, about ")
+    assert preflight(request(*FOUR), shown=shown).line.startswith(f"4 configs{words}, about 5.4 of 78.6 GiB of GPU ")
 
 
 def test_a_config_named_twice_is_one_and_one_that_the_kernel_refuses_is_none() -> None:
     ahead = preflight(request(FOUR[0], fake(LANES=None), fake("unheard of"), gpu=False))
-    assert "1 config to compile for sm_90, about 6 s" == ahead.line
+    assert "1 config to compile for sm_90, about 4 s" == ahead.line
 
 
 def test_compiling_takes_as_long_as_recorded_and_at_least_as_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded(monkeypatch, compiled_in("another", rows16=99.0), compiled_in("fake", rows16=1.0, rows32=3.0, rows64=20.0))
-    assert 4.0 + 20.0 == preflight(request(*FOUR, gpu=False)).duration_s
-    assert 4.0 + (1.0 + 3.0 + 20.0 + 3.0) == preflight(request(*FOUR, gpu=False, jobs=1)).duration_s
-    assert 4.0 + 3.0 == preflight(request(FOUR[3], gpu=False)).duration_s  # not recorded: the median
+    assert 1.0 + 20.0 + 0.5 == preflight(request(*FOUR, gpu=False)).duration_s
+    assert 1.0 + (1.0 + 3.0 + 20.0 + 3.0) + 0.5 == preflight(request(*FOUR, gpu=False, jobs=1)).duration_s
+    assert 1.0 + 3.0 + 0.5 == preflight(request(FOUR[3], gpu=False)).duration_s  # not recorded: the median
 
 
-def test_measuring_takes_the_longer_the_more_the_problem_moves() -> None:
+def test_measuring_takes_the_longer_the_more_the_problem_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "cores", lambda: 1000)
     large = OneOutput(rows=1 << 20, columns=512, peak_bytes=5 * GIB)  # 8.6 GB: an estimated 10 ms a launch
     ahead = preflight(request(*(fake("right", rows) for rows in range(16, 416)), subject=large, jobs=1000))
     bytes_min = large.work().bytes_min
-    assert pytest.approx(4.0 + 400 * (0.03 + 20 * 3 * bytes_min / 2.5e12) + 2.5) == ahead.duration_s
-    assert "400 configs, about 13.4 of 78.6 GiB of GPU memory, about 2 minutes (less if Triton has them cached)" == (
-        ahead.line
-    )
+    assert pytest.approx(4.0 + 400 * (0.03 + 20 * 3 * bytes_min / 2.5e12) + 2.5 + 0.5) == ahead.duration_s
+    assert "400 configs, about 13.4 of 78.6 GiB of GPU memory, about 2 minutes" == ahead.line
 
 
 def resumed(*rows: Any) -> RunState:
@@ -160,7 +188,7 @@ def test_a_run_that_is_resumed_says_what_is_left() -> None:
     ahead = preflight(request(*FOUR), state)
     assert (4, 1, 2) == (ahead.configs, ahead.to_compile, ahead.to_measure)
     assert ahead.line.startswith("2 of 4 configs left, about 5.4 of 78.6 GiB of GPU memory, about ")
-    assert "1 of 4 configs left to compile for sm_90, about 6 s" == preflight(request(*FOUR, gpu=False), state).line
+    assert "1 of 4 configs left to compile for sm_90, about 4 s" == preflight(request(*FOUR, gpu=False), state).line
 
 
 def test_what_is_wrong_by_construction_alone_is_left_to_be_checked() -> None:
@@ -174,7 +202,7 @@ def test_what_is_wrong_by_construction_alone_is_left_to_be_checked() -> None:
 def test_a_run_that_was_all_but_finished_has_none_left_and_nothing_that_could_be_cached() -> None:
     state = resumed(replace(row(BASELINE, 64), config_id=fake_id()))
     ahead = preflight(request(FOUR[0]), state)
-    assert "0 of 1 config left, about 5.4 of 78.6 GiB of GPU memory, about 6 s" == ahead.line
+    assert "0 of 1 config left, about 5.4 of 78.6 GiB of GPU memory, about 7 s" == ahead.line
 
 
 @pytest.mark.parametrize(
@@ -194,7 +222,8 @@ def test_a_time_is_no_finer_than_the_estimate(duration_s: float, words: str) -> 
 
 
 def test_the_default_sweep_is_estimated_from_the_runs_that_ship(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "recorded_runs", SHIPPED)
+    monkeypatch.setattr(estimate, "recorded_runs", SHIPPED)
+    monkeypatch.setattr(module, "cores", lambda: 16)
     subject = ChunkScan(problem_from("nemotron-3-super", seqlen=50_000))
     configs = space_of(subject, "tensorrt-llm-pr").configs
     ahead = preflight(request(*configs, subject=subject, jobs=16))

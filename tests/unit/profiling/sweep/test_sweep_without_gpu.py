@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from cpu_sweeps import SHARED_TOO_LARGE, Events, request, swept
@@ -16,6 +17,7 @@ from ssdprof.profiling.runs.model import RunHeader
 from ssdprof.profiling.runs.state import Record
 from ssdprof.profiling.sweep.request import Event
 from ssdprof.profiling.sweep.sweep import sweep
+from ssdprof.profiling.workers.pool import Pool
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,6 +41,19 @@ def test_without_a_gpu_everything_is_compiled_and_nothing_measured() -> None:
     assert fake_id("right") == run.header.baseline_id
     assert {"compiling"} == {event.phase for event in events}
     assert 4 == events[-1].done == events[-1].total
+
+
+def test_what_the_pool_has_begun_is_compiled_once_and_has_its_row() -> None:
+    events: Events = []
+    asked = request(*(fake(rows=rows) for rows in range(1, 6)), gpu=False, jobs=2)
+    plans = {fake_id(rows=rows): asked.subject.launch(fake(rows=rows)) for rows in (2, 3, 5)}
+    with closing(Pool()) as pool:
+        early = dict(pool.begin(plans, "sm_90", asked.timeout_s, jobs=2, enough=2, limit_s=asked.timeout_s))
+        run = sweep(asked, events.append, lambda _: None, pool=pool)
+        assert 2 == len(pool.compilers)
+    assert 5 == events[-1].done == events[-1].total
+    assert {"compiled only, no GPU"} == {row.status_reason for row in run.rows}
+    assert early == {row.config_id: row.compiled for row in run.rows if row.config_id in early}
 
 
 def test_a_config_given_twice_or_in_two_ways_is_run_once() -> None:

@@ -204,3 +204,20 @@ def test_a_pool_that_was_never_used_is_closed_with_what_it_began() -> None:
     before = children()
     Pool(measurers=2).close()
     assert before == children()
+
+
+def test_what_is_begun_goes_on_and_what_is_done_comes_first() -> None:
+    plans = {str(rows): SUBJECT.launch(fake(rows=rows)) for rows in range(1, 6)}
+    with closing(Pool()) as pool:
+        early = pool.begin(plans, "sm_90", TIMEOUT_S, jobs=1, enough=2, limit_s=TIMEOUT_S)
+        assert (["1", "2"], {"1", "2"}) == ([name for name, _ in early], pool.begun)
+        assert (True, True, 1) == (pool.is_busy, pool.is_compiling, len(pool.compilers))
+        assert early == [(name, outcome) for _, name, outcome in pool.outcomes()]
+        assert not pool.is_busy
+
+
+def test_the_first_ones_are_not_waited_for_longer_than_said() -> None:
+    plans = {name: SUBJECT.launch(fake()) for name in ("1", "2")}
+    with closing(Pool()) as pool:
+        assert [] == pool.begin(plans, "sm_90", TIMEOUT_S, jobs=1, enough=2, limit_s=0.0)
+        assert (set(), False) == (pool.begun, pool.is_busy)

@@ -1,0 +1,117 @@
+"""The time that `ssdprof sweep` tells before its work, beside the time that it takes, cold and warm.
+
+Each case is swept with an empty cache of Triton and then again with the filled one, `--repeat` times; what is compared
+are the medians. Works with and without a GPU. `--cores` limits the sweeps to so many, by CPU affinity.
+Criterion: the estimate is within a factor of 1.5 of the time taken. Exit code 0 if all are, 1 if not.
+
+    python benchmarks/estimate.py --device none --cores 1 --cores 2
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeps import TIMEOUT_S, at_least, parser_of, table, temporary_folder, verdict
+
+FACTOR = 1.5
+CASES = ("--space vllm", "--space compare", "--space compare --seqlen 2048")
+UNITS_S = {"s": 1.0, "minutes": 60.0}
+_TOLD = re.compile(r"^ssdprof: .*\babout (\d+) (s|minutes)$", re.MULTILINE)
+HEADER = ("sweep", "cores", "cache", "estimate s", "taken s", "estimate / taken")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One sweep's estimate and the time from its start to its exit; or the medians of several."""
+
+    estimate_s: float
+    taken_s: float
+
+    @property
+    def ratio(self) -> float:
+        """The estimate relative to the time taken."""
+        return self.estimate_s / self.taken_s
+
+    @property
+    def is_close(self) -> bool:
+        """Whether the criterion holds."""
+        return 1 / FACTOR <= self.ratio <= FACTOR
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the benchmark; 0 if every estimate is close."""
+    parser = parser_of(description=__doc__)
+    parser.add_argument("--case", action="append", help=f"options of a sweep, repeatable (default: {CASES})")
+    parser.add_argument("--cores", type=at_least(1), action="append", help="how many cores, repeatable (default: all)")
+    parser.add_argument("--repeat", type=at_least(1), default=3, help="cold and warm sweeps of each case")
+    parser.add_argument("--device", default="auto", help="as of `ssdprof sweep`")
+    given = parser.parse_args(argv)
+    allowed = sorted(os.sched_getaffinity(0))
+    for cores in given.cores or ():
+        if cores > len(allowed):
+            parser.error(f"--cores {cores}: this process may use {len(allowed)}")
+    rows, are_close = [], []
+    for case in given.case or CASES:
+        for cores in given.cores or (len(allowed),):
+            options = [*case.split(), "--device", given.device]
+            pairs = [cold_and_warm(options, allowed[:cores]) for _ in range(given.repeat)]
+            for cache, results in zip(("cold", "warm"), zip(*pairs, strict=True), strict=True):
+                of_all = medians(results)
+                are_close.append(of_all.is_close)
+                figures = (f"{of_all.estimate_s:.0f}", f"{of_all.taken_s:.1f}", f"{of_all.ratio:.2f}")
+                rows.append((case, str(cores), cache, *figures))
+                print("  ".join(rows[-1]), *(f"{one.ratio:.2f}" for one in results), file=sys.stderr, flush=True)
+    print(table(HEADER, rows))
+    text = f"estimates within a factor of {FACTOR} of the time taken: {sum(are_close)} of {len(are_close)}"
+    print(verdict(all(are_close), text))
+    return 0 if all(are_close) else 1
+
+
+def medians(results: Sequence[Result]) -> Result:
+    """The median estimate and the median time."""
+    return Result(
+        statistics.median(one.estimate_s for one in results), statistics.median(one.taken_s for one in results)
+    )
+
+
+def cold_and_warm(options: Sequence[str], cores: Sequence[int]) -> tuple[Result, Result]:
+    """A sweep with an empty cache and one with what that left."""
+    with temporary_folder() as folder:
+        return told_and_taken(options, cores, folder), told_and_taken(options, cores, folder)
+
+
+def told_and_taken(options: Sequence[str], cores: Sequence[int], folder: str) -> Result:
+    """One sweep on these cores, whose cache and kept runs are in `folder`. Ends the script if it fails."""
+    env = {**os.environ, "TRITON_CACHE_DIR": str(Path(folder, "cache")), "XDG_DATA_HOME": str(Path(folder, "data"))}
+    command = [sys.executable, "-m", "ssdprof", "sweep", *options]
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)  # which the process inherits
+    try:
+        start_s = time.perf_counter()
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        taken_s = time.perf_counter() - start_s
+    finally:
+        os.sched_setaffinity(0, allowed)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stderr.strip()[-2000:]}")
+    return Result(told_s(done.stderr), taken_s)
+
+
+def told_s(stderr: str) -> float:
+    """The estimate in what a sweep says. Ends the script if there is none."""
+    found = _TOLD.search(stderr)
+    if found is None:
+        sys.exit(f"the sweep said no estimate:\n{stderr.strip()[-2000:]}")
+    return int(found[1]) * UNITS_S[found[2]]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
