@@ -237,17 +237,13 @@ def verify(
     NothingToVerifyError without a GPU, UsageError for anything that cannot be done.
     """
     from ssdprof.kernels.space import space_of
-    from ssdprof.profiling.ncu.verify_run import NothingToVerifyError, VerifyRequest, spread
+    from ssdprof.profiling.ncu.verify_run import NothingToVerifyError, VerifyRequest, at_most
     from ssdprof.profiling.ncu.verify_run import verify as run_verification
     from ssdprof.profiling.sweep.asking import checked_jobs, target
     from ssdprof.profiling.sweep.preflight import check_measurable
 
     found = space_of(subject, space, variant=variant, values=values)
-    configs = found.configs
-    if limit is not None:
-        if limit < 1:
-            raise UsageError(f"--limit must be at least 1, got {limit}")
-        configs = spread(configs, limit) if is_spread else configs[:limit]
+    configs = at_most(found.configs, limit, is_spread=is_spread)
     number_of_jobs = checked_jobs(jobs, timeout_s)
     target_arch, gpu = target(arch, device)
     if gpu is None:

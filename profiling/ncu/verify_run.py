@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ssdprof.kernels.config import Config
-from ssdprof.kernels.errors import ConfigError, SsdprofError
+from ssdprof.kernels.errors import ConfigError, SsdprofError, UsageError
 from ssdprof.kernels.interface import Subject
 from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.profiling.gpu.devices import GpuInfo
@@ -71,6 +71,15 @@ def spread(configs: Sequence[Config], count: int) -> tuple[Config, ...]:
     if count >= len(configs):
         return tuple(configs)
     return tuple(configs[index * len(configs) // count] for index in range(count))
+
+
+def at_most(configs: Sequence[Config], limit: int | None, *, is_spread: bool) -> tuple[Config, ...]:
+    """The first `limit` of the configs, or so many spread over the list; all for None. Raises UsageError below 1."""
+    if limit is None:
+        return tuple(configs)
+    if limit < 1:
+        raise UsageError(f"--limit must be at least 1, got {limit}")
+    return spread(configs, limit) if is_spread else tuple(configs[:limit])
 
 
 def verify(request: VerifyRequest, on_step: OnStep) -> Verification:
