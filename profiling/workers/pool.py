@@ -39,6 +39,7 @@ class Pool:
         """The plans that `begin` has handed out, since `began_s`; a sweep hands out the others."""
         self.began_s = 0.0
         self._early: list[tuple[Worker, Any, Any]] = []
+        self._was_interrupted = False
         self._dismissed: list[Worker] = []
         env = {**WORKER_ENV, **(env or {})}
         if early:
@@ -88,17 +89,21 @@ class Pool:
     ) -> list[tuple[Any, Any]]:
         """Starts to compile: (plan, outcome) of the first ones, once they are `enough` or after `limit_s`.
 
-        The compilers go on with what they have; `outcomes` gives these again and the others as they come.
+        The compilers go on with what they have; `outcomes` gives these again and the others as they come. Ctrl-C ends
+        the waiting, and is raised by `outcomes` after these.
         """
         self.began_s = time.monotonic()
         waiting, deadline_s = deque(plans), self.began_s + limit_s
         self.add_compilers(jobs)
         early: list[tuple[Worker, Any, Any]] = []
-        while len(early) < enough and time.monotonic() < deadline_s:
-            self.compile(waiting, plans, arch, timeout_s)
-            if not self.is_compiling:
-                break
-            early += [(worker, worker.task, worker.outcome()) for worker in wait_any(self.compilers, TICK_S)]
+        try:
+            while len(early) < enough and time.monotonic() < deadline_s:
+                self.compile(waiting, plans, arch, timeout_s)
+                if not self.is_compiling:
+                    break
+                early += [(worker, worker.task, worker.outcome()) for worker in wait_any(self.compilers, TICK_S)]
+        except KeyboardInterrupt:
+            self._was_interrupted = True
         self.begun = set(plans) - set(waiting)
         self._early = early
         return [(task, outcome) for _, task, outcome in early]
@@ -115,6 +120,8 @@ class Pool:
         if self._early:
             early, self._early = self._early, []
             return early
+        if self._was_interrupted:
+            raise KeyboardInterrupt
         return [(worker, worker.task, worker.outcome()) for worker in wait_any(self.workers, timeout_s)]
 
     def dismiss_measurers(self) -> None:

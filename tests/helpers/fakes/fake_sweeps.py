@@ -44,9 +44,9 @@ class IdlePool(Pool):
         self.dismissed = self.closed = False
 
     def ask(self, function: str, *args: Any, timeout_s: float) -> Toolchain | dict[str, bool]:
-        """What every sweep asks before it begins; nothing is known of Triton's cache."""
+        """What every sweep asks before it begins; Triton has nothing cached."""
         if function == begin.CACHED:
-            return {}
+            return dict.fromkeys(args[0], False)
         assert function == environment.TOOLCHAIN
         return Toolchain(PTXAS)
 

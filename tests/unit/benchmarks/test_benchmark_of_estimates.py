@@ -37,16 +37,16 @@ def test_it_says_what_it_shows_and_how_to_run_it(capsys: pytest.CaptureFixture[s
     assert "Exit code 0 if all are, 1 if not" in " ".join(said.split())
 
 
-def test_the_medians_of_all_sweeps_are_what_is_judged(
+def test_the_median_of_the_ratios_is_what_is_judged(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = give(monkeypatch, Result(10.0, 12.0), Result(50.0, 11.0), Result(11.0, 10.0))
+    asked = give(monkeypatch, Result(10.0, 20.0), Result(50.0, 10.0), Result(11.0, 10.0))
     assert 0 == ESTIMATE.main(["--case", "--space vllm", "--device", "none", "--cores", "2"])
     assert [(["--space", "vllm", "--device", "none"], [1, 2])] * 3 == asked
     header, cold, warm, judged = capsys.readouterr().out.splitlines()
-    assert ["--space", "vllm", "2", "cold", "11", "11.0", "1.00"] == cold.split()
-    assert ["--space", "vllm", "2", "warm", "2", "2.0", "1.00"] == warm.split()
-    assert header.split()[-1] == "taken"
+    assert ["--space", "vllm", "2", "cold", "11", "10.0", "1.10", "0.50", "5.00"] == cold.split()
+    assert ["--space", "vllm", "2", "warm", "2", "2.0", "1.00", "1.00", "1.00"] == warm.split()
+    assert ["taken", "from", "to"] == header.split()[-3:]
     assert "met: estimates within a factor of 1.5 of the time taken: 2 of 2" == judged
 
 

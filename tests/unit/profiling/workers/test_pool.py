@@ -216,6 +216,17 @@ def test_what_is_begun_goes_on_and_what_is_done_comes_first() -> None:
         assert not pool.is_busy
 
 
+def test_an_interruption_of_the_beginning_is_left_to_who_asks_for_the_outcomes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> list[Worker]:
+        raise KeyboardInterrupt
+
+    with closing(Pool()) as pool:
+        monkeypatch.setattr(pool_module, "wait_any", interrupted)
+        assert [] == pool.begin({"1": SUBJECT.launch(fake())}, "sm_90", TIMEOUT_S, jobs=1, enough=1, limit_s=TIMEOUT_S)
+        with pytest.raises(KeyboardInterrupt):
+            pool.outcomes()
+
+
 def test_the_first_ones_are_not_waited_for_longer_than_said() -> None:
     plans = {name: SUBJECT.launch(fake()) for name in ("1", "2")}
     with closing(Pool()) as pool:
