@@ -30,15 +30,14 @@ def begun(request: SweepRequest, plans: Mapping[str, LaunchPlan], pool: Pool, st
     """Asks Triton's cache for the `plans` and starts to compile, with those that are not in it.
 
     `start_s` is when the sweep was asked for, by the monotonic clock. If there are no more configs to compile than
-    compilers, there is nothing to judge by before they are all done, and nothing is started.
+    compilers, there is nothing to judge by before they are all done, and nothing is started; nor with a GPU, whose
+    inputs are prepared while the first configs compile.
     """
     cached = _cached(request.arch, plans, pool) if plans else {}
     asked_anew = {name: plan for name, plan in plans.items() if not (cached or {}).get(name)}
     enough = max(request.jobs, JUDGED)
     compiled_s: dict[str, float] = {}
-    if len(asked_anew) > enough:
-        if request.gpu:
-            pool.expect_measuring()
+    if len(asked_anew) > enough and request.gpu is None:
         for name, outcome in pool.begin(
             asked_anew, request.arch, request.timeout_s, jobs=request.jobs, enough=enough, limit_s=JUDGING_S
         ):
