@@ -87,7 +87,7 @@ def test_sigterm_ends_all_that_was_started_and_keeps_the_run(tmp_path: Path) -> 
         text=True,
     )
     run_file = tmp_path / "run.jsonl"
-    while not run_file.exists() or b'"row"' not in run_file.read_bytes():  # until the compilers are at work
+    while not run_file.exists() or b'"registers_per_thread"' not in run_file.read_bytes():  # a config is compiled
         assert sweep.poll() is None
         time.sleep(0.05)
 
