@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from ssdprof.profiling.diagnosis.floor import floor_of
-from ssdprof.profiling.diagnosis.rows import fields, latency_ms, limiter_names, occupancy_pct, of_another_binary
+from ssdprof.profiling.diagnosis.rows import (
+    fields,
+    latency_ms,
+    limiter_names,
+    occupancy_pct,
+    of_another_binary,
+    standing,
+)
 from ssdprof.profiling.diagnosis.statement import NextStep, Statement
 from ssdprof.profiling.hardware.headroom import headroom
 from ssdprof.profiling.hardware.limits import limits_for
@@ -19,7 +26,7 @@ SAME_PCT = 0.01
 def advice(explanation: Explanation) -> list[Statement]:
     """Three statements: what limits occupancy, whether it matters for the time, and what to do."""
     matters = _matters(explanation)
-    return [_limits(explanation), matters, _do(explanation, matters.figures["finding"])]
+    return [_limits(explanation), matters, _do(explanation, matters)]
 
 
 def best_row(explanation: Explanation) -> Row | None:
@@ -58,7 +65,7 @@ def _matters(explanation: Explanation) -> Statement:
         figures["rank"] = own.rank if own else None
         figures["correct_configs"] = len(explanation.source.ranked)
         more = [one for one in explanation.source.ranked if occupancy_pct(one) > occupancy_pct(row) + SAME_PCT]
-        figures["higher"] = _figures(more[0]) if more else None
+        figures["higher"] = standing(more[0]) if more else None
         figures["floor"] = floor_of(row, explanation.header)
     if figures["finding"] == "not-usable":
         return Statement("warning", "matters", figures)
@@ -73,18 +80,14 @@ def _beside(row: Row, best: Row, *, is_tied: bool) -> dict[str, Any]:
         "latency_ms": latency_ms(row),
         "is_another_binary": of_another_binary(row),
         "theoretical_occupancy_pct": occupancy_pct(row),
-        "best": {**_figures(best), "times_as_fast": latency_ms(row) / latency_ms(best)},
+        "best": {**standing(best), "times_as_fast": latency_ms(row) / latency_ms(best)},
     }
 
 
-def _figures(row: Row) -> dict[str, Any]:
-    return {"config_id": row.config_id, "latency_ms": latency_ms(row), "theoretical_occupancy_pct": occupancy_pct(row)}
-
-
-def _do(explanation: Explanation, beside: str) -> Statement:
+def _do(explanation: Explanation, matters: Statement) -> Statement:
     row, best = explanation.row, best_row(explanation)
     figures: dict[str, Any] = {"config_id": row.config_id, "best_id": best.config_id if best else None}
-    floor = floor_of(row, explanation.header)
+    beside, floor = matters.figures["finding"], matters.figures.get("floor")
     figures["near_the_floor"] = floor["near_the_floor"] if floor else None
     step: NextStep
     if row.compiled is None or row.known_status not in ("ok", "not-run"):

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ssdprof.kernels.config import Config, Value
 from ssdprof.profiling.diagnosis import rows as of_rows
 from ssdprof.profiling.diagnosis.correlation import correlation
 from ssdprof.profiling.diagnosis.floor import floor
 from ssdprof.profiling.diagnosis.rows import latency_ms
 from ssdprof.profiling.diagnosis.statement import NextStep, Statement
-from ssdprof.profiling.runs.model import STATUSES, Row, Run
+from ssdprof.profiling.runs.model import Row, Run
 
-NOT_TO_USE = ("wrong", "unstable")
 COVERED = (
     "fastest-correct", "fastest-is-wrong", "interrupted", "limiters", "memory-floor", "not-measured", "nothing-correct",
     "occupancy-and-latency", "stopped", "wrong-by-construction",
@@ -39,7 +39,7 @@ def answer(run: Run) -> list[Statement]:
 def _unfinished(run: Run) -> Iterator[Statement]:
     """That configs are left, and why."""
     if run.header.interrupted or run.header.stopped:
-        left = sum(row.status == "not-run" and (run.measured or row.compiled is None) for row in run.rows)
+        left = of_rows.left_configs(run, measured=run.measured and not run.header.stopped)
         figures = {"left_configs": left, "configs": len(run.rows), "reason": run.header.stopped}
         yield Statement("warning", "unfinished", figures, "resume")
 
@@ -103,8 +103,16 @@ def _question(run: Run, listed: Sequence[Row]) -> Iterator[Statement]:
     figures: dict[str, Any] = {"parameter": param.heading, "extent": question.extent}
     whole = [row for row in listed if row.config[param.name] == question.extent]
     baseline = [row for row in whole if row.config_id == run.header.baseline_id]
+    alike: dict[Config, list[Row]] = {}  # but for the parameter
+    for row in run.rows:
+        if row.occupancy:
+            alike.setdefault(row.config.with_values({param.name: None}), []).append(row)
     for row in (*baseline, *whole, *listed):
-        others = _with_other_value(row, param.name, run.rows)
+        others = [
+            one
+            for one in alike.get(row.config.with_values({param.name: None}), ())
+            if _is_less(one.config[param.name], row.config[param.name])
+        ]
         if others and row.occupancy:
             most = max(others, key=lambda one: (one.occupancy.blocks_per_sm if one.occupancy else 0, one.config_id))
             assert most.occupancy is not None
@@ -116,31 +124,26 @@ def _question(run: Run, listed: Sequence[Row]) -> Iterator[Statement]:
                 "most_warps_per_scheduler": most.occupancy.warps_per_scheduler,
                 "most_value": most.config[param.name],
                 "limits": most.occupancy.blocks_per_sm > row.occupancy.blocks_per_sm,
-                "most_is_wrong": most.known_status in NOT_TO_USE,
-                "all_are_wrong": all(one.known_status in NOT_TO_USE for one in others),
+                "most_is_wrong": most.known_status in of_rows.NOT_TO_USE,
+                "all_are_wrong": all(one.known_status in of_rows.NOT_TO_USE for one in others),
             }
             break
     yield Statement("note", "question", figures)
 
 
-def _with_other_value(row: Row, name: str, rows: Sequence[Row]) -> list[Row]:
-    """The rows of the same config but for a smaller value of this parameter that compiled."""
-    value = row.config[name]
-    if not isinstance(value, int):
-        return []
-    same = [one for one in rows if one.occupancy and one.config.with_values({name: value}) == row.config]
-    return [one for one in same if isinstance(other := one.config[name], int) and other < value]
+def _is_less(value: Value, than: Value) -> bool:
+    return isinstance(value, int) and isinstance(than, int) and value < than
 
 
 def _not_used(run: Run) -> Iterator[Statement]:
     """How many configs have no rank by status, and the fastest wrong one beside what is correct."""
-    listed = {row.config_id for row in of_rows.listed_rows(run)}
-    rest = [row for row in run.rows if row.config_id not in listed and row.known_status != "not-run"]
+    groups = {status: rows for status, rows in of_rows.rejected_rows(run).items() if status != "not-run"}
+    rest = [row for rows in groups.values() for row in rows]
     if not rest or len(rest) == len(run.rows):  # then that is the answer already
         return
-    counts = {status: count for status in STATUSES if (count := sum(row.known_status == status for row in rest))}
+    counts = {status: len(rows) for status, rows in groups.items()}
     figures: dict[str, Any] = {"configs": len(run.rows), "statuses": counts, "fastest": None}
-    timed = [row for row in rest if row.known_status in NOT_TO_USE and row.known_timing]
+    timed = [row for row in rest if row.known_status in of_rows.NOT_TO_USE and row.known_timing]
     if timed:
         fastest = min(timed, key=lambda row: (latency_ms(row), row.config_id))
         same = [row for row in run.ranked if row.config.variant == fastest.config.variant]

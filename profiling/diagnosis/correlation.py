@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ssdprof.profiling.diagnosis.rows import extremes, latency_ms, occupancy_pct
+from ssdprof.profiling.diagnosis.rows import extremes, latency_ms, occupancy_pct, standing
 from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.profiling.runs.model import Explanation, Row
 from ssdprof.profiling.runs.rank import spearman
@@ -45,7 +45,7 @@ def among_ranked(ranked: Sequence[Row]) -> Statement | None:
         return None
     best, top = ranked[0], max((row for row in ranked if row.occupancy), key=occupancy_pct, default=ranked[0])
     if best.occupancy and occupancy_pct(top) > occupancy_pct(best):
-        figures |= {"highest_occupancy": _figures(top), "best": _figures(best)}
+        figures |= {"highest_occupancy": standing(top), "best": standing(best)}
     return Statement("note", CODE, figures)
 
 
@@ -79,9 +79,5 @@ def _against_higher(own: Row, fastest: Row, count: int) -> Statement:
     is_faster = theirs.latency_ci95_high_ms < ours.latency_ci95_low_ms
     is_slower = theirs.latency_ci95_low_ms > ours.latency_ci95_high_ms
     finding = "faster" if is_faster else "slower" if is_slower else "same"
-    figures = {"finding": finding, "neighbours": count, "fastest": _figures(fastest), "own": _figures(own)}
+    figures = {"finding": finding, "neighbours": count, "fastest": standing(fastest), "own": standing(own)}
     return Statement("note", "higher-occupancy", figures)
-
-
-def _figures(row: Row) -> dict[str, Any]:
-    return {"config_id": row.config_id, "theoretical_occupancy_pct": occupancy_pct(row), "latency_ms": latency_ms(row)}

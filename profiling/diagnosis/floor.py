@@ -6,6 +6,7 @@ from typing import Any
 
 from ssdprof.profiling.diagnosis.rows import latency_ms
 from ssdprof.profiling.runs.model import Row, Run, RunHeader
+from ssdprof.profiling.runs.rank import copy_gbps_of
 
 NEAR_FLOOR = 1.2
 """Times the least latency: up to here no launch configuration can gain much more."""
@@ -18,7 +19,7 @@ def floor(run: Run) -> dict[str, Any] | None:
 
 def floor_of(row: Row, header: RunHeader) -> dict[str, Any] | None:
     """The latency of a row over the time that the least bytes take at the GPU's measured copy bandwidth."""
-    copy_gbps = row.recorded.copy_gbps if header.device.copy_gbps is None and row.recorded else header.device.copy_gbps
+    copy_gbps = copy_gbps_of(row, header)
     if not copy_gbps or not header.bytes_min or row.known_timing is None:
         return None
     floor_ms = header.bytes_min / copy_gbps / 1e6

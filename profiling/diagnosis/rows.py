@@ -8,7 +8,10 @@ from typing import Any
 from ssdprof.profiling.hardware.limiters import BARRIERS
 from ssdprof.profiling.hardware.occupancy import Occupancy
 from ssdprof.profiling.runs.measured import Timing
-from ssdprof.profiling.runs.model import Row, Run
+from ssdprof.profiling.runs.model import STATUSES, Row, Run, Status
+
+NOT_TO_USE: tuple[Status, ...] = ("wrong", "unstable")
+"""Statuses of outputs that must not be used, however fast."""
 
 
 def has_latencies(run: Run) -> bool:
@@ -25,6 +28,19 @@ def compiled_rows(run: Run) -> list[Row]:
     """The rows that have a rank, best first, then those that compiled and of which nothing says that they are wrong."""
     others = [row for row in run.rows if row.rank is None and row.compiled and row.known_status in ("ok", "not-run")]
     return [*run.ranked, *(row for row in others if row.occupancy)]
+
+
+def rejected_rows(run: Run) -> dict[Status, list[Row]]:
+    """The rows that are not to be chosen from, by the status that is known of them, the fastest first."""
+    listed = {row.config_id for row in listed_rows(run)}
+    rest = sorted((row for row in run.rows if row.config_id not in listed), key=latency_ms)
+    groups = {status: [row for row in rest if row.known_status == status] for status in STATUSES}
+    return {status: group for status, group in groups.items() if group}
+
+
+def left_configs(run: Run, *, measured: bool) -> int:
+    """How many configs an unfinished run left: not `measured` or, if that is no question, not compiled."""
+    return sum(row.status == "not-run" and (measured or row.compiled is None) for row in run.rows)
 
 
 def leading_rows(run: Run) -> list[Row]:
@@ -60,6 +76,11 @@ def latency_ms(row: Row) -> float:
 def occupancy_pct(row: Row) -> float:
     """The row's theoretical occupancy, 0 if it has none."""
     return row.occupancy.theoretical_occupancy_pct if row.occupancy else 0.0
+
+
+def standing(row: Row) -> dict[str, Any]:
+    """The figures of a row that is named beside another: its id, occupancy and latency."""
+    return {"config_id": row.config_id, "theoretical_occupancy_pct": occupancy_pct(row), "latency_ms": latency_ms(row)}
 
 
 def limiter_names(occ: Occupancy) -> list[str]:

@@ -37,10 +37,10 @@ def statements(run: Run) -> list[Statement]:
 def _reached(run: Run) -> Iterator[Statement]:
     """What the run did not do: a rest of its configs, or any measurement."""
     if run.header.interrupted:
-        left = sum(row.status == "not-run" and (run.measured or row.compiled is None) for row in run.rows)
+        left = of_rows.left_configs(run, measured=run.measured)
         yield Statement("warning", "interrupted", {"left_configs": left, "configs": len(run.rows)}, "resume")
     if run.header.stopped:
-        left = sum(row.status == "not-run" and row.compiled is None for row in run.rows)
+        left = of_rows.left_configs(run, measured=False)
         figures = {"reason": run.header.stopped, "left_configs": left, "configs": len(run.rows)}
         yield Statement("warning", "stopped", figures, "resume")
     if not run.measured:
@@ -89,7 +89,7 @@ def _fastest_correct(run: Run) -> Iterator[Statement]:
 
 def _fastest_is_wrong(best: Row, run: Run) -> Iterator[Statement]:
     best_ms = latency_ms(best)
-    faster = [row for row in run.rows if row.known_status in ("wrong", "unstable") and latency_ms(row) < best_ms]
+    faster = [row for row in run.rows if row.known_status in of_rows.NOT_TO_USE and latency_ms(row) < best_ms]
     if faster:
         row = min(faster, key=lambda one: (latency_ms(one), one.config_id))
         figures = {

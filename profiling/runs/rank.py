@@ -82,14 +82,19 @@ def achieved(row: Row, header: RunHeader) -> Achieved | None:
     latency_ms = row.known_latency_ms
     if row.rank is None or not latency_ms:
         return None
-    source = header.device if row.timing else row.recorded
-    copy_gbps = source.copy_gbps if source else None
+    copy_gbps = copy_gbps_of(row, header)
     gbps = header.bytes_min / latency_ms / 1e6 if header.bytes_min else None
     return Achieved(
         gbps=gbps,
         tflops=header.flops / latency_ms / 1e9 if header.flops else None,
         floor_share_pct=100 * gbps / copy_gbps if gbps and copy_gbps else None,
     )
+
+
+def copy_gbps_of(row: Row, header: RunHeader) -> float | None:
+    """The copy bandwidth of the GPU that the row's latency is from, GB/s; None if it is not known."""
+    source = header.device if row.timing else row.recorded
+    return source.copy_gbps if source else None
 
 
 def rank(rows: Sequence[Row], baseline_id: str | None) -> tuple[Row, ...]:

@@ -76,10 +76,14 @@ def duration_s(
 
 def cached_number(names: Sequence[str], shown: Shown) -> tuple[int, bool]:
     """How many of the configs Triton has cached, judging by those that were asked; and whether all were."""
+    share, asked = _cached_share(names, shown)
+    return round(share * len(names)), 0 < asked == len(names)
+
+
+def _cached_share(names: Sequence[str], shown: Shown) -> tuple[float, int]:
+    """The share of the configs that Triton has cached, of those that were asked, and how many these are."""
     asked = [shown.cached[name] for name in names if name in shown.cached] if shown.cached else []
-    if not asked:
-        return 0, False
-    return round(sum(asked) / len(asked) * len(names)), len(asked) == len(names)
+    return sum(asked) / len(asked) if asked else 0.0, len(asked)
 
 
 def _compiling_s(runs: Sequence[Run], names: Sequence[str], shown: Shown, jobs: int, cores: int) -> float:
@@ -96,8 +100,7 @@ def _compiling_s(runs: Sequence[Run], names: Sequence[str], shown: Shown, jobs: 
     if shown.compiled_s:
         crowded = 1.0
         slower = sum(shown.compiled_s.values()) / sum(known.get(name, typical_s) for name in shown.compiled_s)
-    asked = [shown.cached[name] for name in left if name in shown.cached] if shown.cached else []
-    share = sum(asked) / len(asked) if asked else 0.0
+    share, _ = _cached_share(left, shown)
     each_s = []
     for name in left:
         hit = (shown.cached or {}).get(name, share)

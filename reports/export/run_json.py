@@ -12,7 +12,7 @@ from ssdprof.kernels.config import triton_config, triton_kwargs
 from ssdprof.profiling.diagnosis.advice import advice
 from ssdprof.profiling.diagnosis.answers import answer as answers_of
 from ssdprof.profiling.diagnosis.correlation import among_neighbours
-from ssdprof.profiling.diagnosis.rows import listed_rows, of_another_binary
+from ssdprof.profiling.diagnosis.rows import NOT_TO_USE, listed_rows, of_another_binary
 from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.profiling.diagnosis.why import answer
 from ssdprof.profiling.hardware.rule import rule_sentence
@@ -40,7 +40,7 @@ def runs_json(runs: Sequence[tuple[Run, Sequence[Statement]]]) -> str:
 def _run_dict(run: Run, found: Sequence[Statement]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
-        "answer": answers.as_dicts(answers_of(run)),
+        "answer": as_dicts(answers_of(run), answers.words),
         "header": header_dict(run.header),
         "rows": [_row_dict(row, run.header) for row in ordered_rows(run)],
         "recorded": _recorded_dict(run),
@@ -53,7 +53,7 @@ def ordered_rows(run: Run) -> list[Row]:
     listed = listed_rows(run)
     chosen = {row.config_id for row in listed}
     rest = [row for row in run.rows if row.config_id not in chosen]
-    return [*listed, *sorted(rest, key=lambda row: row.known_status in ("wrong", "unstable"))]
+    return [*listed, *sorted(rest, key=lambda row: row.known_status in NOT_TO_USE)]
 
 
 def explanation_json(explanation: Explanation) -> str:
@@ -64,7 +64,7 @@ def explanation_json(explanation: Explanation) -> str:
     return json_text(
         {
             "schema": SCHEMA,
-            "answer": answers.as_dicts(advice(explanation)),
+            "answer": as_dicts(advice(explanation), answers.words),
             "header": header_dict(header),
             "row": _row_dict(row, header),
             "neighbours": [

@@ -83,7 +83,7 @@ def headroom_lines(launch: Launch, occ: Occupancy, limits: SmLimits) -> list[str
     if room.blocks_per_sm > occ.blocks_per_sm:
         lines.append(
             f"A larger shared-memory configuration than {occ.shared_mem_config_bytes} bytes alone "
-            f"gives {_counted(room.blocks_per_sm, 'block')} per SM instead of {occ.blocks_per_sm}."
+            f"gives {counted(room.blocks_per_sm, 'block')} per SM instead of {occ.blocks_per_sm}."
         )
     lines.append(_step_line(room.step, room.blocks_per_sm, launch) if room.step else _blocked_line(room))
     if room.step and _shared_mem_ties_by_configuration(occ, room.step):
@@ -98,9 +98,9 @@ def headroom_lines(launch: Launch, occ: Occupancy, limits: SmLimits) -> list[str
 def report(launch: Launch, occ: Occupancy, limits: SmLimits, sms: SmCount | None = None) -> RenderableType:
     """Everything of one launch: ncu's section and sentence, the headroom in words and as a table, and the curves."""
     asked = (
-        f"{_counted(launch.threads_per_block, 'thread')} per block, "
-        f"{_counted(launch.registers_per_thread, 'register')} per thread, "
-        f"{_counted(launch.shared_mem_bytes, 'byte')} of shared memory per block on {limits.arch}"
+        f"{counted(launch.threads_per_block, 'thread')} per block, "
+        f"{counted(launch.registers_per_thread, 'register')} per thread, "
+        f"{counted(launch.shared_mem_bytes, 'byte')} of shared memory per block on {limits.arch}"
     )
     parts: list[RenderableType] = [Prose(asked), Text(), section(occ, sms), Text()]
     if sentence := rule_sentence(occ):
@@ -134,7 +134,7 @@ def allowances(launch: Launch, limits: SmLimits, *, rows: int = 8) -> Renderable
     title = Text("What each number of blocks allows", style="italic")
     parts: list[RenderableType] = [title, FittedTable(columns, is_ruled=False)]
     if len(shown) > rows:
-        parts.append(Text(f"up to {_counted(shown[-1].blocks_per_sm, 'block')}", style="dim italic"))
+        parts.append(Text(f"up to {counted(shown[-1].blocks_per_sm, 'block')}", style="dim italic"))
     return Group(*parts)
 
 
@@ -142,12 +142,12 @@ def _step_line(step: Step, blocks: int, launch: Launch) -> str:
     registers, size_bytes = step.registers_fewer, step.dynamic_shared_mem_fewer_bytes
     changed = f"{launch.registers_per_thread} → {step.registers_per_thread}"
     changed_bytes = f"{launch.dynamic_shared_mem_bytes} → {step.dynamic_shared_mem_bytes}"
-    parts = [f"{_counted(registers, 'register')} fewer per thread ({changed})"] if registers else []
+    parts = [f"{counted(registers, 'register')} fewer per thread ({changed})"] if registers else []
     if size_bytes:
-        parts.append(f"{_counted(size_bytes, 'byte')} of shared memory fewer per block ({changed_bytes})")
+        parts.append(f"{counted(size_bytes, 'byte')} of shared memory fewer per block ({changed_bytes})")
     verb = "together give" if len(parts) > 1 else "gives" if 1 in (registers, size_bytes) else "give"
     return (
-        f"{' and '.join(parts)} {verb} {_counted(step.blocks_per_sm, 'block')} per SM instead of {blocks} "
+        f"{' and '.join(parts)} {verb} {counted(step.blocks_per_sm, 'block')} per SM instead of {blocks} "
         f"({step.theoretical_occupancy_pct:.1f} % occupancy)."
     )
 
@@ -160,17 +160,18 @@ def _shared_mem_ties_by_configuration(occ: Occupancy, step: Step) -> bool:
 def _allowance_line(allowance: Allowance) -> str:
     fit = "fits" if allowance.blocks_per_sm == 1 else "fit"
     return (
-        f"{_counted(allowance.blocks_per_sm, 'block')} per SM {fit} up to {allowance.max_registers_per_thread} "
+        f"{counted(allowance.blocks_per_sm, 'block')} per SM {fit} up to {allowance.max_registers_per_thread} "
         f"registers per thread and {allowance.max_dynamic_shared_mem_bytes} bytes of dynamic shared memory."
     )
 
 
-def _counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
+    """So many of something."""
     return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def _blocked_line(room: Headroom) -> str:
-    phrases, blocks = [_BLOCKED_PHRASES[name] for name in room.blocked_by], _counted(room.blocks_per_sm, "block")
+    phrases, blocks = [_BLOCKED_PHRASES[name] for name in room.blocked_by], counted(room.blocks_per_sm, "block")
     allow = "allow" if len(phrases) > 1 else "allows"
     return f"No fewer registers or bytes give another block: {joined(phrases)} {allow} {blocks}."
 

@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ssdprof.profiling.diagnosis.answers import COVERED, answer
-from ssdprof.profiling.diagnosis.rows import latency_ms, listed_rows
+from ssdprof.profiling.diagnosis.rows import rejected_rows
 from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.profiling.diagnosis.verdicts import statements
-from ssdprof.profiling.runs.model import STATUSES, Row, Run
+from ssdprof.profiling.runs.model import Row, Run
 from ssdprof.reports.columns import error_text, latency_text
 from ssdprof.reports.text.prose import Labelled, Prose
 from ssdprof.reports.text.tables import header, ranked_table, rejected_tables, status_colour
@@ -38,14 +38,11 @@ def answer_lines(found: Sequence[Statement]) -> RenderableType:
 
 def rejected_lines(run: Run) -> list[RenderableType]:
     """How many configs of each status are not ranked, and the fastest of each or the first, with its reason."""
-    listed = {row.config_id for row in listed_rows(run)}
-    rest = sorted((row for row in run.rows if row.config_id not in listed), key=latency_ms)
-    groups = {status: [row for row in rest if row.known_status == status] for status in STATUSES}
-    groups = {status: group for status, group in groups.items() if group}
+    groups = rejected_rows(run)
     lines = [(f"{len(group)} {status}", _first_of(group)) for status, group in groups.items()]
     if not lines:
         return []
-    title = Prose(f"Not ranked: {len(rest)} of {len(run.rows)} (--wrong lists them)", "bold")
+    title = Prose(f"Not ranked: {sum(map(len, groups.values()))} of {len(run.rows)} (--wrong lists them)", "bold")
     return [Text(), title, Labelled(tuple(lines), tuple(map(status_colour, groups)))]
 
 

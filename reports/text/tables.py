@@ -9,7 +9,13 @@ from dataclasses import replace
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ssdprof.profiling.diagnosis.rows import has_latencies, latency_ms, listed_rows, of_another_binary, timed_elsewhere
+from ssdprof.profiling.diagnosis.rows import (
+    has_latencies,
+    listed_rows,
+    of_another_binary,
+    rejected_rows,
+    timed_elsewhere,
+)
 from ssdprof.profiling.hardware.limiters import BARRIERS, LIMITERS, REGISTERS, SHARED_MEMORY
 from ssdprof.profiling.runs.model import STATUSES, Device, Row, Run, RunHeader
 from ssdprof.profiling.runs.recorded import latency_source
@@ -106,15 +112,11 @@ def ranked_table(run: Run, *, top: int | None = None) -> RenderableType:
 
 def rejected_tables(run: Run) -> list[RenderableType]:
     """One table per status of the rows that are not ranked, each with its reason; wrong ones with latency and error."""
-    listed = {row.config_id for row in listed_rows(run)}
-    rest = sorted((row for row in run.rows if row.config_id not in listed), key=latency_ms)
     parts: list[RenderableType] = []
-    for status, title in STATUSES.items():
-        group = [row for row in rest if row.known_status == status]
-        if group:
-            as_recorded = ", as recorded" if any(row.status != status for row in group) else ""
-            heading = Prose(f"{title} ({status}{as_recorded}): {len(group)}", "bold")
-            parts += [Text(), heading, *_rejected_parts(group)]
+    for status, group in rejected_rows(run).items():
+        as_recorded = ", as recorded" if any(row.status != status for row in group) else ""
+        heading = Prose(f"{STATUSES[status]} ({status}{as_recorded}): {len(group)}", "bold")
+        parts += [Text(), heading, *_rejected_parts(group)]
     return parts
 
 

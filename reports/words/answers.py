@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
-from typing import Any
 
 from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.profiling.hardware.limiters import REGISTERS, SHARED_MEMORY
 from ssdprof.reports.columns import error_text, latency_text, pct_text
+from ssdprof.reports.text.occupancy import counted
 from ssdprof.reports.words.verdicts import Figures, listed
 
 BEST = "best"
@@ -25,13 +24,8 @@ def words(statement: Statement) -> str:
     return _WORDS[statement.code](statement.figures)
 
 
-def as_dicts(found: Iterable[Statement]) -> list[dict[str, Any]]:
-    """The statements for other programs, each with its label and text."""
-    return [{**asdict(one), "message": words(one)} for one in found]
-
-
 def _unfinished(of: Figures) -> str:
-    left = f"{of['left_configs']} of {_configs(of['configs'])} left"
+    left = f"{of['left_configs']} of {counted(of['configs'], 'config')} left"
     return f"Gave up: {of['reason']}. {left}." if of["reason"] else f"Interrupted: {left}."
 
 
@@ -65,7 +59,7 @@ def _compiled_only(of: Figures) -> str:
     compiled, usable = of["compiled_configs"], of["usable_configs"]
     if not compiled:
         return f"nothing: no config of {of['configs']} compiled for {of['arch']}."
-    which = f"{usable} of {_configs(of['configs'])}"
+    which = f"{usable} of {counted(of['configs'], 'config')}"
     return f"not known: nothing was measured here. {which} compiled for {of['arch']} and may be correct."
 
 
@@ -190,10 +184,6 @@ def _next(of: Figures) -> str:
     if step == "measure-on-gpu":
         return f"the same command on a GPU measures{'; ' + explain + ' says why' if explain else ''}."
     return f"{explain} says why, and what to change." if explain else _TRY_FIRST[of["status"]]
-
-
-def _configs(number: int) -> str:
-    return f"{number} config{'s' * (number != 1)}"
 
 
 _GOES: Mapping[str, str] = {
