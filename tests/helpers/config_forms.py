@@ -4,13 +4,33 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import strategies as st
+
 from ssdprof.kernels.config import Config, ParamTable, Value
 from ssdprof.kernels.space import space_of
-from ssdprof.kernels.ssd.params import PARAMS
+from ssdprof.kernels.ssd.params import PARAMS, chunk_scan_config
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
 
 PRINTED_ORDER = ("num_warps", "num_ctas", "num_stages", "maxnreg")
+_TILES = st.sampled_from([16, 32, 64, 128, 256, 512])
+launch_options = {
+    "num_warps": st.sampled_from([1, 2, 4, 8, 16, 32]),
+    "num_stages": st.integers(1, 32),
+    "maxnreg": st.none() | st.integers(16, 255),
+    "num_ctas": st.sampled_from([1, 2, 4, 8, 16]),
+}
+chunk_scan_configs = st.builds(
+    chunk_scan_config,
+    m=_TILES,
+    n=_TILES,
+    k=_TILES,
+    dstate=st.none() | _TILES,
+    heads=st.none() | st.integers(1, 1024),
+    variant=st.sampled_from(["tile", "split", "grouped"]),
+    **launch_options,
+)
+"""Any config of the chunk scan."""
 UNSET = {("num_ctas", 1), ("num_ctas", None), ("maxnreg", None)}
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ssdprof.profiling.runs.codec import DERIVED
 from ssdprof.profiling.runs.measured import Batch, Conditions, Timing
-from ssdprof.profiling.runs.model import Row, Run
+from ssdprof.profiling.runs.model import Row, Run, RunHeader
 from ssdprof.profiling.runs.rank import timing_of
 from ssdprof.profiling.runs.run_file import RunFile
 from ssdprof.profiling.runs.state import Record, RunState
@@ -25,12 +25,16 @@ def records_of(run: Run) -> tuple[Record, ...]:
 
 def kept(run: Run) -> Run:
     """The run as its records give it: ranks, speed-ups and ties are computed, whatever was made up for them."""
-    first, *others = records_of(run)
-    assert first == run.header
-    state = RunState(run.header)
-    for record in others:
+    return state_of(records_of(run)).run()
+
+
+def state_of(records: Sequence[Record]) -> RunState:
+    """What the records, the header first, say together."""
+    assert isinstance(records[0], RunHeader)
+    state = RunState(records[0])
+    for record in records:
         state.add(record)
-    return state.run()
+    return state
 
 
 def save(run: Run, path: Path) -> None:

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from config_forms import autotune_form, key_value_form, triton_form
+from config_forms import autotune_form, chunk_scan_configs, key_value_form, triton_form
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -17,20 +17,6 @@ from ssdprof.kernels.errors import ConfigError
 from ssdprof.kernels.ssd.params import PARAMS, chunk_scan_config
 
 unhurried = settings(deadline=None)  # a shared machine stalls now and then
-tiles = st.sampled_from([16, 32, 64, 128, 256, 512])
-configs = st.builds(
-    chunk_scan_config,
-    m=tiles,
-    n=tiles,
-    k=tiles,
-    dstate=st.none() | tiles,
-    num_warps=st.sampled_from([1, 2, 4, 8, 16, 32]),
-    num_stages=st.integers(1, 32),
-    maxnreg=st.none() | st.integers(16, 255),
-    num_ctas=st.sampled_from([1, 2, 4, 8, 16]),
-    heads=st.none() | st.integers(1, 1024),
-    variant=st.sampled_from(["tile", "split", "grouped"]),
-)
 assert PARAMS.example is not None
 EXAMPLE = PARAMS.example
 
@@ -44,13 +30,13 @@ def example_with(variant: str = "tile", **values: int | None) -> Config:
 
 
 @unhurried
-@given(configs)
+@given(chunk_scan_configs)
 def test_the_id_reads_back(config: Config) -> None:
     assert config == parse_config(PARAMS.id(config))
 
 
 @unhurried
-@given(configs)
+@given(chunk_scan_configs)
 def test_the_id_reads_back_with_the_heads_spelled_out_as_earlier_versions_wrote_it(config: Config) -> None:
     short = PARAMS.id(config.with_values({"HEADS": None}))
     heads = config["HEADS"]
@@ -58,26 +44,26 @@ def test_the_id_reads_back_with_the_heads_spelled_out_as_earlier_versions_wrote_
 
 
 @unhurried
-@given(configs)
+@given(chunk_scan_configs)
 def test_key_value_form_reads_back(config: Config) -> None:
     assert config == parse_config(key_value_form(PARAMS, config))
 
 
 @unhurried
-@given(configs)
+@given(chunk_scan_configs)
 def test_tritons_printed_form_reads_back_but_for_the_variant(config: Config) -> None:
     assert replace(config, variant="tile") == parse_config(triton_form(PARAMS, config))
     assert replace(config, variant="split") == parse_config(f"split: {triton_form(PARAMS, config)}")
 
 
 @unhurried
-@given(configs)
+@given(chunk_scan_configs)
 def test_the_autotune_form_reads_back_but_for_the_variant(config: Config) -> None:
     assert replace(config, variant="tile") == parse_config(autotune_form(PARAMS, config))
 
 
 @unhurried
-@given(configs, configs)
+@given(chunk_scan_configs, chunk_scan_configs)
 def test_two_configs_share_an_id_only_where_they_are_equal(one: Config, other: Config) -> None:
     assert (one == other) == (PARAMS.id(one) == PARAMS.id(other))
 

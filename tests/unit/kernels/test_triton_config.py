@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from config_forms import chunk_scan_configs, launch_options
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,30 +24,13 @@ EVEN = Param("EVEN", default=False)
 SCALE = Param("SCALE", default=1.0)
 OTHER = ParamTable((LAYOUT, EVEN, SCALE, NUM_WARPS, NUM_STAGES, MAXNREG, BACKEND, NUM_CTAS))
 
-tiles = st.sampled_from([16, 32, 64, 128, 256, 512])
-launches = {
-    "num_warps": st.sampled_from([1, 2, 4, 8, 16, 32]),
-    "num_stages": st.integers(1, 32),
-    "maxnreg": st.none() | st.integers(16, 255),
-    "num_ctas": st.sampled_from([1, 2, 4, 8, 16]),
-}
-of_chunk_scan = st.builds(
-    chunk_scan_config,
-    m=tiles,
-    n=tiles,
-    k=tiles,
-    dstate=st.none() | tiles,
-    heads=st.none() | st.integers(1, 1024),
-    variant=st.sampled_from(["tile", "split", "grouped"]),
-    **launches,
-)
 of_other = st.fixed_dictionaries(
     {
         "LAYOUT": st.sampled_from(["blocked", "it's", 'say "so"', "a, b: c"]),
         "EVEN": st.booleans(),
         "SCALE": st.floats(allow_nan=False, allow_infinity=False),
         "waves_per_eu": st.none() | st.integers(0, 8),
-        **launches,
+        **launch_options,
     }
 ).map(OTHER.config)
 unhurried = settings(deadline=None)  # a shared machine stalls now and then
@@ -80,7 +64,7 @@ def test_what_triton_has_no_keyword_for_stands_in_the_dictionary() -> None:
 
 
 @unhurried
-@given(of_chunk_scan)
+@given(chunk_scan_configs)
 def test_it_reads_back_but_for_the_variant(config: Config) -> None:
     assert replace(config, variant="tile") == parse_config(source_of(PARAMS, config), PARAMS)
     assert config == parse_config(f"{config.variant}: {source_of(PARAMS, config)}", PARAMS)

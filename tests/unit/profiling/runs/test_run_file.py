@@ -12,7 +12,7 @@ import pytest
 from fake_runs import HEADER, TOO_LARGE, h100_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run_records import kept, records_of
+from run_records import kept, records_of, state_of
 
 from ssdprof.kernels.config import Config, Param
 from ssdprof.kernels.interface import LeftOut, Remark, Tolerances
@@ -51,15 +51,6 @@ def content(state: RunState) -> dict[str, Any]:
         "rows": [asdict(row) for row in state.rows.values()],
         "batches": [asdict(one) for name in (BEST.config_id, *IDS) for one in state.batches(name)],
     }
-
-
-def state_of(*records: Record) -> RunState:
-    header, *others = records
-    assert isinstance(header, RunHeader)
-    state = RunState(header)
-    for record in others:
-        state.add(record)
-    return state
 
 
 def same(one: Any, other: Any) -> bool:
@@ -114,7 +105,7 @@ LISTS_OF_RECORDS = st.lists(ROWS | BATCHES | HEADERS, max_size=4)
 
 
 def test_a_run_comes_back_as_it_was() -> None:
-    assert content(state_of(*RECORDS)) == content(parse_state(dump_records(RECORDS)))
+    assert content(state_of(RECORDS)) == content(parse_state(dump_records(RECORDS)))
     assert kept(h100_run()) == parse_state(dump_records(records_of(h100_run()))).run()
 
 
@@ -131,15 +122,15 @@ def test_any_records_come_back_as_far_as_their_lines_are_whole_wherever_the_file
         with pytest.raises(NoHeaderError):
             parse_state(text[:cut])
     else:
-        assert same(content(state_of(*records[:whole_lines])), content(parse_state(text[:cut])))
-    assert same(content(state_of(*records)), content(parse_state(text)))
+        assert same(content(state_of(records[:whole_lines])), content(parse_state(text[:cut])))
+    assert same(content(state_of(records)), content(parse_state(text)))
 
 
 @pytest.mark.slow
 def test_a_file_cut_at_any_byte_gives_the_records_whose_lines_are_whole() -> None:
     text = dump_records(RECORDS)
     ends = [index + 1 for index, character in enumerate(text) if character == "\n"]
-    expected = [content(state_of(*RECORDS[:count])) for count in range(1, len(RECORDS) + 1)]
+    expected = [content(state_of(RECORDS[:count])) for count in range(1, len(RECORDS) + 1)]
     for cut in range(ends[0]):
         with pytest.raises(NoHeaderError, match="the text is cut off before the end of its first line"):
             parse_state(text[:cut])
@@ -312,4 +303,4 @@ def test_a_text_that_is_no_run_is_an_error_of_one_line_that_says_where(kind: str
 
 @pytest.mark.parametrize("torn", ['{"kind": "batch", "sam', "\x00\x00\x00", "[" * 100_000])
 def test_a_last_line_that_is_not_whole_is_ignored_whatever_it_holds(torn: str) -> None:
-    assert content(state_of(*RECORDS)) == content(parse_state(dump_records(RECORDS) + torn))
+    assert content(state_of(RECORDS)) == content(parse_state(dump_records(RECORDS) + torn))

@@ -10,11 +10,12 @@ import pytest
 from cpu_sweeps import request, swept, take_few_samples
 from fake_kernel import FakeSubject, fake
 from fake_timer import imports_paid_once
+from run_records import state_of
 
 from ssdprof.kernels.config import Config
 from ssdprof.profiling.diagnosis.verdicts import statements
-from ssdprof.profiling.runs.model import Row, Run, RunHeader
-from ssdprof.profiling.runs.state import Record, RunState
+from ssdprof.profiling.runs.model import Row, Run
+from ssdprof.profiling.runs.state import Record
 from ssdprof.profiling.sweep.request import Event
 from ssdprof.profiling.sweep.sweep import NOT_MEASURED_YET
 
@@ -152,11 +153,3 @@ def test_without_a_gpu_what_failed_is_not_compiled_again() -> None:
     later: list[Record] = []
     assert whole == swept(asked, on_record=later.append, state=state_of(records))
     assert not [record for record in later if isinstance(record, Row)]
-
-
-def state_of(records: list[Record]) -> RunState:
-    assert isinstance(records[0], RunHeader)
-    state = RunState(records[0])
-    for record in records:
-        state.add(record)
-    return state

@@ -20,6 +20,7 @@ from cpu_sweeps import request, swept, take_few_samples
 from fake_kernel import PARAMS, FakeSubject, fake, fake_id
 from fake_timer import imports_paid_once
 from killed_sweep import BEGUN, MOMENT_S, RESULT, is_result
+from run_records import state_of
 
 from ssdprof.profiling.runs.measured import Batch
 from ssdprof.profiling.runs.model import Row, Run, RunHeader
@@ -72,14 +73,6 @@ def steadily(
 def few(log: Path | None = None, **fields: Any) -> SweepRequest:
     subject = FakeSubject(log=str(log or ""))
     return request(*FEW, **{"jobs": 1, "subject": subject, "baseline": FEW[1], **fields})
-
-
-def state_of(records: Sequence[Record]) -> RunState:
-    assert isinstance(records[0], RunHeader)
-    state = RunState(records[0])
-    for record in records:
-        state.add(record)
-    return state
 
 
 def table(run: Run) -> list[str]:

@@ -16,10 +16,10 @@ from fake_launches import SHARED_MEM_BYTES
 from fake_runs import H100_GPU
 from fake_timer import imports_paid_once
 from host_timer import HOST
+from run_records import state_of
 
 from ssdprof.profiling.runs.measured import Batch, Check, Compiled, Loaded, Measurement, Prepared
-from ssdprof.profiling.runs.model import Run, RunHeader
-from ssdprof.profiling.runs.state import Record, RunState
+from ssdprof.profiling.runs.state import Record
 from ssdprof.profiling.sweep import sweep as sweep_module
 from ssdprof.profiling.sweep.request import Event
 from ssdprof.profiling.sweep.sweep import Sweep, sweep
@@ -44,14 +44,6 @@ def children(pid: str = "self") -> set[str]:
         for child in (task / "children").read_text().split():
             found |= {child, *children(child)}
     return found
-
-
-def put_together(records: list[Record]) -> Run:
-    assert isinstance(records[0], RunHeader)
-    state = RunState(records[0])
-    for record in records:
-        state.add(record)
-    return state.run()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -160,7 +152,7 @@ def test_ctrl_c_while_measuring_keeps_what_was_measured_and_says_what_was_not() 
     configs = [fake("slow", 16 + number) for number in range(12)]
     run = swept(request(*configs, fake("hangs_compiler"), fake("right", 99), jobs=1), interrupt, records.append)
     assert run.header.interrupted
-    assert run == put_together(records)
+    assert run == state_of(records).run()
     assert before == children()
     reasons = {row.status: set() for row in run.rows}
     for row in run.rows:

@@ -6,7 +6,7 @@ import csv
 import io
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from cpu_sweeps import Events, by_variant, request, swept, take_few_samples
 from fake_kernel import fake, fake_id
 from fake_runs import screen
 from fake_timer import imports_paid_once
+from run_records import state_of
 
 from ssdprof.kernels.config import Config
 from ssdprof.profiling.diagnosis.verdicts import statements
@@ -43,14 +44,6 @@ def one_import() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
     take_few_samples(monkeypatch)
-
-
-def state_of(records: Sequence[Record]) -> RunState:
-    assert isinstance(records[0], RunHeader)
-    state = RunState(records[0])
-    for record in records:
-        state.add(record)
-    return state
 
 
 def judged(run: Run) -> dict[str, tuple[str, str, int | None]]:
