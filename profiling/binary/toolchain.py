@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
 from types import FunctionType, SimpleNamespace
 from typing import Any
@@ -33,6 +33,8 @@ CACHE_VARIABLES = ("TRITON_CACHE_DIR", "TRITON_HOME")
 OURS = (*CACHE_VARIABLES, "TRITON_PTXAS_PATH", "TRITON_PTXAS_BLACKWELL_PATH", "TRITON_LIBCUDA_PATH")
 NEARLY = 0.88
 """The likeness from which a name counts as mistyped (difflib's ratio)."""
+SAME_OWNER = 0.8
+"""That of the first word, below which a name is another program's: TIKTOKEN_CACHE_DIR is nobody's slip."""
 _RELEASE = re.compile(r"release (\d+\.\d+)(?:, V(\d+\.\d+\.\d+))?")
 _OF_THE_COMPILER = ("TRITON_", "PTXAS_", "DISABLE_PTXAS_OPT", "LLVM_", "MLIR_")
 _FALLS_BACK = "Triton takes its own instead"
@@ -72,8 +74,17 @@ def _mistyped(environment: Mapping[str, str]) -> list[str]:
 
     groups = [group for group in vars(knobs).values() if isinstance(group, knobs.base_knobs)]
     known = {knob.key for group in groups for knob in group.knob_descriptors.values()}
-    near = {name: get_close_matches(name, OURS, 1, NEARLY) for name in sorted(set(environment) - known)}
+    near = {
+        name: [one for one in get_close_matches(name, OURS, 1, NEARLY) if _same_owner(name, one)]
+        for name in sorted(set(environment) - known)
+    }
     return [f"{name} is no variable that Triton reads: did you mean {of[0]}?" for name, of in near.items() if of]
+
+
+def _same_owner(name: str, known: str) -> bool:
+    """Whether the first words of two variables, which say whose they are, are nearly the same."""
+    likeness = SequenceMatcher(None, name.partition("_")[0], known.partition("_")[0]).ratio()
+    return likeness >= SAME_OWNER
 
 
 def _ptxas(arch: str) -> tuple[str, list[str]]:

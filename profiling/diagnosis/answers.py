@@ -37,7 +37,7 @@ def answer(run: Run) -> list[Statement]:
 
 
 def _unfinished(run: Run) -> Iterator[Statement]:
-    """That configs are left, and why."""
+    """That configs are left, why, and what to do next."""
     if run.header.interrupted or run.header.stopped:
         left = of_rows.left_configs(run, measured=run.measured and not run.header.stopped)
         figures = {"left_configs": left, "configs": len(run.rows), "reason": run.header.stopped}
@@ -162,12 +162,10 @@ def _not_used(run: Run) -> Iterator[Statement]:
 
 
 def _next(run: Run, first: Row | None) -> Iterator[Statement]:
-    """What to do next."""
-    step: NextStep = "explain" if first else "read-reasons"
+    """What to do next, unless the run is not finished."""
     if run.header.interrupted or run.header.stopped:
-        step = "resume"
-    elif not run.measured and first:
-        step = "measure-on-gpu"
+        return
+    step: NextStep = "measure-on-gpu" if first and not run.measured else "explain" if first else "read-reasons"
     explain = "best" if run.ranked else first.config_id if first else None
     figures: dict[str, Any] = {"step": step, "explain": explain}
     if step == "read-reasons":

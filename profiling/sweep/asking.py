@@ -154,7 +154,7 @@ def subject_and_run(
     which = "the run you gave" if isinstance(run, Run) else named.get(run, f"the run in {run}")
     which += f", of {header.date[:16].replace('T', ' ')}"
     if subject is None:
-        which += "; for another problem give its options, such as --seqlen, for another run --run"
+        which += " (others: --run, or a problem's options)"
         return subject_of_run(header.kernel, header.problem, header.kernel_file), known, which
     ours = subject.identity()
     pairs = [(name, value, ours.get(name)) for name, value in header.problem.items()]

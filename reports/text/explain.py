@@ -32,9 +32,10 @@ NOTHING_SAID = ("no-higher-occupancy", "no-latency")
 def explain_report(explanation: Explanation) -> RenderableType:
     """Everything that `explain` prints."""
     given = advice(explanation)
-    lines = [("of", explanation.whose), ("config", explanation.row.config_id), *answers.labelled(given)]
+    lines = [("config", explanation.row.config_id), *answers.labelled(given)]
     lines.append(("to paste", triton_config(explanation.header.params, explanation.row.config)))
-    styles = ("dim", "dim", *(STYLES[one.status] for one in given), "dim")
+    lines.append(("of", explanation.whose))
+    styles = ("dim", *(STYLES[one.status] for one in given), "dim", "dim")
     parts: list[RenderableType] = [Labelled(tuple(lines), styles), Text(), *_occupancy_parts(explanation)]
     for neighbours in explanation.neighbours:
         parts += [_neighbours_part(explanation, neighbours), Text()]

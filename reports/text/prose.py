@@ -13,12 +13,13 @@ from rich.measure import Measurement
 from rich.text import Text
 
 _KEPT = "\N{NO-BREAK SPACE}"
-_INSIDE = re.compile(r"(?<=\w':) (?=\S)")
-"""Blanks inside one word: between a quoted key and its value."""
+_UNITS = "%|°C|[GT]B/s|[GMK]?i?B|TFLOP/s|MHz|W|µs|ms|s|minutes"
+_INSIDE = re.compile(rf"(?<=\w':) (?=\S)|(?<=\d) (?=(?:{_UNITS})(?![\w/]))|(?<=\bn) (?==)|(?<=\bn =) (?=\d)")
+"""Blanks inside one word: between a quoted key and its value, a number and its unit, and in `n = 12`."""
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """The text in lines of at most `width` characters, or of one longer word; 'M': 64 is one word."""
+    """The text in lines of at most `width` characters, or of one longer word; 'M': 64 is one word, as is 25 %."""
     lines: list[str] = []
     for paragraph in _INSIDE.sub(_KEPT, text).split("\n"):
         lines += textwrap.wrap(paragraph, max(width, 1), break_long_words=False, break_on_hyphens=False) or [""]

@@ -11,7 +11,6 @@ from ssdprof.reports.text.occupancy import counted
 from ssdprof.reports.words.verdicts import Figures, listed
 
 BEST = "best"
-NAMED_TIES = 3
 
 
 def labelled(found: Iterable[Statement]) -> list[tuple[str, str]]:
@@ -26,14 +25,15 @@ def words(statement: Statement) -> str:
 
 def _unfinished(of: Figures) -> str:
     left = f"{of['left_configs']} of {counted(of['configs'], 'config')} left"
-    return f"Gave up: {of['reason']}. {left}." if of["reason"] else f"Interrupted: {left}."
+    why = f"gave up: {of['reason']}; {left}" if of["reason"] else f"interrupted: {left}"
+    return f"{why}. The same command with --resume goes on."
 
 
 def _use(of: Figures) -> str:
     of_what = " of another binary" if of["is_another_binary"] else ""
     where = f", recorded on {of['recorded'].partition(' on ')[2].partition(',')[0]}{of_what}" if of["recorded"] else ""
     tied = of["tied_config_ids"]
-    ties = f"; {listed(tied, NAMED_TIES + 1)} {'is' if len(tied) == 1 else 'are'} tied with it" if tied else ""
+    ties = f"; {len(tied)} {'is' if len(tied) == 1 else 'are'} tied" if tied else ""
     if of["is_baseline"]:
         gain = ": the baseline; no other correct config is faster" if not tied else ": the baseline"
     elif of["speedup_vs_baseline"]:
@@ -50,8 +50,8 @@ def _nothing_to_use(of: Figures) -> str:
     counted = [f"{count} {status}" for status, count in of["statuses"].items()]
     statuses = listed(counted) if counted else "nothing ran"
     count, reason = of["reason_configs"], of["reason"]
-    which = "" if len(of["statuses"]) == 1 and count == of["configs"] else f" ({count} times)"
-    most = f" Most often{which}: {reason}." if count else ""
+    which = "All" if count == of["configs"] else f"Most often ({count} of {of['configs']})"
+    most = f" {which}: {reason}." if count else ""
     return f"nothing: no config of {of['configs']} is correct and timed; {statuses}.{most}"
 
 
@@ -83,8 +83,10 @@ def _occupancy(of: Figures) -> str:
         return f"{text}: that of {of['config_id']}, the first to list."
     if higher := of.get("higher"):
         text += f"; {pct_text(higher['theoretical_occupancy_pct'])} % takes {latency_text(higher['latency_ms'])} ms"
-    figures = f" (correlation {found['spearman']:+.2f}, n = {found['configs']})" if "spearman" in found else ""
-    return f"{text}.{_GOES[found['finding']]}{figures}." if _GOES[found["finding"]] else f"{text}."
+    if "spearman" not in found:
+        return f"{text}.{_GOES[found['finding']]}"
+    relation = f"Correlation with latency {found['spearman']:+.2f} (n = {found['configs']})"
+    return f"{text}. {relation}: {_GOES[found['finding']]}."
 
 
 def _question(of: Figures) -> str:
@@ -108,11 +110,11 @@ def _not_used(of: Figures) -> str:
     if fastest is None:
         return f"{text} {of['config_id']} {of['reason']}." if "reason" in of else text
     error = "" if fastest["relative_error"] is None else f", error {error_text(fastest['relative_error'])}"
-    text += f" {fastest['config_id']} ({latency_text(fastest['latency_ms'])} ms{error})"
     if fastest["faster_than"] is None:
-        return f"{text} is the fastest wrong one."
-    than = "the best" if fastest["faster_than"] == BEST else f"every correct `{fastest['faster_than']}` config"
-    return f"{text} takes {fastest['less_pct']:.0f} % less than {than}: an autotuner picks it."
+        latency = latency_text(fastest["latency_ms"])
+        return f"{text} {fastest['config_id']} ({latency} ms{error}) is the fastest wrong one."
+    tuner = "An autotuner" if fastest["faster_than"] == BEST else f"An autotuner of `{fastest['faster_than']}`"
+    return f"{text} {tuner} picks {fastest['config_id']}: {fastest['less_pct']:.0f} % less time{error}."
 
 
 def _limits(of: Figures) -> str:
@@ -179,21 +181,19 @@ def _do(of: Figures) -> str:
 def _next(of: Figures) -> str:
     step = of["step"]
     explain = f"`ssdprof explain {of['explain']}`" if of["explain"] else ""
-    if step == "resume":
-        return "the same command with --resume goes on where this one ended."
     if step == "measure-on-gpu":
         return f"the same command on a GPU measures{'; ' + explain + ' says why' if explain else ''}."
     return f"{explain} says why, and what to change." if explain else _TRY_FIRST[of["status"]]
 
 
 _GOES: Mapping[str, str] = {
-    "one-occupancy": " All correct configs have the same",
+    "one-occupancy": " All correct configs have the same.",
     "too-few": "",
-    "no-relation": " No relation to latency",
-    "unclear": " Relation to latency unclear",
-    "higher-latency": " More goes with higher latency",
-    "strong": " More goes with lower latency",
-    "loose": " Goes loosely with low latency",
+    "no-relation": "none",
+    "unclear": "unclear",
+    "higher-latency": "more occupancy takes longer",
+    "strong": "more occupancy takes less",
+    "loose": "loose",
 }
 _TRY_FIRST: Mapping[str, str] = {
     "wrong": "find out where the outputs differ: --wrong says it; then mend the kernel or its list of configs.",

@@ -270,6 +270,7 @@ def explanation(shape: tuple[int, int, int, int, int] = (64, 64, 32, 2, 4), meas
         neighbours=(Neighbours(BLOCK_DSTATE, run.rows),),
         question=QUESTION,
         latency_source=f"measured on {HEADER.provenance}" if measured else None,
+        whose="the run you gave",
     )
 
 

@@ -66,7 +66,7 @@ def keep(header: RunHeader = HEADER) -> Run:
 def test_a_config_is_explained_in_tables_and_words(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == ssdprof(["explain", "m64n64k32d128w2s4"])
     out = capsys.readouterr().out
-    assert "\nconfig      m64n64k32d128w2s4\nlimited by  registers (255 a thread)" in out
+    assert "config      m64n64k32d128w2s4\nlimited by  registers (255 a thread)" in out
     assert "So DSTATE does not limit the occupancy of this config" in " ".join(out.split())
     config, sweep = asked[0].config, asked[0].sweep
     assert (64, 2, None) == (config["BLOCK_SIZE_M"], config["num_warps"], asked[0].run)

@@ -239,7 +239,8 @@ def test_a_config_or_its_name_may_be_explained(explained: Explained) -> None:
     config, subject = chunk_scan_config(64, 64, 32, 128, 2, 4), ssdprof.subject(seqlen=2048)
     events: list[Event] = []
     for named in (config, PARAMS.id(config), autotune_form(PARAMS, config)):
-        assert explanation() == replace(ssdprof.explain(named, subject, on_event=events.append), whose="")
+        of_it = ssdprof.explain(named, subject, on_event=events.append)
+        assert replace(explanation(), whose="the problem you gave") == of_it
     assert [(config, subject, None)] * 3 == [(one.config, one.sweep.subject, one.run) for one in explained]
     assert 3 == len(events)
 

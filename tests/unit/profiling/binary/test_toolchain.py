@@ -136,6 +136,11 @@ def test_a_mistyped_variable_is_told(asked: Asked) -> None:
     assert (expected,) == asked(TRITON_PTXAS_PTH="/x", TRITON_PRINT_AUTOTUNING="1", TRITON_MINE="1").warnings
 
 
+def test_a_variable_of_another_program_is_no_slip(asked: Asked) -> None:
+    assert () == asked(TIKTOKEN_CACHE_DIR="/x", TITAN_HOME="/x").warnings
+    assert 1 == len(asked(TRTION_CACHE_DIR="/x").warnings)
+
+
 def test_a_ptxas_that_does_not_know_the_architecture_is_found_out_before_the_work(
     asked: Asked, script: Callable[[str], Path]
 ) -> None:

@@ -73,7 +73,7 @@ def test_the_config_stands_below_the_answer_as_it_is_pasted_into_a_list() -> Non
         "triton.Config({'BLOCK_SIZE_M': 64, 'BLOCK_SIZE_N': 64, 'BLOCK_SIZE_K': 32, 'BLOCK_SIZE_DSTATE': 128}, "
         "num_warps=2, num_stages=4)"
     )
-    assert f"\nto paste    {source}\n\nOccupancy\n" in text
+    assert f"\nto paste    {source}\nof  " in text
     assert source == json.loads(explanation_json(explanation(FRAGMENTS)))["row"]["triton_config"]
 
 

@@ -86,7 +86,7 @@ def test_an_explanation_has_no_other_numbers_on_a_narrow_screen_and_fits_it(conf
 
 @pytest.mark.parametrize("width", [40, 50, 60, 80, 100, 200])
 def test_the_form_to_paste_goes_over_lines_between_its_items_alone(width: int) -> None:
-    text = screen(explain_report(explanation()), width).partition("to paste")[2].partition("\n\n")[0]
+    text = screen(explain_report(explanation()), width).partition("to paste")[2].partition("\nof")[0]
     assert text.count("\n") == len(re.findall(r",\n *(?='\w+': \d|\w+=\d)", text)) + text.startswith("\n")
     assert explanation().row.config == parse_config(text.strip(), PARAMS)
 
@@ -135,6 +135,17 @@ def test_an_id_wider_than_the_screen_stays_whole() -> None:
 def test_a_text_is_wrapped_between_words_alone() -> None:
     assert ["up to", "1041728", "bytes"] == wrapped("up to 1041728 bytes", 9)
     assert ["a", "", "b"] == wrapped("a\n\nb", 9)
+
+
+UNITS = ["25 %", "0.949 ms", "3001 GB/s", "9.8 GiB", "1.2 TFLOP/s", "1980 MHz", "44 °C", "3 minutes", "n = 369", "5 s"]
+
+
+@pytest.mark.parametrize("whole", UNITS)
+def test_a_number_is_not_parted_from_its_unit(whole: str) -> None:
+    text = f"Some words before, {whole}, and after"
+    for width in range(1, len(text) + 1):
+        assert 1 == sum(whole in line for line in wrapped(text, width))
+    assert ["5", "such", "rows"] == wrapped("5 such rows", 4)  # a word that begins like a unit
 
 
 def test_a_quoted_key_and_its_value_are_one_word() -> None:

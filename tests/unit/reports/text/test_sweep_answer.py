@@ -39,15 +39,15 @@ def all_wrong() -> Run:
 
 
 MEASURED = """\
-use        m64n64k32d128w2s4, 2.332 ms: the baseline; m32n64k32d128w2s5 is tied
-           with it. Error 0.0018 in 10 launches.
+use        m64n64k32d128w2s4, 2.332 ms: the baseline; 1 is tied. Error 0.0018 in
+           10 launches.
 floor      40 % of it reached: moving 2.82 GB once takes 0.940 ms at 3000 GB/s.
            What bounds it is not known: ncu's dram__bytes_read.sum tells.
 occupancy  12.5 % (2 of 16 warps per scheduler), by registers and shared memory;
-           18.75 % takes 2.408 ms. Relation to latency unclear (correlation
-           -0.67, n = 5).
-not used   10 wrong and 1 out-of-resources of 16. m32n64k32d32w2s5 (1.663 ms,
-           error 0.73) takes 29 % less than the best: an autotuner picks it.
+           18.75 % takes 2.408 ms. Correlation with latency -0.67 (n = 5):
+           unclear.
+not used   10 wrong and 1 out-of-resources of 16. An autotuner picks
+           m32n64k32d32w2s5: 29 % less time, error 0.73.
 next       `ssdprof explain best` says why, and what to change."""
 COMPILED = """\
 use        not known: nothing was measured here. 5 of 16 configs compiled for
@@ -60,20 +60,21 @@ not used   10 wrong and 1 out-of-resources of 16. m128n64k32d32w4s4 sums only
 next       the same command on a GPU measures; `ssdprof explain
            m128n64k32d128w4s4` says why."""
 INTERRUPTED = """\
-state      Interrupted: 8 of 16 configs left.
+state      interrupted: 8 of 16 configs left. The same command with --resume
+           goes on.
 use        m64n128k32d128w4s4, 2.856 ms: there is no baseline's latency to
            compare with."""
 STOPPED = """\
-state  Gave up: Cannot find ptxas: set TRITON_PTXAS_PATH. 16 of 16 configs left.
-next   the same command with --resume goes on where this one ended."""
+state  gave up: Cannot find ptxas: set TRITON_PTXAS_PATH; 16 of 16 configs left.
+       The same command with --resume goes on."""
 ALL_WRONG = """\
-use   nothing: no config of 10 is correct and timed; 10 wrong. Most often (5
-      times): relative error 0.73, at most 0.01 allowed.
+use   nothing: no config of 10 is correct and timed; 10 wrong. Most often (5 of
+      10): relative error 0.73, at most 0.01 allowed.
 next  find out where the outputs differ: --wrong says it; then mend the kernel
       or its list of configs."""
 TOO_LARGE_ALONE = """\
-use   nothing: no config of 1 is correct and timed; 1 out-of-resources. Most
-      often: needs 279552 bytes of shared memory per block, sm_90 allows 232448.
+use   nothing: no config of 1 is correct and timed; 1 out-of-resources. All:
+      needs 279552 bytes of shared memory per block, sm_90 allows 232448.
 next  take smaller tiles or fewer num_stages."""
 
 

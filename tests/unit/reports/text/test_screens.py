@@ -1,0 +1,101 @@
+"""Whole screens at 80, 120 and 200 columns, as they were looked at: files of tests/golden/screens.
+
+A change of a screen is made on purpose: with WRITE_SCREENS=1 this module writes the files anew, to be looked at again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from fake_runs import (
+    COMPILE_HEADER,
+    QUESTION,
+    TOO_LARGE,
+    compiled_run,
+    constrained_run,
+    explanation,
+    h100_run,
+    recorded_over,
+    run,
+    screen,
+)
+from rich.console import RenderableType
+
+from ssdprof.profiling.runs.model import Explanation, Row, Run
+from ssdprof.profiling.runs.recorded import recorded_runs
+from ssdprof.reports.text.explain import explain_report
+from ssdprof.reports.text.sweep import sweep_report
+
+SCREENS = Path(__file__).parents[3] / "golden" / "screens"
+WIDTHS = (80, 120, 200)
+LONG = next(one for one in recorded_runs() if one.header.problem["seqlen"] == 50_000)
+SHORT = next(one for one in recorded_runs() if one.header.problem["seqlen"] == 2048)
+WRONG, TOO_LARGE_ID = "m64n64k32d32w2s4", "m128n256k64d128w8s3"
+
+
+def interrupted() -> Run:
+    """The measured run when half of its configs were left."""
+    half = len(LONG.rows) // 2
+    left = [replace(row, status="not-run", status_reason="interrupted", timing=None, check=None, rank=None,
+                    speedup_vs_baseline=None, tied_with_best=False) for row in LONG.rows[half:]]  # fmt: skip
+    return run([*(replace(row, tied_with_best=False) for row in LONG.rows[:half]), *left],
+               replace(LONG.header, interrupted=True))  # fmt: skip
+
+
+def does_not_compile() -> Row:
+    row = next(one for one in LONG.rows if one.config_id == "m64n64k32d128w2s4")
+    reason = "CompilationError: at 12:8: Shape element 0 must be a power of 2"
+    nothing = dict.fromkeys(("compiled", "occupancy", "timing", "check", "rank", "speedup_vs_baseline"))
+    return replace(row, status="compile-error", status_reason=reason, **nothing)
+
+
+def explained(config: str | Row) -> RenderableType:
+    """What `explain` says of a config of the measured run, without neighbours."""
+    own = config if isinstance(config, Row) else next(row for row in LONG.rows if row.config_id == config)
+    whose = "the run in nemotron.jsonl, of 2026-11-25 20:40 (others: --run, or a problem's options)"
+    return explain_report(Explanation(LONG.header, own, (), QUESTION, None, whose, LONG))
+
+
+ALL_WRONG = [row for row in LONG.rows if row.status == "wrong"]
+NOT_COMPILED = [does_not_compile(), TOO_LARGE]
+CASES: Mapping[str, Callable[[], RenderableType]] = {
+    "sweep_measured": lambda: sweep_report(LONG),
+    "sweep_measured_2048": lambda: sweep_report(SHORT),
+    "sweep_measured_every_row": lambda: sweep_report(h100_run(), top=None, lists_rejected=True),
+    "sweep_recorded": lambda: sweep_report(recorded_over(constrained_run(), h100_run())),
+    "sweep_compiled_only": lambda: sweep_report(compiled_run()),
+    "sweep_interrupted": lambda: sweep_report(interrupted()),
+    "sweep_all_wrong": lambda: sweep_report(run(ALL_WRONG, LONG.header)),
+    "sweep_nothing_compiles": lambda: sweep_report(run(NOT_COMPILED, COMPILE_HEADER)),
+    "explain_best": partial(explained, LONG.ranked[0].config_id),
+    "explain_baseline": partial(explained, "m64n64k32d128w2s4"),
+    "explain_wrong": partial(explained, WRONG),
+    "explain_out_of_resources": partial(explained, TOO_LARGE_ID),
+    "explain_does_not_compile": lambda: explained(does_not_compile()),
+    "explain_with_neighbours": lambda: explain_report(explanation()),
+}
+
+
+def text_of(case: str) -> str:
+    """The case at every width, one below the other."""
+    parts = [f"======== {width} columns\n{screen(CASES[case](), width).rstrip()}\n" for width in WIDTHS]
+    lines = (line.rstrip() for line in "\n".join(parts).splitlines())
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_screen_is_the_one_that_was_looked_at(case: str) -> None:
+    file = SCREENS / f"{case}.txt"
+    if os.environ.get("WRITE_SCREENS") == "1":
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text_of(case), encoding="utf-8")
+    assert text_of(case) == file.read_text(encoding="utf-8")
+
+
+def test_no_file_is_left_over() -> None:
+    assert set(CASES) == {file.stem for file in SCREENS.iterdir()}
