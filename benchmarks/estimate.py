@@ -25,7 +25,7 @@ from sweeps import TIMEOUT_S, at_least, parser_of, table, temporary_folder, verd
 FACTOR = 1.5
 CASES = ("--space vllm", "--space compare", "--space compare --seqlen 2048")
 UNITS_S = {"s": 1.0, "minutes": 60.0}
-_TOLD = re.compile(r"^ssdprof: .*\babout (\d+) (s|minutes)$", re.MULTILINE)
+_TOLD = re.compile(r"^ssdprof: .*\babout ([\d.]+) (s|minutes)$", re.MULTILINE)
 HEADER = ("sweep", "cores", "cache", "estimate s", "taken s", "estimate / taken", "from", "to")
 
 
@@ -76,7 +76,7 @@ def figures(results: Sequence[Result]) -> tuple[str, ...]:
     estimate_s = statistics.median(one.estimate_s for one in results)
     taken_s = statistics.median(one.taken_s for one in results)
     shares = (f"{ratio:.2f}" for ratio in (statistics.median(ratios), min(ratios), max(ratios)))
-    return f"{estimate_s:.0f}", f"{taken_s:.1f}", *shares
+    return f"{estimate_s:.1f}", f"{taken_s:.1f}", *shares
 
 
 def cold_and_warm(options: Sequence[str], cores: Sequence[int]) -> tuple[Result, Result]:
@@ -107,7 +107,7 @@ def told_s(stderr: str) -> float:
     found = _TOLD.search(stderr)
     if found is None:
         sys.exit(f"the sweep said no estimate:\n{stderr.strip()[-2000:]}")
-    return int(found[1]) * UNITS_S[found[2]]
+    return float(found[1]) * UNITS_S[found[2]]
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 import typer
@@ -43,8 +44,13 @@ def terminal(*, stderr: bool = False) -> Console:
 
 
 def note(message: str) -> None:
-    """Prints a line for the user to stderr, as it is; results go to stdout."""
-    print(f"ssdprof: {message}", file=sys.stderr)
+    """Prints a line for the user to stderr, on a terminal in lines that end between words; results go to stdout."""
+    lines = [f"ssdprof: {message}"]
+    if sys.stderr.isatty():
+        from ssdprof.reports.text.prose import wrapped
+
+        lines = wrapped(lines[0], get_terminal_size().columns)
+    print("\n".join(lines), file=sys.stderr)
 
 
 def show(answer: RenderableType) -> None:

@@ -24,6 +24,7 @@ FLUSH_BYTES = 256 << 20
 CONTEXT_BYTES = 512 << 20
 """A CUDA context with its loaded modules (assumed)."""
 MINUTES_ABOVE_S = 90.0
+EXACT_BELOW_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +147,11 @@ def check_measurable(subject: Subject, gpu: GpuInfo) -> None:
 
 
 def about(duration_s: float) -> str:
-    """A rough time in words: seconds, in steps of five from ten on, and minutes above 90 s."""
+    """A rough time in words: seconds, with tenths below three, in steps of five from ten on; minutes above 90 s."""
     if duration_s > MINUTES_ABOVE_S:
         return f"about {duration_s / 60:.0f} minutes"
+    if duration_s < EXACT_BELOW_S:
+        return f"about {duration_s:.1f} s"
     return f"about {duration_s:.0f} s" if duration_s < 10 else f"about {5 * round(duration_s / 5)} s"
 
 

@@ -44,8 +44,8 @@ def test_the_median_of_the_ratios_is_what_is_judged(
     assert 0 == ESTIMATE.main(["--case", "--space vllm", "--device", "none", "--cores", "2"])
     assert [(["--space", "vllm", "--device", "none"], [1, 2])] * 3 == asked
     header, cold, warm, judged = capsys.readouterr().out.splitlines()
-    assert ["--space", "vllm", "2", "cold", "11", "10.0", "1.10", "0.50", "5.00"] == cold.split()
-    assert ["--space", "vllm", "2", "warm", "2", "2.0", "1.00", "1.00", "1.00"] == warm.split()
+    assert ["--space", "vllm", "2", "cold", "11.0", "10.0", "1.10", "0.50", "5.00"] == cold.split()
+    assert ["--space", "vllm", "2", "warm", "2.0", "2.0", "1.00", "1.00", "1.00"] == warm.split()
     assert ["taken", "from", "to"] == header.split()[-3:]
     assert "met: estimates within a factor of 1.5 of the time taken: 2 of 2" == judged
 

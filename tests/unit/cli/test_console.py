@@ -7,7 +7,7 @@ from fake_runs import h100_run
 from rich.cells import cell_len
 from rich.console import Console
 
-from ssdprof.cli.console import ProgressBar, bar_text, progress_text, terminal
+from ssdprof.cli.console import ProgressBar, bar_text, note, progress_text, terminal
 from ssdprof.profiling.sweep.request import Event, Phase
 
 BEST = h100_run().ranked[0]
@@ -159,3 +159,14 @@ def test_the_detail_of_an_event_has_what_is_known() -> None:
 def test_colours_obey_no_color(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     assert terminal().no_color
+
+
+def test_a_note_goes_over_lines_between_words_on_a_terminal_and_is_one_line_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    note("63 configs to compile, about 50 s")
+    assert "ssdprof: 63 configs to compile, about 50 s\n" == capsys.readouterr().err
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    note("63 configs to compile, about 50 s")
+    assert "ssdprof: 63 configs to\ncompile, about 50 s\n" == capsys.readouterr().err

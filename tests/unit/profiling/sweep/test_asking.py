@@ -200,7 +200,7 @@ def test_without_a_subject_it_is_that_of_the_run() -> None:
     subject, run, whose = subject_and_run(None, h100_run(), is_needed=True)
     assert (SUBJECT.name, SUBJECT.identity()) == (subject.name, subject.identity())
     assert run is not None
-    way_out = "; for another problem give its options, such as --seqlen, for another run --run"
+    way_out = " (others: --run, or a problem's options)"
     assert f"the run you gave, of {HEADER.date[:16].replace('T', ' ')}{way_out}" == whose
     assert (FAKE, FAKE_RUN) == subject_and_run(FAKE, FAKE_RUN, is_needed=True)[:2]
 

@@ -208,6 +208,7 @@ def test_a_run_that_was_all_but_finished_has_none_left_and_nothing_that_could_be
 @pytest.mark.parametrize(
     ("duration_s", "words"),
     [
+        (1.46, "about 1.5 s"),
         (4.4, "about 4 s"),
         (9.9, "about 10 s"),
         (12.4, "about 10 s"),
