@@ -1,0 +1,116 @@
+"""What a config of a captured kernel sets, and the configs of its own autotune list, from what is kept of a launch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from ssdprof.kernels.captured.model import CapturedLaunch, ListedConfig
+from ssdprof.kernels.config import MAXNREG, NUM_CTAS, NUM_STAGES, NUM_WARPS, TRITON_DEFAULTS, Config, Param, ParamTable
+from ssdprof.kernels.errors import ConfigError, SpaceError
+from ssdprof.kernels.interface import LeftOut, Space
+
+OWN, AROUND = "own", "around"
+"""The kernel's own list, and the captured config with one parameter changed at a time."""
+OPTIONS = (NUM_WARPS, NUM_STAGES, MAXNREG, NUM_CTAS)
+_SIZES = ("BLOCK", "TILE", "CHUNK", "GROUP", "SPLIT")
+"""How names of meta-parameters that are sizes begin; those have neighbours at half and at twice the value."""
+
+
+def table_of(launch: CapturedLaunch) -> ParamTable:
+    """The parameters: what its list sets, launch options, then its other constants, at the values of the launch."""
+    options = {param.name for param in OPTIONS}
+    listed = _listed(launch)
+    names = [*dict.fromkeys(name for one in listed for name in one.values if name not in options)]
+    given = _constants(launch)
+    others = [name for name in given if name not in names]
+    tunables = [_tunable(name, [one.values.get(name) for one in listed], given.get(name)) for name in names]
+    fixed = [
+        Param(name, description="constant of this launch", low=_low([given[name]]), default=given[name])
+        for name in others
+    ]
+    table = ParamTable((*tunables, *OPTIONS, *fixed), functions=(launch.name,))
+    return replace(table, example=captured_config(launch, table))
+
+
+def captured_config(launch: CapturedLaunch, table: ParamTable) -> Config:
+    """The config that the program's launch ran with."""
+    return table.config({**TRITON_DEFAULTS, **_known(launch.config, table)})
+
+
+def space_of_launch(launch: CapturedLaunch, table: ParamTable, name: str) -> Space:
+    """The space of that name. Raises SpaceError for another name."""
+    own = captured_config(launch, table)
+    if name == AROUND:
+        configs = tuple(dict.fromkeys([own, *_around(own, table)]))
+        return Space(name, configs, "the captured config, and with one parameter changed at a time")
+    if name != OWN:
+        raise SpaceError(f"unknown space {name!r}: one of {OWN}, {AROUND}")
+    kept, left_out = [], {}
+    for one in _listed(launch):
+        try:
+            beyond = [key for key in one.values if key not in table.by_name]
+            if beyond:
+                raise ConfigError(f"sets {beyond[0]}, which ssdprof's configs cannot hold")
+            config = table.config({**TRITON_DEFAULTS, **one.values})
+        except ConfigError as error:
+            left_out[", ".join(f"{key}={value}" for key, value in one.values.items())] = str(error)
+            continue
+        if one.pruned:
+            left_out[table.id(config)] = "left out by the kernel's own pruning for this launch"
+        else:
+            kept.append(config)
+    configs = tuple(dict.fromkeys(kept or [own]))
+    several = f"the kernel's own autotune list: {len(configs)} configs"
+    description = several if launch.autotune is not None else "the captured config: the kernel has no list of its own"
+    return Space(name, configs, description, tuple(LeftOut(*one) for one in left_out.items()))
+
+
+def _listed(launch: CapturedLaunch) -> tuple[ListedConfig, ...]:
+    return launch.autotune.configs if launch.autotune is not None else (ListedConfig(launch.config),)
+
+
+def _constants(launch: CapturedLaunch) -> dict[str, Any]:
+    """Whole numbers and texts among its constants, as the program passed them; computed ones have no value."""
+    computed = dict.fromkeys(name for name, _ in launch.sources.heuristics)
+    found = {name: launch.args.get(name, launch.config.get(name)) for name in launch.constexprs if name not in computed}
+    plain = {name: value for name, value in found.items() if type(value) in (int, str)}
+    return {**plain, **dict.fromkeys(name for name in computed if name in launch.constexprs)}
+
+
+def _known(values: Mapping[str, Any], table: ParamTable) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name in table.by_name}
+
+
+def _tunable(name: str, listed: list[Any], given: Any) -> Param:
+    """A meta-parameter of the list: it must be set if every config sets it and the launch has no value for it."""
+    values = [value for value in (*listed, given) if value is not None]
+    around = {value for value in values if type(value) is int}
+    if name.upper().startswith(_SIZES):
+        around |= {half for value in around if (half := value // 2) >= 1} | {2 * value for value in around}
+    return Param(
+        name,
+        description="meta-parameter of this kernel",
+        low=_low(values),
+        required=None not in listed,
+        default=None if None not in listed else given,
+        around=tuple(sorted(around)) if _low(values) is not None else (),
+    )
+
+
+def _low(values: list[Any]) -> int | None:
+    """0 for what is a whole number wherever it is set; None: any value."""
+    return 0 if all(type(value) is int and value >= 0 for value in values if value is not None) else None
+
+
+def _around(own: Config, table: ParamTable) -> Iterator[Config]:
+    """The config with one parameter at each of the values around its own."""
+    for param in table:
+        value = own[param.name]
+        if value is None or not param.around:
+            continue
+        below = [other for other in param.around if type(value) is int and other < value]
+        above = [other for other in param.around if type(value) is int and other > value]
+        for other in (*below[-1:], *above[:1]):
+            yield own.with_values({param.name: other})

@@ -1,0 +1,230 @@
+"""What the outputs of a captured launch are held against, and its inputs: tensors by the names of a plan."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ssdprof.kernels.captured.arguments import read_launch_inputs, read_launch_outputs, written_mask
+from ssdprof.kernels.captured.load import changed_since
+from ssdprof.kernels.captured.model import CapturedLaunch
+from ssdprof.kernels.errors import UsageError, first_line
+from ssdprof.kernels.interface import Tensors, Tolerances
+from ssdprof.kernels.launch import LaunchPlan, TensorMeta
+
+if TYPE_CHECKING:
+    import torch
+
+    from ssdprof.kernels.captured.file import Reader
+    from ssdprof.kernels.captured.launching import Launching
+
+ROUNDOFFS: Mapping[str, float] = {
+    "float8_e5m2": 2.0**-3, "float8_e5m2fnuz": 2.0**-3, "float8_e4m3fn": 2.0**-4, "float8_e4m3fnuz": 2.0**-4,
+    "bfloat16": 2.0**-8, "float16": 2.0**-11, "float32": 2.0**-18, "float64": 2.0**-45,
+}  # fmt: skip
+"""The largest relative error of a value by its dtype: half a unit in the last place; of float32 and float64, whose sums
+show another order of their terms, 64 and 256 of these."""
+TF32_ROUNDOFF = 2.0**-10
+"""That of an operand of `tl.dot` on float32, which runs in TF32 unless the kernel says otherwise."""
+WHOLE_ROUNDINGS, ROW_ROUNDINGS = 2.6, 13.0
+"""How many such errors an output may be off, in the whole and in a row: as for the chunk scan (docs/measurement.md)."""
+
+
+def inputs(
+    reader: Reader, launch: CapturedLaunch, names: Mapping[str, int], device: str | torch.device
+) -> dict[str, torch.Tensor]:
+    """Every tensor that the launch reads, or writes in part, as the program had it.
+
+    What it writes of a tensor that it does not read is NaN, or bytes of 0xA5 if integers, which no config may leave.
+    """
+    found = read_launch_inputs(reader, launch, device)
+    tensors = {}
+    for name, index in names.items():
+        kept = launch.tensors[index]
+        is_partial = kept.role == "out" and launch.storages[kept.storage].written != ""
+        if kept.role == "out" and not is_partial:
+            continue
+        tensors[name] = found[index]
+        if is_partial:
+            poison(found[index], written_mask(reader, launch, index, device))
+    return tensors
+
+
+def poison(tensor: torch.Tensor, mask: torch.Tensor) -> None:
+    """Fills the elements under the mask with what no kernel writes on purpose."""
+    import torch
+
+    if tensor.is_floating_point():
+        value = torch.full((), math.nan, device=tensor.device).to(tensor.dtype)
+    else:
+        value = torch.full((tensor.element_size(),), 0xA5, dtype=torch.uint8, device=tensor.device).view(tensor.dtype)
+        value = value.reshape(())
+    tensor.copy_(torch.where(mask, value, tensor))
+
+
+def as_captured(
+    reader: Reader,
+    launch: CapturedLaunch,
+    metas: Mapping[str, TensorMeta],
+    names: Mapping[str, int],
+    device: torch.device | str,
+) -> dict[str, torch.Tensor]:
+    """The outputs as the launch left them in the program."""
+    found = read_launch_outputs(reader, launch, device)
+    return {name: found[names[name]] for name in outputs_of(metas)}
+
+
+def of_launch(plan: LaunchPlan, metas: Mapping[str, TensorMeta], tensors: Tensors) -> dict[str, torch.Tensor]:
+    """The outputs of a plan, launched on copies of what it writes."""
+    own = copies(metas, tensors)
+    plan.bind({**tensors, **own})()
+    return {name: own[name].clone() for name in outputs_of(metas)}
+
+
+def of_function(
+    reference: str, launch: CapturedLaunch, metas: Mapping[str, TensorMeta], tensors: Tensors, launching: Launching
+) -> dict[str, torch.Tensor]:
+    """The outputs that FILE:FUNCTION returns for the launch's arguments by name.
+
+    It may return one tensor, several in the order of the launch's outputs, or some by name; or None if it writes into
+    the tensors that it is given, which are copies. Raises UsageError for anything else.
+    """
+    import torch
+
+    function = _function(reference)
+    own = {**tensors, **copies(metas, tensors)}
+    plan = launching.plan(launching.params.example or launching.params.config(launch.config))
+    values = plan.arguments(lambda ref: own[ref.name], tma=False) | {name: own[name] for name in metas}
+    takes = inspect.signature(function).parameters
+    takes_all = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in takes.values())
+    if unknown := [name for name, one in takes.items() if name not in values and _is_needed(one)]:
+        raise UsageError(
+            f"--reference {reference} wants {unknown[0]}, which is no argument of {launch.name}: its parameters are named "
+            f"as the kernel's: {', '.join(values)}"
+        )
+    try:
+        given = function(**{name: value for name, value in values.items() if takes_all or name in takes})
+    except Exception as error:
+        said = first_line(f"{type(error).__name__}: {error}")
+        raise UsageError(f"--reference {reference} fails on the arguments of {launch.name}: {said}") from error
+    names = list(outputs_of(metas))
+    if given is None:
+        found = {name: own[name] for name in names}
+    elif isinstance(given, torch.Tensor):
+        found = {names[0]: given}
+    else:
+        found = dict(given) if isinstance(given, Mapping) else dict(zip(names, given, strict=False))
+    for name in names:
+        one = found.get(name)
+        if not isinstance(one, torch.Tensor) or tuple(one.shape) != metas[name].shape:
+            got = f"a tensor of {tuple(one.shape)}" if isinstance(one, torch.Tensor) else f"{one!r:.40}"
+            raise UsageError(
+                f"--reference {reference} gave {got} for {name}, whose shape is {metas[name].shape}: return the outputs "
+                f"{', '.join(names)} in this order or by name"
+            )
+    return {name: found[name] for name in names}
+
+
+def copies(metas: Mapping[str, TensorMeta], tensors: Tensors) -> dict[str, torch.Tensor]:
+    """New tensors in place of all that share a storage with an output, holding what `tensors` hold of them."""
+    import torch
+
+    written = {meta.storage for meta in metas.values() if meta.is_written}
+    groups = {name: meta for name, meta in metas.items() if meta.storage in written}
+    device = next(iter(tensors.values())).device if tensors else torch.device("cuda")
+    sizes: dict[str, int] = {}
+    for meta in groups.values():
+        size = meta.extent * getattr(torch, meta.dtype).itemsize
+        sizes[meta.storage] = max(sizes.get(meta.storage, 0), size)
+    memory = {key: torch.zeros(size, dtype=torch.uint8, device=device) for key, size in sizes.items()}
+    made = {}
+    for name, meta in groups.items():
+        dtype = getattr(torch, meta.dtype)
+        empty = torch.empty(0, dtype=dtype, device=device)
+        made[name] = empty.set_(memory[meta.storage].untyped_storage(), meta.offset, meta.shape, meta.stride)
+        if name in tensors:
+            made[name].copy_(tensors[name])
+    return made
+
+
+def outputs_of(metas: Mapping[str, TensorMeta]) -> Iterable[str]:
+    """The names of the tensors that are written."""
+    return [name for name, meta in metas.items() if meta.is_written]
+
+
+def tolerances(launch: CapturedLaunch, metas: Mapping[str, TensorMeta], against: str) -> tuple[Tolerances, ...]:
+    """How far each output may be from its reference: a few roundings of the least precise dtype of floats.
+
+    An integer output must be equal.
+    """
+    floats = {meta.dtype: ROUNDOFFS[meta.dtype] for meta in metas.values() if meta.dtype in ROUNDOFFS}
+    has_dot = any("dot(" in text for text in launch.sources.modules.values())
+    if has_dot and "float32" in floats:
+        floats["float32"] = TF32_ROUNDOFF
+    coarsest = max(floats, key=lambda dtype: floats[dtype], default="")
+    found = []
+    for name in outputs_of(metas):
+        if metas[name].dtype not in ROUNDOFFS:
+            found.append(Tolerances(0.0, 0.0, f"{metas[name].dtype} must be equal", name, against))
+            continue
+        size = floats[coarsest]
+        what = "TF32, in which dots of float32 run" if coarsest == "float32" and has_dot else coarsest
+        reason = (
+            f"the least precise floats here are {what}, each off by up to {size:.2g}: {WHOLE_ROUNDINGS} such roundings for "
+            f"the whole, {ROW_ROUNDINGS:g} for a row"
+        )
+        found.append(Tolerances(WHOLE_ROUNDINGS * size, ROW_ROUNDINGS * size, reason, name, against))
+    return tuple(found)
+
+
+def absolute(reference: str) -> str:
+    """FILE:FUNCTION with the file's whole path. Raises UsageError if either is not there."""
+    file, _, name = reference.rpartition(":")
+    path = Path(file).absolute()
+    if not file or not name.isidentifier():
+        raise UsageError(f"--reference {reference}: give FILE:FUNCTION, such as reference.py:scan")
+    if not path.is_file():
+        raise UsageError(f"--reference {reference}: there is no file {path}")
+    return f"{path}:{name}"
+
+
+def source_line(launch: CapturedLaunch) -> str:
+    """Which source a sweep runs, in words."""
+    origin = launch.origin
+    return f"runs the source of {origin.qualname} as it was captured from {origin.file}, line {origin.line}"
+
+
+def changed_line(launch: CapturedLaunch) -> str:
+    """That the kernel's file has another text by now; empty if it has not, or is not here."""
+    if changed_since(launch.origin) != "changed":
+        return ""
+    where = f"{launch.origin.qualname} in {launch.origin.file}"
+    return f"{where} has changed since it was captured: these results are of the captured text; capture it again"
+
+
+def _function(reference: str) -> Any:
+    file, _, name = reference.rpartition(":")
+    spec = importlib.util.spec_from_file_location(f"ssdprof_reference_{Path(file).stem}", file)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"--reference {reference}: {file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        said = first_line(f"{type(error).__name__}: {error}")
+        raise UsageError(f"--reference {reference}: {file} cannot be loaded: {said}") from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise UsageError(f"--reference {reference}: {file} has no function {name}")
+    return function
+
+
+def _is_needed(parameter: inspect.Parameter) -> bool:
+    return parameter.default is parameter.empty and parameter.kind in (
+        parameter.POSITIONAL_OR_KEYWORD,
+        parameter.KEYWORD_ONLY,
+    )

@@ -1,0 +1,260 @@
+"""A captured launch as a `Subject`: the kernel's kept source on the program's own inputs, under other configs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ssdprof.kernels.captured import references
+from ssdprof.kernels.captured.consistency import meta
+from ssdprof.kernels.captured.file import Reader, read
+from ssdprof.kernels.captured.launching import Launching
+from ssdprof.kernels.captured.load import sources_hash
+from ssdprof.kernels.captured.model import Argument, CapturedLaunch, DescriptorArg, DtypeArg, TensorArg
+from ssdprof.kernels.captured.params import AROUND, OWN, captured_config, space_of_launch, table_of
+from ssdprof.kernels.config import Config, ParamTable
+from ssdprof.kernels.config_text import parse_config
+from ssdprof.kernels.errors import SpaceError, UsageError
+from ssdprof.kernels.interface import Axis, Question, Remark, Space, Tensors, Tolerances
+from ssdprof.kernels.launch import LaunchPlan, TensorMeta
+
+if TYPE_CHECKING:
+    import torch
+
+SUFFIX = ".launch"
+"""How the names of capture files end."""
+OWNER = "captured"
+CONTEXT_BYTES = 1 << 30
+"""Room for the CUDA context and for the pieces of a comparison: an upper estimate."""
+AS_CAPTURED = "the launch as captured"
+
+
+def captured_subject(name: str, reference: str = "", trust: str = "") -> CapturedSubject:
+    """The launch that a text names: FILE.launch, or FILE.launch:KERNEL or :NUMBER if the file has several.
+
+    `reference`: FILE:FUNCTION, called with the launch's arguments by name for the correct outputs; `trust`: a config
+    whose output is taken for correct. Without either, outputs are held against those of the launch as captured.
+    Raises UsageError for a file or launch that is not there, or that has no data, and for a bad reference.
+    """
+    file, _, which = name.partition(f"{SUFFIX}:")
+    path = Path(file if file.endswith(SUFFIX) else f"{file}{SUFFIX}").absolute()
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}: `ssdprof capture -o {path.name} -- COMMAND` makes one")
+    launches = _launches(str(path), os.stat(path).st_mtime_ns)
+    index = _chosen(launches, which, path)
+    if reference and trust:
+        raise UsageError("--reference and --trust both say which output is correct: leave one of them out")
+    subject = CapturedSubject(str(path), index, references.absolute(reference) if reference else "", "")
+    if not trust:
+        return subject
+    return replace(subject, trusted=subject.params.id(subject.resolve(parse_config(trust, subject.params))))
+
+
+def captured_names(path: Path) -> list[str]:
+    """A name for each launch of a capture file, as `captured_subject` takes it."""
+    launches = read(path).launches
+    kernels = [launch.name for launch in launches]
+    ends = [name if kernels.count(name) == 1 else str(i + 1) for i, name in enumerate(kernels)]
+    return [f"{path}:{end}" for end in ends]
+
+
+@dataclass(frozen=True)
+class CapturedSubject:
+    """Launch number `index` of a capture file. `reference_file`: FILE:FUNCTION; `trusted`: a config's id."""
+
+    file: str
+    index: int
+    reference_file: str = ""
+    trusted: str = ""
+
+    default_space = OWN
+    input_sets = 1
+
+    @property
+    def captured(self) -> CapturedLaunch:
+        """What is kept of the launch. Raises UsageError if the file is gone or was changed."""
+        return _launches(self.file, os.stat(self.file).st_mtime_ns)[self.index]
+
+    @property
+    def name(self) -> str:
+        """The kernel's name, marked as captured."""
+        return f"{OWNER}:{self.captured.name}"
+
+    @property
+    def params(self) -> ParamTable:
+        """What its own list sets, launch options, and its other constants."""
+        return _table(self.file, os.stat(self.file).st_mtime_ns, self.index)
+
+    @property
+    def reference_name(self) -> str:
+        """What its outputs are held against."""
+        if self.reference_file:
+            return self.reference_file
+        return f"the output of {self.trusted}, which --trust names" if self.trusted else AS_CAPTURED
+
+    def identity(self) -> dict[str, Any]:
+        """The arguments: tensors by dtype and shape, anything else by value; and a hash of the tensors' data."""
+        launch, names = self.captured, set(self.params.by_name)
+        data = json.dumps([[asdict(one) for one in launch.tensors], [one.before for one in launch.storages]])
+        arguments = {name: _shown(value, launch) for name, value in launch.args.items() if name not in names}
+        of_data = hashlib.sha256(data.encode()).hexdigest()[:16]
+        return {**arguments, "data": of_data} | ({"held_against": self.reference_name} if self._is_chosen else {})
+
+    def resolve(self, config: Config) -> Config:
+        """The config itself. Raises ConfigError for one that the kernel cannot take or whose grid is not known."""
+        config = self.params.validated(config)
+        self._launching.grid(config)
+        return config
+
+    def source_hashes(self) -> Mapping[str, str]:
+        """A hash of the kernel's kept text and of all that it calls."""
+        return {"": sources_hash(self.captured.sources)}
+
+    def tensors(self) -> Mapping[str, TensorMeta]:
+        """Every tensor of the launch. One that it writes in part alone counts as read: the rest is as it was."""
+        launch = self.captured
+        found = {}
+        for name, index in self._launching.names.items():
+            kept = launch.tensors[index]
+            is_partial = kept.role == "out" and launch.storages[kept.storage].written != ""
+            role = "in-out" if is_partial else kept.role
+            found[name] = replace(meta(kept), role=role, storage=str(kept.storage))
+        return found
+
+    def inputs(self, device: str, seed: int) -> dict[str, torch.Tensor]:
+        """The program's own, whatever the seed; what the launch writes of a partly written one is poisoned."""
+        with Reader(Path(self.file)) as reader:
+            return references.inputs(reader, self.captured, self._launching.names, device)
+
+    def launch(self, config: Config) -> LaunchPlan:
+        """The launch of a resolved config."""
+        return self._launching.plan(config)
+
+    def memory_bytes(self) -> int:
+        """Its storages, as they were before and after the launch, and as much again while they are compared."""
+        sizes = [storage.size_bytes for storage in self.captured.storages]
+        return 2 * sum(sizes) + CONTEXT_BYTES
+
+    def reference(self, inputs: Tensors) -> dict[str, torch.Tensor]:
+        """The outputs of the function that was named, of the trusted config, or of the launch as captured."""
+        if self.reference_file:
+            return references.of_function(self.reference_file, self.captured, self.tensors(), inputs, self._launching)
+        if self.trusted:
+            plan = self.launch(parse_config(self.trusted, self.params))
+            return references.of_launch(plan, self.tensors(), inputs)
+        with Reader(Path(self.file)) as reader:
+            device = next(iter(inputs.values())).device
+            return references.as_captured(reader, self.captured, self.tensors(), self._launching.names, device)
+
+    def tolerances(self) -> tuple[Tolerances, ...]:
+        """By output: a few roundings of the least precise dtype of floats that the launch reads or writes."""
+        against = "" if self._is_chosen else AS_CAPTURED
+        return references.tolerances(self.captured, self.tensors(), against)
+
+    def axes(self, output: str) -> Sequence[Axis]:
+        """The dimensions by number."""
+        return [Axis(f"dim {i}") for i in range(len(self.tensors()[output].shape))]
+
+    def unordered(self) -> frozenset[str]:
+        """The outputs that it sums with floating-point atomics."""
+        launch = self.captured
+        indices = {value.index for name in launch.float_atomics if isinstance(value := launch.args[name], TensorArg)}
+        return frozenset(name for name, index in self._launching.names.items() if index in indices)
+
+    def baseline(self) -> Config:
+        """The config that the program's launch ran with."""
+        return captured_config(self.captured, self.params)
+
+    def space_names(self) -> Mapping[str, str]:
+        """Its own list, and the neighbours of the captured config."""
+        return {name: space_of_launch(self.captured, self.params, name).description for name in (OWN, AROUND)}
+
+    def space(self, name: str, variant: str | None = None) -> Space:
+        """The space of that name. Raises SpaceError."""
+        self.under_variant((), variant or "")
+        return space_of_launch(self.captured, self.params, name)
+
+    def under_variant(self, configs: Sequence[Config], variant: str) -> Sequence[Config]:
+        """The configs as they are. Raises SpaceError for a variant, since there are none."""
+        if variant:
+            raise SpaceError(f"{self.name} has no variants: leave --variant out")
+        return configs
+
+    def question(self, config: Config) -> Question | None:
+        """None: nobody has asked yet."""
+        return None
+
+    def remarks(self, configs: Sequence[Config], arch: str) -> Sequence[Remark]:
+        """Where the kernel is from and whether it has changed, what is known of its grid, and notes of the capture."""
+        launch = self.captured
+        found = [Remark("note", "captured-source", references.source_line(launch))]
+        if change := references.changed_line(launch):
+            found.append(Remark("warning", "source-changed", change))
+        if grid := self._launching.grid_remark(configs):
+            found.append(Remark("note", "grid-as-captured", grid))
+        return [*found, *(Remark("note", "capture-note", note) for note in launch.notes)]
+
+    def cause(self, config: Config, inputs: Tensors, reference: Tensors, outputs: Tensors) -> str | None:
+        """None: nothing is known of the kernel but its source."""
+        return None
+
+    @property
+    def _is_chosen(self) -> bool:
+        """Whether the user said which output is correct."""
+        return bool(self.reference_file or self.trusted)
+
+    @property
+    def _launching(self) -> Launching:
+        return _prepared(self.file, os.stat(self.file).st_mtime_ns, self.index)
+
+
+@lru_cache(maxsize=16)
+def _launches(file: str, _mtime_ns: int) -> tuple[CapturedLaunch, ...]:
+    return read(Path(file)).launches
+
+
+@lru_cache(maxsize=16)
+def _table(file: str, mtime_ns: int, index: int) -> ParamTable:
+    return table_of(_launches(file, mtime_ns)[index])
+
+
+@lru_cache(maxsize=16)
+def _prepared(file: str, mtime_ns: int, index: int) -> Launching:
+    return Launching(_launches(file, mtime_ns)[index], _table(file, mtime_ns, index))
+
+
+def _chosen(launches: Sequence[CapturedLaunch], which: str, path: Path) -> int:
+    """The number of the launch that a text names, from 0. Raises UsageError."""
+    listed = ", ".join(f"{i + 1} {launch.name}" for i, launch in enumerate(launches))
+    if not launches:
+        raise UsageError(f"{path} has no launch whose data was kept: capture the program again")
+    if not which and len(launches) == 1:
+        return 0
+    if which.isdigit() and 1 <= int(which) <= len(launches):
+        return int(which) - 1
+    named = [i for i, launch in enumerate(launches) if launch.name == which]
+    if len(named) == 1:
+        return named[0]
+    if not which:
+        raise UsageError(f"{path} has {len(launches)} launches ({listed}): name one as {path.name}:NUMBER")
+    many = "more than one launch" if named else "no launch"
+    raise UsageError(f"{path} has {many} {which!r}: name one of {listed} by its number")
+
+
+def _shown(value: Argument, launch: CapturedLaunch) -> Any:
+    """An argument in one JSON value."""
+    if isinstance(value, (TensorArg, DescriptorArg)):
+        kept = launch.tensors[value.index]
+        text = f"{kept.dtype}[{','.join(map(str, kept.shape))}]"
+        return text if isinstance(value, TensorArg) else f"descriptor of {text}"
+    if isinstance(value, DtypeArg):
+        return value.name
+    if isinstance(value, tuple):
+        return [_shown(one, launch) for one in value]
+    return value if not isinstance(value, float) else repr(value)
