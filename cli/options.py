@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import typer
@@ -29,7 +30,11 @@ OTHER_SPELLINGS = {
     "seq-len": "seqlen",
 }
 
-KERNEL_HELP = "chunk-scan, or a foreign chunk scan: mamba_ssm, vllm, sglang, tensorrt_llm, a file or a checkout."
+KERNEL_HELP = (
+    "chunk-scan; a captured launch (scan.launch); or a foreign chunk scan: mamba_ssm, vllm, sglang, tensorrt_llm, a "
+    "file or a checkout."
+)
+REFERENCE_HELP = "FILE:FUNCTION that gives the correct outputs of a captured launch, from its arguments by name."
 Completion: TypeAlias = Callable[[str], list[str]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -61,6 +66,8 @@ class SubjectOptions:
     """The kernel and its problem: a preset, and what differs from it. None: as in the preset."""
 
     kernel: Annotated[str | None, option("Kernel", KERNEL_HELP, default=DEFAULT_KERNEL)] = None
+    reference: Annotated[str | None, option("Kernel", REFERENCE_HELP, default="the launch as captured")] = None
+    trust: Annotated[str | None, option("Kernel", "Config of a captured launch whose output is correct.")] = None
     preset: Annotated[
         str | None, _problem("Published model to start from.", default=DEFAULT_PRESET, values=completion.presets)
     ] = None
@@ -83,6 +90,21 @@ class SubjectOptions:
     seq_idx: Annotated[bool | None, _problem("Packed sequences.")] = None
 
     @property
+    def title(self) -> str:
+        """What it is among several: the captured launch, or the length."""
+        return f"{self.kernel}" if self.is_captured else f"seqlen {self.seqlen}"
+
+    @property
+    def is_captured(self) -> bool:
+        """Whether the kernel is a captured launch, or a file of several."""
+        return self.kernel is not None and (self.kernel.endswith(".launch") or ".launch:" in self.kernel)
+
+    @property
+    def file_stem(self) -> str:
+        """The name of its run's file among several."""
+        return self.title.rpartition(":")[2] if self.is_captured else f"seqlen-{self.seqlen}"
+
+    @property
     def arguments(self) -> str:
         """What the user gave, as on the command line; empty if neither a kernel nor any part of a problem."""
         words: list[str] = []
@@ -93,6 +115,16 @@ class SubjectOptions:
             elif value is not None:
                 words += [f"--{name}", str(value)]
         return shlex.join(words)
+
+    def each_captured(self) -> list[SubjectOptions]:
+        """The same for each launch of a capture file. Raises UsageError if the file cannot be read, or has none."""
+        from ssdprof.kernels.captured.subject import captured_names
+
+        if self.kernel is None or not self.kernel.endswith(".launch"):
+            return [self]
+        if self.reference or self.trust:
+            raise UsageError("--reference and --trust are for one launch: name it as FILE.launch:NUMBER")
+        return [replace(self, kernel=name) for name in captured_names(Path(self.kernel))]
 
     def each(self) -> list[SubjectOptions]:
         """The same for each of the lengths. Raises UsageError for what is no whole number, and one that is repeated."""

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
 from ssdprof.cli import completion, console
 from ssdprof.cli.options import (
     Json,
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from ssdprof.profiling.workers.pool import Pool
 
 DEFAULT_BUDGET_S = 10.0  # said in the help; ssdprof.profiling.api has it
+LAUNCH_HELP = "A captured launch, FILE.launch or FILE.launch:NUMBER; --all: each of the file, and the whole."
 SPACE_HELP = "compare, mamba, tensorrt-llm-pr, vllm, wide, ssdprof, all; own (foreign kernels); or a JSON or YAML file."
 VARIANT_HELP = "tile, split, grouped, or both (tile and split)."
 VALUES_HELP = "NAME=VALUE,…: values of a parameter to cross with the space. Can be repeated."
@@ -71,7 +74,9 @@ class ResultOptions:
         Path | None, results_option("Write every row as CSV to this file; -: to stdout, instead of the tables.")
     ] = None
     top: Annotated[int | None, results_option("Show the N best configs.", default="10")] = None
-    all_rows: Annotated[bool, results_option("Show every ranked config.", "--all")] = False
+    all_rows: Annotated[
+        bool, results_option("Show every ranked config; of a capture file, sweep each launch.", "--all")
+    ] = False
     wrong: Annotated[bool, results_option("List the wrong and failed configs one by one.", "--wrong")] = False
     run_file: Annotated[
         Path | None,
@@ -105,11 +110,12 @@ class ResultOptions:
     def of(self, subject: SubjectOptions) -> ResultOptions:
         """The same for one problem of several: its run's own file in the folder."""
         folder = self.run_file
-        return self if folder is None else replace(self, run_file=folder / f"seqlen-{subject.seqlen}.jsonl")
+        return self if folder is None else replace(self, run_file=folder / f"{subject.file_stem}.jsonl")
 
 
 @grouped
 def sweep(
+    launch: Annotated[str | None, typer.Argument(metavar="[LAUNCH]", help=LAUNCH_HELP, show_default=False)],
     subject: SubjectOptions,
     space: SpaceOptions,
     target: TargetOptions,
@@ -124,10 +130,13 @@ def sweep(
     """
     from ssdprof.profiling import api
 
+    if launch is not None and subject.kernel is not None:
+        raise UsageError(f"{launch} and --kernel {subject.kernel} both name a kernel: leave one of them out")
+    subject = replace(subject, kernel=launch) if launch is not None else subject
     with closing(api.started(target.device)) as pool:  # it does the slow imports while this process does the rest
         from ssdprof.kernels.space import values_from
 
-        problems = subject.each()
+        problems = subject.each_captured() if subject.is_captured and results.all_rows else subject.each()
         results.check(json=json, several=len(problems) > 1)
         options = {**asdict(space), **asdict(target), **asdict(timing), "values": values_from(space.values or ())}
         if len(problems) > 1:
@@ -196,13 +205,14 @@ def sweep_each(
     Tables are shown as each is done, JSON and CSV of all that were swept in the end.
     """
     from ssdprof.profiling import api
+    from ssdprof.reports.text.whole import whole_report
 
     runs: list[Run] = []
 
     def show_one(run: Run) -> None:
         runs.append(run)
         if not json and results.csv != console.STDOUT:
-            console.show(f"Problem {len(runs)} of {len(problems)}: seqlen {run.header.problem['seqlen']}\n\n")
+            console.show(f"Problem {len(runs)} of {len(problems)}: {problems[len(runs) - 1].title}\n\n")
             show(run, replace(results, csv=None), json=False, quiet=quiet)
             console.show("\n")
 
@@ -219,6 +229,8 @@ def sweep_each(
     finally:
         if runs:
             show_together(runs, results, json=json, quiet=quiet)
+        if runs and problems[0].is_captured and not json and results.csv != console.STDOUT:
+            console.show(whole_report(runs))
     return max(map(exit_code, runs))
 
 

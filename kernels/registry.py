@@ -27,14 +27,32 @@ _RECORDED = Path(__file__).parent / "ssd" / "recorded"
 
 
 def subject(
-    kernel: str = CHUNK_SCAN, *, preset: str = DEFAULT_PRESET, tp: int | None = None, **problem: Any
+    kernel: str = CHUNK_SCAN,
+    *,
+    preset: str = DEFAULT_PRESET,
+    tp: int | None = None,
+    reference: str | None = None,
+    trust: str | None = None,
+    **problem: Any,
 ) -> Subject:
     """A kernel on a problem: `chunk-scan`, an engine's chunk scan by the engine's name, or a file that has one.
 
     The problem is that of a published model (`preset`), with any field of `ChunkScanProblem` overridden (None: not
-    given) and its heads and groups divided by `tp`. Raises UsageError for an unknown kernel, preset or field, an engine
-    that is not installed, a file without a chunk scan, and a problem that cannot exist.
+    given) and its heads and groups divided by `tp`. Or a captured launch, FILE.launch or FILE.launch:NUMBER, which has
+    its own problem; `reference`, FILE:FUNCTION, or `trust`, a config, then says which output is correct.
+    Raises UsageError for an unknown kernel, preset or field, an engine that is not installed, a file without a chunk
+    scan, a problem that cannot exist, and a launch that is not there.
     """
+    if is_captured(kernel):
+        from ssdprof.kernels.captured.subject import captured_subject
+
+        if given := [name for name, value in {**problem, "tp": tp}.items() if value is not None]:
+            option = given[0].replace("_", "-")
+            raise UsageError(f"--{option}: a captured launch has the problem that it was captured with: leave it out")
+        return captured_subject(kernel, reference or "", trust or "")
+    for option, value in {"--reference": reference, "--trust": trust}.items():
+        if value is not None:
+            raise UsageError(f"{option} is for captured launches: {kernel} has a reference of its own, leave it out")
     chosen = problem_from(preset, **problem)
     return on_problem(kernel, chosen if tp is None else chosen.divided(tp))
 
@@ -50,11 +68,20 @@ def on_problem(kernel: str, problem: ChunkScanProblem) -> Subject:
 
 def subject_of_run(kernel: str, identity: Mapping[str, Any], file: str = "") -> Subject:
     """The subject that a run's header names, from its source `file` if that is here. Raises UsageError if unknown."""
+    if is_captured(file):
+        from ssdprof.kernels.captured.subject import captured_again
+
+        return captured_again(file, kernel, identity)
     name = file if file and Path(file).is_file() else kernel.partition(":")[0]
     try:
         return on_problem(name, ChunkScanProblem(**identity))
     except (TypeError, UsageError):  # not a chunk scan's problem, or an engine or file that is not here
         raise UsageError(f"the run is of kernel {kernel}, which is unknown here: name its file with --kernel") from None
+
+
+def is_captured(kernel: str) -> bool:
+    """Whether a kernel is named as a launch of a capture file."""
+    return kernel.endswith(".launch") or ".launch:" in kernel
 
 
 def todays_id(kernel: str, config_id: str) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssdprof.kernels.captured.arguments import read_launch_inputs, read_launch_outputs, written_mask
-from ssdprof.kernels.captured.load import changed_since
 from ssdprof.kernels.captured.model import CapturedLaunch
+from ssdprof.kernels.captured.texts import changed_since
 from ssdprof.kernels.errors import UsageError, first_line
 from ssdprof.kernels.interface import Tensors, Tolerances
 from ssdprof.kernels.launch import LaunchPlan, TensorMeta
@@ -103,7 +103,7 @@ def of_function(
     takes_all = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in takes.values())
     if unknown := [name for name, one in takes.items() if name not in values and _is_needed(one)]:
         raise UsageError(
-            f"--reference {reference} wants {unknown[0]}, which is no argument of {launch.name}: its parameters are named "
+            f"--reference {reference} wants {unknown[0]}, which is no argument of {launch.name}: name its parameters "
             f"as the kernel's: {', '.join(values)}"
         )
     try:
@@ -123,8 +123,8 @@ def of_function(
         if not isinstance(one, torch.Tensor) or tuple(one.shape) != metas[name].shape:
             got = f"a tensor of {tuple(one.shape)}" if isinstance(one, torch.Tensor) else f"{one!r:.40}"
             raise UsageError(
-                f"--reference {reference} gave {got} for {name}, whose shape is {metas[name].shape}: return the outputs "
-                f"{', '.join(names)} in this order or by name"
+                f"--reference {reference} gave {got} for {name}, whose shape is {metas[name].shape}: return the "
+                f"outputs {', '.join(names)} in this order or by name"
             )
     return {name: found[name] for name in names}
 
@@ -174,8 +174,8 @@ def tolerances(launch: CapturedLaunch, metas: Mapping[str, TensorMeta], against:
         size = floats[coarsest]
         what = "TF32, in which dots of float32 run" if coarsest == "float32" and has_dot else coarsest
         reason = (
-            f"the least precise floats here are {what}, each off by up to {size:.2g}: {WHOLE_ROUNDINGS} such roundings for "
-            f"the whole, {ROW_ROUNDINGS:g} for a row"
+            f"the least precise floats here are {what}, each off by up to {size:.2g}: {WHOLE_ROUNDINGS} such roundings "
+            f"for the whole, {ROW_ROUNDINGS:g} for a row"
         )
         found.append(Tolerances(WHOLE_ROUNDINGS * size, ROW_ROUNDINGS * size, reason, name, against))
     return tuple(found)

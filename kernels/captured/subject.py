@@ -15,9 +15,9 @@ from ssdprof.kernels.captured import references
 from ssdprof.kernels.captured.consistency import meta
 from ssdprof.kernels.captured.file import Reader, read
 from ssdprof.kernels.captured.launching import Launching
-from ssdprof.kernels.captured.load import sources_hash
 from ssdprof.kernels.captured.model import Argument, CapturedLaunch, DescriptorArg, DtypeArg, TensorArg
 from ssdprof.kernels.captured.params import AROUND, OWN, captured_config, space_of_launch, table_of
+from ssdprof.kernels.captured.texts import sources_hash
 from ssdprof.kernels.config import Config, ParamTable
 from ssdprof.kernels.config_text import parse_config
 from ssdprof.kernels.errors import SpaceError, UsageError
@@ -33,6 +33,7 @@ OWNER = "captured"
 CONTEXT_BYTES = 1 << 30
 """Room for the CUDA context and for the pieces of a comparison: an upper estimate."""
 AS_CAPTURED = "the launch as captured"
+_TRUSTED = ("the output of ", ", which --trust names")
 
 
 def captured_subject(name: str, reference: str = "", trust: str = "") -> CapturedSubject:
@@ -56,9 +57,23 @@ def captured_subject(name: str, reference: str = "", trust: str = "") -> Capture
     return replace(subject, trusted=subject.params.id(subject.resolve(parse_config(trust, subject.params))))
 
 
+def captured_again(file: str, kernel: str, identity: Mapping[str, Any]) -> CapturedSubject:
+    """The launch of a capture file that a run was of. Raises UsageError if it is not there any more."""
+    held = str(identity.get("held_against", ""))
+    trusted = held.removeprefix(_TRUSTED[0]).removesuffix(_TRUSTED[1]) if held.startswith(_TRUSTED[0]) else ""
+    if Path(file).is_file():
+        for index in range(len(_launches(file, os.stat(file).st_mtime_ns))):
+            found = CapturedSubject(file, index, "" if trusted else held, trusted)
+            if found.identity() == dict(identity):
+                return found
+    raise UsageError(f"the run is of a launch of {kernel} that {file} does not have any more: capture it again")
+
+
 def captured_names(path: Path) -> list[str]:
-    """A name for each launch of a capture file, as `captured_subject` takes it."""
+    """A name for each launch of a capture file, as `captured_subject` takes it. Raises UsageError."""
     launches = read(path).launches
+    if not launches:
+        raise UsageError(f"{path} has no launch whose data was kept: capture the program again")
     kernels = [launch.name for launch in launches]
     ends = [name if kernels.count(name) == 1 else str(i + 1) for i, name in enumerate(kernels)]
     return [f"{path}:{end}" for end in ends]
@@ -96,7 +111,7 @@ class CapturedSubject:
         """What its outputs are held against."""
         if self.reference_file:
             return self.reference_file
-        return f"the output of {self.trusted}, which --trust names" if self.trusted else AS_CAPTURED
+        return self.trusted.join(_TRUSTED) if self.trusted else AS_CAPTURED
 
     def identity(self) -> dict[str, Any]:
         """The arguments: tensors by dtype and shape, anything else by value; and a hash of the tensors' data."""
@@ -127,7 +142,7 @@ class CapturedSubject:
             found[name] = replace(meta(kept), role=role, storage=str(kept.storage))
         return found
 
-    def inputs(self, device: str, seed: int) -> dict[str, torch.Tensor]:
+    def inputs(self, device: str, _seed: int) -> dict[str, torch.Tensor]:
         """The program's own, whatever the seed; what the launch writes of a partly written one is poisoned."""
         with Reader(Path(self.file)) as reader:
             return references.inputs(reader, self.captured, self._launching.names, device)
@@ -186,11 +201,11 @@ class CapturedSubject:
             raise SpaceError(f"{self.name} has no variants: leave --variant out")
         return configs
 
-    def question(self, config: Config) -> Question | None:
+    def question(self, _config: Config) -> Question | None:
         """None: nobody has asked yet."""
         return None
 
-    def remarks(self, configs: Sequence[Config], arch: str) -> Sequence[Remark]:
+    def remarks(self, configs: Sequence[Config], _arch: str) -> Sequence[Remark]:
         """Where the kernel is from and whether it has changed, what is known of its grid, and notes of the capture."""
         launch = self.captured
         found = [Remark("note", "captured-source", references.source_line(launch))]
@@ -200,7 +215,7 @@ class CapturedSubject:
             found.append(Remark("note", "grid-as-captured", grid))
         return [*found, *(Remark("note", "capture-note", note) for note in launch.notes)]
 
-    def cause(self, config: Config, inputs: Tensors, reference: Tensors, outputs: Tensors) -> str | None:
+    def cause(self, _config: Config, _inputs: Tensors, _reference: Tensors, _outputs: Tensors) -> str | None:
         """None: nothing is known of the kernel but its source."""
         return None
 
