@@ -41,10 +41,8 @@ class TooLargeError(UsageError):
 
     def __init__(self, path: Path, limit_bytes: int, needed_bytes: int) -> None:
         self.limit_bytes, self.needed_bytes = limit_bytes, needed_bytes
-        needed = -(-needed_bytes * 100 // (1 << 30)) / 100
-        super().__init__(
-            f"{path} may have {limit_bytes / (1 << 30):.2f} GiB and needs {needed:.2f} GiB: raise the limit, or keep none"
-        )
+        limit, needed = limit_bytes / (1 << 30), -(-needed_bytes * 100 // (1 << 30)) / 100
+        super().__init__(f"{path} may take {limit:.2f} GiB and needs {needed:.2f}: raise the limit, or keep no data")
 
 
 def part_path(path: Path) -> Path:
@@ -85,13 +83,20 @@ class Writer:
         self._descriptor: int | None = _open_locked(path, self._part)
 
     @classmethod
-    def going_on(cls, path: Path, sections: Iterable[Section], limit_bytes: int | None = None) -> Writer:
+    def going_on(cls, path: Path, sections: Iterable[Section], source: Path | None = None) -> Writer:
         """Goes on with the unfinished file of `path` after these of its sections, the first ones; the rest is cut off.
 
-        Raises CaptureFileError as for a new one.
+        `source`: the file to go on with instead, which is moved there. Raises CaptureFileError as for a new one, and
+        OSError if `source` cannot be moved.
         """
+        if source is not None:
+            nobody_else = _open_locked(path, part_path(path))
+            try:
+                os.replace(source, part_path(path))
+            finally:
+                os.close(nobody_else)
         self = cls.__new__(cls)
-        self._begin(path, limit_bytes)
+        self._begin(path, None)
         whole = list(sections)
         blobs = {section.digest: section.size for section in whole if section.kind == "blob"}
         self._state = _State(whole[-1] if whole else BEGINNING, blobs)
