@@ -97,14 +97,16 @@ def test_a_launch_comes_back_as_it_was(kept: CapturedLaunch) -> None:
     assert exact(kept) == exact(from_json(CapturedLaunch, to_json(kept)))
 
 
-@pytest.mark.parametrize(
-    "value", [math.nan, -math.nan, math.inf, -math.inf, -0.0, 5e-324, 0.1, 2**63, -(2**64), 10**5000]
-)
+@pytest.mark.parametrize("value", [math.nan, -math.nan, math.inf, -math.inf, -0.0, 5e-324, 0.1, 2**63, -(2**64)])
 def test_numbers_that_json_has_no_text_for_are_exact(value: float) -> None:
     data = to_json(launch(args={"n": value}))
 
     assert exact(value) == exact(from_json(CapturedLaunch, data).args["n"])
     json.loads(data, parse_constant=pytest.fail)
+
+
+def test_a_number_longer_than_python_prints_is_exact() -> None:
+    assert 10**5000 == from_json(CapturedLaunch, to_json(launch(args={"n": 10**5000}))).args["n"]
 
 
 def test_names_with_odd_characters_are_exact() -> None:
