@@ -111,22 +111,26 @@ class Writer:
         view = memoryview(data)
         view = view.cast("B") if view.nbytes else memoryview(b"")
         with self._lock:
-            if view.nbytes in self._state.blobs.values() and (
-                (digest := hashlib.sha256(view).hexdigest()) in self._state.blobs
-            ):
-                return digest
+            hashed = None
+            if view.nbytes in self._state.blobs.values():
+                hashed = hashlib.sha256(view).digest()
+                if hashed.hex() in self._state.blobs:
+                    return hashed.hex()
             parts = (view[start : start + _PART_BYTES] for start in range(0, view.nbytes, _PART_BYTES))
-            return self.add_blob_parts(parts, view.nbytes)
+            return self._add_parts(parts, view.nbytes, hashed)
 
     def add_blob_parts(self, parts: Iterable[Buffer], size_bytes: int) -> str:
         """As `add_blob`, of `size_bytes` that come in parts; each is done with before the next is asked for.
 
         Raises ValueError if there are fewer or more bytes.
         """
+        return self._add_parts(parts, size_bytes, None)
+
+    def _add_parts(self, parts: Iterable[Buffer], size_bytes: int, hashed: bytes | None) -> str:
         with self._lock:
             self.ensure_room(size_bytes)
             with self.together():
-                section = self._append("blob", parts, size_bytes)
+                section = self._append("blob", parts, size_bytes, hashed)
                 if section.digest not in self._state.blobs:
                     self._state.last = section
                     self._state.blobs[section.digest] = section.size
@@ -204,8 +208,11 @@ class Writer:
         with self.together():
             self._state.last = self._append(kind, (data,), len(data))
 
-    def _append(self, kind: str, parts: Iterable[Buffer], size_bytes: int) -> Section:
-        """Writes a section after the last one: its header last of all, so that it is whole or not there."""
+    def _append(self, kind: str, parts: Iterable[Buffer], size_bytes: int, known: bytes | None = None) -> Section:
+        """Writes a section after the last one: its header last of all, so that it is whole or not there.
+
+        `known`: the payload's SHA-256, if it is.
+        """
         start = offset = self._state.last.end + HEADER_BYTES
         hashed = hashlib.sha256()
         for part in parts:
@@ -213,14 +220,14 @@ class Writer:
             offset += view.nbytes
             if offset > start + size_bytes:
                 raise ValueError(f"a blob of {size_bytes} bytes comes in parts of more")
-            wait = self._hash(hashed.update, view)
+            wait = self._hash(hashed.update, view) if known is None else _nothing
             try:
                 self._write(view, offset - view.nbytes)
             finally:
                 wait()
         if offset != start + size_bytes:
             raise ValueError(f"a blob of {size_bytes} bytes comes in parts of {offset - start}")
-        head, section = header(kind, hashed.digest(), start, size_bytes, self._state.last)
+        head, section = header(kind, known or hashed.digest(), start, size_bytes, self._state.last)
         self._write(head, start - HEADER_BYTES)
         return section
 
@@ -230,7 +237,7 @@ class Writer:
             with suppress(RuntimeError):  # no threads any more: the interpreter is shutting down
                 return self._thread.submit(update, view).result
         update(view)
-        return lambda: None
+        return _nothing
 
     def _cut(self) -> None:
         """Cuts off what is after the last section."""
@@ -258,6 +265,10 @@ class Writer:
             if os.getpid() == self._process:
                 self._thread.shutdown()
             os.close(descriptor)
+
+
+def _nothing() -> None:
+    """Waits for nothing."""
 
 
 def _open_locked(path: Path, part: Path) -> int:

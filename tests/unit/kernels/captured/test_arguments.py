@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from capture_files import launch
+from fake_captures import launch
 from hypothesis import given
 from hypothesis import strategies as st
 

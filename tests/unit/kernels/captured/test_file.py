@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from capture_files import launch, write
+from fake_captures import launch, write
 
 from ssdprof.kernels.captured.file import CaptureFileError, Reader, TooLargeError, Writer, check, part_path, read
 
@@ -61,6 +61,16 @@ def test_a_large_blob_is_hashed_as_it_is(path: Path) -> None:
     with Reader(path) as reader:
         assert {digest: len(data)} == reader.blobs
         assert data == reader.blob(digest)
+
+
+def test_other_bytes_of_the_same_size_are_another_blob(path: Path) -> None:
+    with Writer(path) as writer:
+        digests = [writer.add_blob(byte * 40) for byte in (b"a", b"b", b"a")]
+        writer.finish()
+
+    check(path)
+    with Reader(path) as reader:
+        assert [b"a" * 40, b"b" * 40, b"a" * 40] == [reader.blob(digest) for digest in digests]
 
 
 def test_an_empty_blob_is_a_blob(path: Path) -> None:

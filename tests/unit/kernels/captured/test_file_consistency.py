@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from capture_files import SOURCES, launch
+from fake_captures import SOURCES, launch
 
 from ssdprof.kernels.captured.consistency import check_launch
 from ssdprof.kernels.captured.model import DescriptorArg, KeptStorage, KeptTensor, Ref, TensorArg

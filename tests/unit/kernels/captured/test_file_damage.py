@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import fake_captures
 import pytest
-from capture_files import SEEN, launch, write
+from fake_captures import SEEN, launch, write
 
 from ssdprof.kernels.captured.as_json import to_json
 from ssdprof.kernels.captured.file import CaptureFileError, Reader, Writer, check, finish_broken, part_path, read
@@ -208,3 +211,28 @@ def test_a_part_that_is_being_written_is_not_taken_away(path: Path) -> None:
         writer.finish((replace(SEEN, count=9),))
 
     assert 9 == check(path).seen[0].count
+
+
+def test_a_process_killed_while_it_writes_leaves_whole_launches(path: Path) -> None:
+    program = f"""
+import itertools, os, pathlib, sys
+sys.path.append({str(Path(fake_captures.__file__).parent)!r})
+from fake_captures import launch
+from ssdprof.kernels.captured.file import Writer
+writer = Writer(pathlib.Path({str(path)!r}))
+for number in itertools.count(1):
+    data = os.urandom(1 << 20)
+    writer.add_launch(launch(writer.add_blob(data), size=len(data), number=number))
+    print(number, flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line == "5\n":
+                break
+        process.kill()
+
+    saved = finish_broken(path)
+    assert 5 <= len(saved.launches)
+    assert list(range(1, len(saved.launches) + 1)) == [one.number for one in saved.launches]
+    assert saved == check(path)

@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import Any
 
 import pytest
-from capture_files import SEEN, launch
+from fake_captures import SEEN, launch
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from capture_files import SEEN, write
+from fake_captures import SEEN, write
 
 from ssdprof.kernels.captured.file import CaptureFileError, Reader, Writer, check, merge, part_path
 from ssdprof.kernels.captured.model import Captured
