@@ -22,8 +22,9 @@ class Sources:
     """The text of a kernel and of everything that it calls, as modules that import triton, torch and each other.
 
     `modules`: the text by module name (an identifier). `kernel`: the jitted function. `grid`: what computes the grid
-    from a mapping of all arguments; None if the launch had plain numbers, or `grid_absent` says why it could not be kept.
-    `heuristics`: (meta-parameter, function of a mapping of all arguments), in the order in which they are evaluated.
+    from a mapping of all arguments; None if the launch had plain numbers, or if `grid_absent` says why it could not be
+    kept. `heuristics`: (meta-parameter, function of a mapping of all arguments), in the order in which they are
+    evaluated.
     """
 
     modules: Mapping[str, str]
@@ -92,8 +93,8 @@ class KeptStorage:
     """A storage of a launch. The blobs are named by their SHA-256, in hexadecimal digits; "" is one that was not kept.
 
     `before`: its bytes as the launch found them. `after`: as it left them, if it wrote some; bytes that it did not
-    write are as before. `written`: one bit for each byte (`numpy.packbits` order, first byte in the highest bit), set if the
-    launch wrote it; "" if it wrote every byte of the tensors whose role is not in, or if that was not found out.
+    write are as before. `written`: one bit for each byte (`numpy.packbits` order, first byte in the highest bit), set
+    if the launch wrote it; "" if it wrote every byte of the tensors whose role is not in, or if that was not found out.
     """
 
     size_bytes: int
