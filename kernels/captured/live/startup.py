@@ -15,8 +15,8 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
-from ssdprof.kernels.captured.model import Captured, Seen
-from ssdprof.kernels.captured.options import CaptureError, CaptureOptions
+from ssdprof.kernels.captured.live.options import CaptureError, CaptureOptions
+from ssdprof.kernels.captured.model import Captured
 
 FOLDER_VARIABLE = "SSDPROF_CAPTURE_FOLDER"
 """The environment variable with the folder in which the processes of a program put their files."""
@@ -40,7 +40,7 @@ except ImportError as error:
     sys.modules["sitecustomize"] = _mine
 finally:
     try:
-        from ssdprof.kernels.captured.startup import begin
+        from ssdprof.kernels.captured.live.startup import begin
     except Exception as error:
         with open(os.path.join({folder!r}, "%d.failed" % os.getpid()), "w") as file:
             file.write("%s: %s: %s" % (sys.executable, type(error).__name__, error))
@@ -94,8 +94,8 @@ def begin() -> None:
     folder, text = os.environ.get(FOLDER_VARIABLE), os.environ.get(OPTIONS_VARIABLE)
     if not folder or not text or not os.path.isdir(folder):
         return
-    from ssdprof.kernels.captured import hooks
-    from ssdprof.kernels.captured.noting import Noter
+    from ssdprof.kernels.captured.live import hooks
+    from ssdprof.kernels.captured.live.noting import Noter
 
     noter = Noter(_own_path(folder), CaptureOptions.from_text(text), always=False)
     hooks.install(noter)
@@ -156,7 +156,9 @@ def _folder_beside(path: Path) -> Path:
     except OSError as error:
         from ssdprof.kernels.captured.file import CaptureFileError
 
-        raise CaptureFileError(f"cannot write {path}: {error.strerror}: name a file in a folder that can be written") from None
+        raise CaptureFileError(
+            f"cannot write {path}: {error.strerror}: name a file in a folder that can be written"
+        ) from None
 
 
 def _environment(folder: Path, options: CaptureOptions) -> Mapping[str, str]:
@@ -172,7 +174,9 @@ def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
     try:
         process = subprocess.Popen(command, env=environment)
     except OSError as error:
-        raise CaptureError(f"cannot run {command[0]}: {error.strerror}: name a program, or a file that ends in .py") from None
+        raise CaptureError(
+            f"cannot run {command[0]}: {error.strerror}: name a program, or a file that ends in .py"
+        ) from None
     while True:
         try:
             return process.wait()
@@ -187,34 +191,24 @@ def _together(
     from dataclasses import replace
 
     from ssdprof.kernels.captured.file import merge, part_path
-    from ssdprof.kernels.captured.hooks import now
-    from ssdprof.kernels.captured.noting import slowest_alone
+    from ssdprof.kernels.captured.live.choosing import chosen
+    from ssdprof.kernels.captured.live.hooks import now
 
     problems = [one.read_text(encoding="utf-8") for one in sorted(folder.glob("*.failed"))]
-    parts = sorted(folder.glob(f"*{_ENDING}"))
-    for left in sorted(folder.glob("*.process")):
-        unfinished = part_path(left.with_suffix(_ENDING))
-        if unfinished.exists():
-            parts.append(unfinished)
-            number = left.name.partition("-")[0]
+    parts, unfinished = [], []
+    for begun in sorted(folder.glob("*.process"), key=lambda one: one.stat().st_mtime_ns):
+        whole = begun.with_suffix(_ENDING)
+        if whole.exists():
+            parts.append(whole)
+        elif part_path(whole).exists():
+            parts.append(part_path(whole))
+            unfinished.append(str(part_path(whole)))
+            number = begun.name.partition("-")[0]
             problems.append(f"process {number} was killed: what it kept is there, what it launched was not counted")
     if not parts:
-        return None, tuple(problems)
-
-    def chosen(everything: Captured) -> Captured:
-        everything = replace(everything, seen=_all_seen(everything), command=command, date=now())
-        return slowest_alone(everything) if options.slowest else everything
-
-    captured, wrong = merge(parts, path, chosen)
-    return captured, (*problems, *wrong)
-
-
-def _all_seen(captured: Captured) -> tuple[Seen, ...]:
-    """The kernels that were seen, with those whose launch was kept by a process that was killed."""
-    seen = {(one.name, one.source.rpartition(":")[0]) for one in captured.seen}
-    missing = [launch for launch in captured.launches if (launch.name, launch.origin.file) not in seen]
-    more = [
-        Seen(one.name, f"{one.origin.file}:{one.origin.line}", "", 1, None, one.number)
-        for one in {(one.name, one.origin.file): one for one in missing}.values()
-    ]
-    return (*captured.seen, *more)
+        return None, tuple(dict.fromkeys(problems))
+    captured, wrong = merge(
+        parts, path, lambda everything: replace(chosen(everything, options), command=command, date=now())
+    )
+    problems += [line for line in wrong if not any(part in line for part in unfinished)]
+    return captured, tuple(dict.fromkeys(problems))

@@ -16,9 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ssdprof.kernels.captured.calls import Frame, inner
-from ssdprof.kernels.captured.noting import OF_INDUCTOR, Noter, slowest_alone
-from ssdprof.kernels.captured.options import DEFAULT_LIMIT_GIB, CaptureError, CaptureOptions
+from ssdprof.kernels.captured.live.calls import Frame, inner
+from ssdprof.kernels.captured.live.noting import OF_INDUCTOR, Noter
+from ssdprof.kernels.captured.live.options import DEFAULT_LIMIT_GIB, CaptureError, CaptureOptions
 
 _INDUCTOR = "torch._inductor.runtime.triton_heuristics"
 _INTERPRETER = "triton.runtime.interpreter"
@@ -68,8 +68,9 @@ def _finish(noter: Noter) -> None:
     noter.finish(" ".join(sys.argv), now())
     if noter.options.slowest:
         from ssdprof.kernels.captured.file import merge
+        from ssdprof.kernels.captured.live.choosing import chosen
 
-        merge([noter.path], noter.path, slowest_alone)
+        merge([noter.path], noter.path, lambda captured: chosen(captured, noter.options))
 
 
 def now() -> str:
@@ -204,7 +205,9 @@ def _inductor_run(original: Callable[..., Any]) -> Callable[..., Any]:
         if noter is None or not here.is_noting:
             return original(self, *args, **kwargs)
         with suppress(Exception):
-            noter.counted(getattr(self.fn, "__name__", "unnamed"), str(getattr(self, "filename", "") or ""), OF_INDUCTOR)
+            noter.counted(
+                getattr(self.fn, "__name__", "unnamed"), str(getattr(self, "filename", "") or ""), OF_INDUCTOR
+            )
         here.is_noting = False
         try:
             return original(self, *args, **kwargs)

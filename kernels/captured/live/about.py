@@ -14,6 +14,7 @@ def versions() -> dict[str, str]:
     """Versions of what compiled and launched the kernel."""
     import torch
     import triton
+
     from ssdprof import __version__
 
     return {

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ssdprof.kernels.captured import about, values
-from ssdprof.kernels.captured.calls import Call, tensors_in
+from ssdprof.kernels.captured.live import about, values
+from ssdprof.kernels.captured.live.calls import Call, tensors_in
+from ssdprof.kernels.captured.live.options import CaptureOptions
+from ssdprof.kernels.captured.live.origin import origin_of
+from ssdprof.kernels.captured.live.relaunching import Relaunched, Touched, relaunched, touched_by
+from ssdprof.kernels.captured.live.storages import Regions, copy_of, free_bytes, host_bytes, regions_of
+from ssdprof.kernels.captured.live.values import CannotKeep
 from ssdprof.kernels.captured.model import CapturedLaunch, KeptStorage, KeptTensor
-from ssdprof.kernels.captured.options import CaptureOptions
-from ssdprof.kernels.captured.origin import origin_of
-from ssdprof.kernels.captured.relaunching import Relaunched, Touched, relaunched, touched_by
 from ssdprof.kernels.captured.roles import ELSEWHERE, RoleFound, roles_of
-from ssdprof.kernels.captured.storages import Regions, copy_of, free_bytes, host_bytes, regions_of
 from ssdprof.kernels.captured.texts import sources_of
-from ssdprof.kernels.captured.values import CannotKeep
 from ssdprof.kernels.launch import Role, dtype_name
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Keeping:
         self.blobs: dict[int, str] = {}
         self.copies: dict[int, torch.Tensor] = {}
         self.statistics: dict[int, str] = {}
+        self.home = torch.device("cpu")
         self._together = ExitStack()
 
     def before(self) -> None:
@@ -70,6 +71,8 @@ class Keeping:
     def _leave(self, error: BaseException | None) -> None:
         """Ends what is added together: all of it stays, or with an error nothing."""
         self.copies.clear()
+        if self.home.type == "cuda":
+            torch.cuda.empty_cache()  # the program may need that memory outside of torch
         self._together.__exit__(type(error) if error else None, error, None)
 
     def _before(self) -> None:
@@ -97,8 +100,12 @@ class Keeping:
             return None
         roles = dict(roles_of(ttir, [name for name, value in bound.items() for _ in tensors_in(value)]))
         if elsewhere := roles.pop(ELSEWHERE, None):
-            raise CannotKeep(f"it reaches memory that is not in its arguments: {elsewhere.unknown or 'addresses as numbers'}")
-        self.notes += [f"{name} is taken as read and written: {role.unknown}" for name, role in roles.items() if role.unknown]
+            raise CannotKeep(
+                f"it reaches memory that is not in its arguments: {elsewhere.unknown or 'addresses as numbers'}"
+            )
+        self.notes += [
+            f"{name} is taken as read and written: {role.unknown}" for name, role in roles.items() if role.unknown
+        ]
         return {name: roles.get(name, RoleFound()) for name in self.call.names}
 
     def _regions(self, roles: Mapping[str, RoleFound] | None) -> Regions:
@@ -106,7 +113,9 @@ class Keeping:
         for whole in (True, False):
             regions = regions_of(self.tensors, whole=whole)
             touched = touched_by(self.tensors, self.used_by, regions, roles) if roles else None
-            need = regions.size_bytes + sum(regions.regions[one].size_bytes for one in (touched.regions if touched else ()))
+            need = regions.size_bytes + sum(
+                regions.regions[one].size_bytes for one in (touched.regions if touched else ())
+            )
             if not self.options.data or need <= self.options.limit_bytes:
                 if regions.cut_bytes:
                     self.notes.append(f"{regions.cut_bytes} bytes of its storages are left out: no tensor reaches them")
@@ -123,7 +132,9 @@ class Keeping:
         need = COPIES * sum(regions[one].size_bytes for one in may_be_written)
         self.home = self.device if need + _SPARE_BYTES <= free_bytes(self.device) else torch.device("cpu")
         if self.home.type == "cpu" and need > about.host_free_bytes():
-            raise CannotKeep(f"copies of what it writes take {need / (1 << 30):.1f} GiB, more than is free: use less memory")
+            raise CannotKeep(
+                f"copies of what it writes take {need / (1 << 30):.1f} GiB, more than is free: use less memory"
+            )
         for one in sorted(may_be_written):
             self.copies[one] = copy_of(regions[one], self.home)
         if not self.options.data:
@@ -142,7 +153,9 @@ class Keeping:
         if self.sources.grid_absent:
             notes.append(f"the function of the grid is not kept: {self.sources.grid_absent}")
         if not self.options.data:
-            notes.append("no data was kept: values are made up after these statistics, and results can differ from the program's")
+            notes.append(
+                "no data was kept: values are made up after these statistics, and results can differ from the program's"
+            )
             notes += [line for index, line in self.statistics.items() if done.touched.roles[index] != "out"]
         return CapturedLaunch(
             name=self.call.kernel.__name__,
@@ -170,7 +183,9 @@ class Keeping:
         kept = []
         for tensor, (region, offset), role in zip(self.tensors, self.regions.of, touched.roles, strict=True):
             strides = tuple(int(stride) for stride in tensor.stride())
-            kept.append(KeptTensor(region, dtype_name(tensor), tuple(map(int, tensor.shape)), strides, offset, _role(role)))
+            kept.append(
+                KeptTensor(region, dtype_name(tensor), tuple(map(int, tensor.shape)), strides, offset, _role(role))
+            )
         return tuple(kept)
 
     def _kept_storages(self, done: Relaunched) -> tuple[KeptStorage, ...]:

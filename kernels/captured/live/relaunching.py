@@ -14,9 +14,8 @@ from statistics import median
 import numpy as np
 import torch
 
-from ssdprof.kernels.captured.calls import Call
-from ssdprof.kernels.captured.roles import RoleFound
-from ssdprof.kernels.captured.storages import (
+from ssdprof.kernels.captured.live.calls import Call
+from ssdprof.kernels.captured.live.storages import (
     ALL_ONES,
     ALL_ZEROS,
     Region,
@@ -30,6 +29,7 @@ from ssdprof.kernels.captured.storages import (
     view,
     written,
 )
+from ssdprof.kernels.captured.roles import RoleFound
 from ssdprof.kernels.errors import first_line
 from ssdprof.kernels.launch import Role
 
@@ -62,13 +62,11 @@ class Relaunched:
 
 
 def touched_by(
-    tensors: Sequence[torch.Tensor],
-    used_by: Sequence[Sequence[str]],
-    regions: Regions,
-    found: Mapping[str, RoleFound],
+    tensors: Sequence[torch.Tensor], used_by: Sequence[Sequence[str]], regions: Regions, found: Mapping[str, RoleFound]
 ) -> Touched:
     """The tensors' roles from those of the parameters that they are passed for; one that shares bytes with a tensor that
-    is read counts as read itself."""
+    is read counts as read itself.
+    """
     loads, stores = [], []
     for names in used_by:
         loads.append(any(found[name].loads or found[name].unknown for name in names))
@@ -168,33 +166,32 @@ class _OneLaunch:
         return {one: mask_of(self.region(one), several, self.home) for one, several in lie.items()}
 
     def guessed(self) -> Touched:
-        """Roles by experiment: a tensor whose bytes changed is written; one of floats is not read if the same bytes come
-        out though it was NaN."""
+        """Roles by experiment. A tensor of floats is written if bytes come out that were not filled in, and not read if
+        nothing else depends on the filling; of others, whose filling could be an address, it is whether bytes changed.
+        """
         roles: list[Role] = ["in"] * len(self.tensors)
-        for index, (one, offset) in enumerate(self.regions.of):
-            tensor = self.tensors[index]
-            if tensor.numel():
-                changed = (self.before[one] != self.own[one]).to(torch.uint8)
-                where = mask_of(self.region(one), [(tensor, offset)], self.home)
-                roles[index] = "in-out" if bool((changed * where).any()) else "in"
-        for index, role in enumerate(roles):
-            if role == "in-out" and self.tensors[index].dtype.is_floating_point:
-                one, offset = self.regions.of[index]
-                mask = mask_of(self.region(one), [(self.tensors[index], offset)], self.home)
+        for index, tensor in enumerate(self.tensors):
+            if not tensor.numel():
+                continue
+            one, offset = self.regions.of[index]
+            mask = mask_of(self.region(one), [(tensor, offset)], self.home)
+            if bool(((self.before[one] != self.own[one]) & (mask != 0)).any()):
+                roles[index] = "in-out"
+            if tensor.dtype.is_floating_point:
                 with suppress(Exception):
-                    self.launch({one: mask}, ALL_ONES)
-                    roles[index] = "out" if self.left_as_own(one, mask) else "in-out"
+                    roles[index] = self.role_by_filling(one, mask)
         return Touched(tuple(roles), _written_regions(roles, self.regions))
 
-    def left_as_own(self, filled: int, mask: torch.Tensor) -> bool:
-        """Whether memory is as the program's launch left it, but for what still is the filling."""
-        for one, own in self.own.items():
-            now = self.region(one).data.to(self.home)
-            if one == filled:
-                now = torch.where((mask != 0) & (now == ALL_ONES), own, now)
-            if not torch.equal(now, own):
-                return False
-        return True
+    def role_by_filling(self, filled: int, mask: torch.Tensor) -> Role:
+        """The role of the tensor of region `filled` that lies where the mask has ones."""
+        self.launch({filled: mask}, ALL_ONES)
+        after = {one: copy_of(self.region(one), self.home) for one in self.own}
+        self.launch({filled: mask}, ALL_ZEROS)
+        nothing = torch.zeros_like(mask)
+        changed, agree = written(self.region(filled), self.before[filled], mask, after[filled], nothing)
+        if not bool((changed & (mask != 0)).any()):
+            return "in"
+        return "out" if agree and all(same(after[one], own) for one, own in self.own.items()) else "in-out"
 
     def written_by(self, done: Relaunched, used_by: Sequence[Sequence[str]]) -> None:
         """Finds out which bytes are written, and what they are."""
@@ -219,7 +216,9 @@ class _OneLaunch:
 
     def timed(self, touched: Touched) -> float | None:
         """Median latency of launches in ms; what they read and write is put back between them."""
-        restored = sorted({one for role, (one, _) in zip(touched.roles, self.regions.of, strict=True) if role == "in-out"})
+        restored = sorted(
+            {one for role, (one, _) in zip(touched.roles, self.regions.of, strict=True) if role == "in-out"}
+        )
         times: list[float] = []
         with suppress(Exception), torch.cuda.device(self.device):
             while len(times) < TIMED_LAUNCHES and sum(times) < TIMED_MS:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from ssdprof.kernels.captured.values import CannotKeep
+from ssdprof.kernels.captured.live.values import CannotKeep
 
 CHUNK_BYTES = 1 << 26
 """How much of a storage is compared or copied in one go."""
@@ -133,8 +133,11 @@ def mask_of(region: Region, tensors: Iterable[tuple[torch.Tensor, int]], device:
 
 
 def copy_of(region: Region, device: torch.device) -> torch.Tensor:
-    """The region's bytes, copied to `device`."""
-    copy = torch.empty(region.size_bytes, dtype=torch.uint8, device=device)
+    """The region's bytes, copied to `device`, or to the host if there is no room for them."""
+    try:
+        copy = torch.empty(region.size_bytes, dtype=torch.uint8, device=device)
+    except torch.OutOfMemoryError:
+        copy = torch.empty(region.size_bytes, dtype=torch.uint8, device="cpu")
     copy_into(copy, region.data)
     return copy
 
@@ -182,11 +185,7 @@ def fill(region: Region, mask: torch.Tensor, value: int) -> None:
 
 
 def written(
-    region: Region,
-    before: torch.Tensor,
-    poisoned: torch.Tensor,
-    after_ones: torch.Tensor,
-    certain: torch.Tensor,
+    region: Region, before: torch.Tensor, poisoned: torch.Tensor, after_ones: torch.Tensor, certain: torch.Tensor
 ) -> tuple[torch.Tensor, bool]:
     """Which bytes a launch wrote (one for each byte, on the masks' device), and whether two launches agree on them.
 
@@ -219,5 +218,8 @@ def host_bytes(data: torch.Tensor) -> memoryview:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory of a GPU that can still be had; on the CPU, as if there were enough."""
-    return int(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else 1 << 62
+    """Memory of a GPU that can still be had, half of what torch holds unused among it; on the CPU, as if all."""
+    if device.type != "cuda":
+        return 1 << 62
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + unused // 2

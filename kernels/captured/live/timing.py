@@ -59,8 +59,7 @@ class Timer:
             self._hooks = None
 
     def pair_for(self, sample: Sample) -> tuple[Any, Any] | None:
-        """Events for the next launch of a sample; None if it is not among those that are timed."""
-        sample.count += 1
+        """Events for a launch that a sample has just counted; None if it is not among those that are timed."""
         if self._hooks is None:
             return None
         if len(sample.pairs) < SAMPLE:

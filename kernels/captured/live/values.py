@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ssdprof.kernels.captured.calls import DEFAULT_OPTIONS, LAUNCH_OPTIONS, Call, tensors_in
+from ssdprof.kernels.captured.live.calls import DEFAULT_OPTIONS, LAUNCH_OPTIONS, Call
 from ssdprof.kernels.captured.model import Argument, Autotune, DescriptorArg, DtypeArg, ListedConfig, TensorArg
 from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.launch import DTYPE_BYTES, dtype_name
@@ -60,7 +60,9 @@ class Arguments:
         if isinstance(value, (bool, int, float, str)) or (hasattr(value, "item") and hasattr(value, "dtype")):
             value = value.item() if hasattr(value, "item") else value
             return next(kind(value) for kind in (bool, int, float, str) if isinstance(value, kind))
-        raise CannotKeep(f"an argument of type {type(value).__name__} cannot be kept, only numbers, strings and tensors")
+        raise CannotKeep(
+            f"an argument of type {type(value).__name__} cannot be kept, only numbers, strings and tensors"
+        )
 
     def _descriptor(self, name: str, value: Any) -> DescriptorArg:
         if getattr(value, "padding", "zero") != "zero" or getattr(value, "round_f32_to_tf32", False):
@@ -94,7 +96,9 @@ def as_tensor(value: Any) -> torch.Tensor:
     if not isinstance(value, torch.Tensor):
         base, dtype = getattr(value, "base", None), getattr(getattr(value, "dtype", None), "name", "")
         if not isinstance(base, torch.Tensor) or dtype not in _REINTERPRETED:
-            raise CannotKeep(f"an object with an address, of type {type(value).__name__}, cannot be kept, only a tensor")
+            raise CannotKeep(
+                f"an object with an address, of type {type(value).__name__}, cannot be kept, only a tensor"
+            )
         value = as_tensor(base).view(_REINTERPRETED[dtype])
     if value.device.type not in ("cuda", "cpu") or hasattr(value, "__tensor_flatten__"):
         raise CannotKeep(f"a {type(value).__name__} on device {value.device} cannot be kept, only a plain tensor")
@@ -139,7 +143,9 @@ def autotune_of(call: Call) -> tuple[Autotune | None, list[str]]:
             notes.append(f"a config of the autotuner's list is left out: {error}")
     hooked = sum(getattr(config, "pre_hook", None) is not None for config in layer.configs)
     if hooked:
-        notes.append(f"{hooked} configs of the autotuner's list have a pre_hook: tensors are kept as the chosen one's left them")
+        notes.append(
+            f"{hooked} configs of the autotuner's list have a pre_hook: tensors are kept as the chosen one's left them"
+        )
     return Autotune(
         tuple(configs),
         tuple(getattr(layer, "keys", None) or ()),
@@ -182,22 +188,3 @@ def statistics_line(index: int, name: str, tensor: torch.Tensor) -> str:
             facts |= {"mean": float(flat.mean(dtype=torch.float64)), "std": float(flat.double().std(correction=0))}
     finite = {key: value for key, value in facts.items() if not isinstance(value, float) or math.isfinite(value)}
     return f"data: {json.dumps(finite)}"
-
-
-def shapes_text(values: Mapping[str, Any]) -> str:
-    """The tensors among the arguments, short: `x[1, 50000, 8192] bf16, y[8192] f32`."""
-    parts = []
-    for name, value in values.items():
-        for tensor in tensors_in(value):
-            sizes = ", ".join(str(int(size)) for size in getattr(tensor, "shape", ()))
-            parts.append(f"{name}[{sizes}] {short_dtype(tensor.dtype)}")
-    return ", ".join(parts)
-
-
-def short_dtype(dtype: Any) -> str:
-    """`bf16` for `torch.bfloat16`, and so on."""
-    name = str(dtype).removeprefix("torch.")
-    for long, short in (("bfloat", "bf"), ("float8_", "fp8_"), ("float", "f"), ("uint", "u"), ("int", "i")):
-        if name.startswith(long):
-            return short + name.removeprefix(long)
-    return name

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ssdprof.kernels.captured.calls import Call, Frame, bound, parameters_of
-from ssdprof.kernels.captured.model import Captured, CapturedLaunch, Seen
-from ssdprof.kernels.captured.options import CaptureOptions
-from ssdprof.kernels.captured.timing import Sample, Timer, timed
+from ssdprof.kernels.captured.live.calls import Call, Frame, bound, parameters_of
+from ssdprof.kernels.captured.live.options import CaptureError, CaptureOptions
+from ssdprof.kernels.captured.live.origin import place_of
+from ssdprof.kernels.captured.live.shapes import shapes_text
+from ssdprof.kernels.captured.live.timing import Sample, Timer, timed
+from ssdprof.kernels.captured.model import Seen
 from ssdprof.kernels.errors import SsdprofError, first_line
 
 MOST_ATTEMPTS = 3
 """So many launches of a kernel are tried to be kept, if the ones before could not be."""
 MOST_GROUPS = 5000
 """Kernels with their shapes that are told apart; launches of more are not counted."""
+LOCK_S = 10.0
+"""How long the end of a program waits for a launch that is being kept by another thread."""
 IN_GRAPH = "it was launched while a CUDA graph was captured: let the program launch it once outside a graph"
 OF_INDUCTOR = "torch.compile generated it, and its launches are not kept"
 NOT_ASKED = "it was not asked for"
@@ -92,7 +94,11 @@ class Noter:
         try:
             with timed(pair):
                 compiled = original(
-                    launch.layer, *launch.args, grid=noted_grid if callable(grid) else grid, warmup=False, **launch.kwargs
+                    launch.layer,
+                    *launch.args,
+                    grid=noted_grid if callable(grid) else grid,
+                    warmup=False,
+                    **launch.kwargs,
                 )
         except BaseException as error:
             if keeping:
@@ -113,14 +119,16 @@ class Noter:
 
     def finish(self, command: str = "", date: str = "") -> Path | None:
         """Ends the file and gives its path; None if there was nothing to note. Raises CaptureFileError."""
-        with self._lock:
+        if not self._lock.acquire(timeout=LOCK_S):
+            raise CaptureError(f"{self.path} was not finished: another thread is still launching")
+        try:
             if not self.groups and not self.always:
                 return None
-            writer = self._open()
-            kept = {(group.name, group.source) for group in self.groups.values() if group.kept}
-            seen = [group.seen((group.name, group.source) in kept) for group in self.groups.values()]
-            writer.finish(seen, command, date)
+            seen = [group.seen((group.name, group.source) in self._kept) for group in self.groups.values()]
+            self._open().finish(seen, command, date)
             return self.path
+        finally:
+            self._lock.release()
 
     def discard(self) -> None:
         """Leaves no file."""
@@ -137,17 +145,18 @@ class Noter:
     def _noted(self, frames: tuple[Frame, ...], launch: Frame) -> tuple[Group | None, bool]:
         """The group of a launch, and whether it is made inside a capture of a CUDA graph."""
         function = launch.layer.fn
-        source = source_of(function)
+        source = "{}:{}".format(*place_of(function))
         outer = frames[0] if frames else launch
         values = bound(parameters_of(function), outer.args, outer.kwargs)
         key = (function.__name__, source, *(_shape_key(value) for value in values.values()))
         is_captured = _is_capturing()
         with self._lock:
             self.number += 1
-            group = self._group(key, lambda: (function.__name__, source, _shapes(values)))
-            if group and is_captured and not group.kept:
-                group.why_not = IN_GRAPH
+            group = self._group(key, lambda: (function.__name__, source, shapes_text(values)))
+            if group:
                 group.sample.count += 1
+                if is_captured and not group.kept:
+                    group.why_not = IN_GRAPH
         return group, is_captured
 
     def _group(self, key: tuple[Any, ...], about: Callable[[], tuple[str, str, str]]) -> Group | None:
@@ -186,7 +195,7 @@ class Noter:
                 return original(launch.layer, *launch.args, grid=grid, warmup=compile_only, **launch.kwargs)
 
             try:
-                from ssdprof.kernels.captured.keeping import Keeping
+                from ssdprof.kernels.captured.live.keeping import Keeping
 
                 call = Call(launch.layer, launch.args, launch.kwargs, grid, frames, again)
                 keeping = Keeping(call, self._open(), self.options, self.number)
@@ -197,7 +206,7 @@ class Noter:
             return keeping
 
     def _keep(self, group: Group, keeping: Any, compiled: Any, grid: Any) -> None:
-        from ssdprof.kernels.captured.values import whole
+        from ssdprof.kernels.captured.live.values import whole
 
         with self._lock:
             try:
@@ -209,44 +218,12 @@ class Noter:
             self._kept.add((group.name, group.source))
 
 
-@lru_cache(maxsize=4096)
-def source_of(function: Callable[..., Any]) -> str:
-    """`file:line` of a function, the line where its `def` is."""
-    code = function.__code__
-    try:
-        lines, first = inspect.getsourcelines(function)
-        first += next((i for i, line in enumerate(lines) if line.lstrip().startswith("def ")), 0)
-    except (OSError, TypeError):
-        first = code.co_firstlineno
-    return f"{code.co_filename}:{first}"
-
-
-def slowest_alone(captured: Captured) -> Captured:
-    """Of all launches, those of the kernel that took most GPU time in all; without times, that was launched most."""
-    total: dict[tuple[str, str], tuple[float, int]] = {}
-    for seen in captured.seen:
-        ms, count = total.get((seen.name, seen.source), (0.0, 0))
-        total[seen.name, seen.source] = (ms + (seen.total_ms or 0.0), count + seen.count)
-    kept = {_kernel_of(launch): launch for launch in reversed(captured.launches)}
-    slowest = max(kept, key=lambda kernel: total.get(kernel, (0.0, 0)), default=None)
-    why = f"it is not the slowest kernel: that is {slowest[0]}" if slowest else ""
-    seen_now = tuple(
-        seen if (seen.name, seen.source) == slowest or seen.why_not else _not_kept(seen, why) for seen in captured.seen
-    )
-    return Captured((kept[slowest],) if slowest else (), seen_now, captured.command, captured.date)
-
-
-def _kernel_of(launch: CapturedLaunch) -> tuple[str, str]:
-    return launch.name, f"{launch.origin.file}:{launch.origin.line}"
-
-
-def _not_kept(seen: Seen, why: str) -> Seen:
-    return replace(seen, why_not=why)
-
-
 def _reason(error: Exception) -> str:
     """Why a launch is not kept, in one line."""
-    if os.environ.get("DEBUGC"): import traceback; traceback.print_exception(error)
+    if os.environ.get("DEBUGC"):
+        import traceback
+
+        traceback.print_exception(error)
     return first_line(str(error) if isinstance(error, SsdprofError) else f"{type(error).__name__}: {error}")
 
 
@@ -255,12 +232,6 @@ def _shape_key(value: Any) -> Any:
     if shape is None:
         return tuple(_shape_key(one) for one in value) if isinstance(value, tuple) else None
     return tuple(shape), getattr(value, "dtype", None)
-
-
-def _shapes(values: dict[str, Any]) -> str:
-    from ssdprof.kernels.captured.values import shapes_text
-
-    return shapes_text(values)
 
 
 def _is_capturing() -> bool:
