@@ -27,8 +27,8 @@ _SAME_MEMORY = {"tt.addptr", "tt.advance", "tt.make_tensor_ptr", "tt.make_tensor
 _MOVES = {
     "tt.splat", "tt.broadcast", "tt.expand_dims", "tt.reshape", "tt.trans", "tt.bitcast", "tt.cat", "tt.join",
     "tt.split", "tt.gather", "tt.unsplat", "tt.ptr_to_int", "tt.int_to_ptr", "tt.reduce", "tt.scan",
-    "tt.map_elementwise", "tt.fp_to_fp", "tt.clampf", "tt.mulhiui", "tt.dot", "tt.dot_scaled", "tt.histogram", "tt.precise_sqrt",
-    "tt.precise_divf", "tt.approx_divf",
+    "tt.map_elementwise", "tt.fp_to_fp", "tt.clampf", "tt.mulhiui", "tt.dot", "tt.dot_scaled", "tt.histogram",
+    "tt.precise_sqrt", "tt.precise_divf", "tt.approx_divf",
 }  # fmt: skip
 _NO_MEMORY = {"tt.print", "tt.assert", "arith.cmpi", "arith.cmpf", "llvm.intr.assume"}
 _READS = {"tt.load", "tt.atomic_load", "tt.atomic_poll", "tt.descriptor_load", "tt.descriptor_gather"}
