@@ -59,7 +59,7 @@ def _written(hint: Any, value: Any, where: str) -> Any:
     hint = _without_none(hint, value)
     origin, of = get_origin(hint), get_args(hint)
     if is_dataclass(hint) and type(value) is hint:
-        types = _types(hint)
+        types = _types(type(value))
         return {f.name: _written(types[f.name], getattr(value, f.name), f"{where}.{f.name}") for f in fields(hint)}
     if origin is tuple and type(value) is tuple:
         return [_written(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(_items(of, value, where))]

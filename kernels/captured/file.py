@@ -100,15 +100,17 @@ def finish_broken(path: Path) -> Captured:
     source = part if part.exists() else path
     contents = _load(source)
     if contents.problem is None:
-        if source == part:
-            _move(part, path)
+        with suppress(FileNotFoundError):  # it is at its place
+            os.replace(part, path)
         return contents.captured
     last = max((i for i, section in enumerate(contents.sections) if section.kind == "launch"), default=None)
     if last is None:
         raise CaptureFileError(f"no whole launch is left in {source}: {contents.problem}")
-    if source == path:
-        _move(path, part)
-    with Writer.going_on(path, contents.sections[: last + 1]) as writer:
+    try:
+        writer = Writer.going_on(path, contents.sections[: last + 1], None if source == part else path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    with writer:
         writer.finish()
     return read(path)
 
@@ -148,7 +150,8 @@ def merge(
     if not any("left out" in line for line in wrong):
         for piece in pieces:
             if piece.path != path:
-                piece.path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    piece.path.unlink()
     return read(path), tuple(wrong)
 
 
@@ -224,9 +227,9 @@ def _load(path: Path) -> _Contents:
         blobs: dict[str, int] = {}
         launches: list[CapturedLaunch] = []
         last: Captured | None = None
-        count = 0
+        sound: list[Section] = []
         try:
-            for count, section in enumerate(sections):
+            for section in sections:
                 if (last is None) == (section.kind == "end"):
                     raise damaged(path, section.start)
                 if section.kind == "blob":
@@ -237,8 +240,9 @@ def _load(path: Path) -> _Contents:
                     launches.append(launch)
                 elif section.kind == "seen":
                     last = from_json(Captured, payload(descriptor, section, path))
+                sound.append(section)
         except (CaptureFileError, ValueError) as error:
-            sections, problem = sections[:count], _named(error, path, sections[count])
+            sections, problem = sound, _named(error, path, sections[len(sound)])
     finally:
         os.close(descriptor)
     return _Contents(path, sections, replace(last or Captured((), ()), launches=tuple(launches)), problem)
@@ -261,8 +265,7 @@ def _begin(pieces: list[_Contents], wanted: Captured, path: Path) -> tuple[Write
         needed = {digest for launch in piece.captured.launches for digest in digests(launch)}
         if launches and launches <= ids and needed == piece.blobs.keys() and piece.problem is None:
             with suppress(OSError):  # the part is on another disk
-                os.replace(piece.path, part_path(path))
-                return Writer.going_on(path, piece.sections[:-2]), launches
+                return Writer.going_on(path, piece.sections[:-2], piece.path), launches
     return Writer(path), set()
 
 
@@ -287,10 +290,3 @@ def _sum(a: Seen, b: Seen) -> Seen:
     total = None if a.total_ms is None or b.total_ms is None else a.total_ms + b.total_ms
     first = min(a.first_number, b.first_number)
     return replace(a, count=a.count + b.count, total_ms=total, first_number=first, why_not=a.why_not and b.why_not)
-
-
-def _move(source: Path, target: Path) -> None:
-    try:
-        os.replace(source, target)
-    except OSError as error:
-        raise cannot_write(target, error) from error

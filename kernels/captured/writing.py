@@ -41,10 +41,8 @@ class TooLargeError(UsageError):
 
     def __init__(self, path: Path, limit_bytes: int, needed_bytes: int) -> None:
         self.limit_bytes, self.needed_bytes = limit_bytes, needed_bytes
-        needed = -(-needed_bytes * 100 // (1 << 30)) / 100
-        super().__init__(
-            f"{path} may have {limit_bytes / (1 << 30):.2f} GiB and needs {needed:.2f} GiB: raise the limit, or keep none"
-        )
+        limit, needed = limit_bytes / (1 << 30), -(-needed_bytes * 100 // (1 << 30)) / 100
+        super().__init__(f"{path} may take {limit:.2f} GiB and needs {needed:.2f}: raise the limit, or keep no data")
 
 
 def part_path(path: Path) -> Path:
@@ -85,13 +83,20 @@ class Writer:
         self._descriptor: int | None = _open_locked(path, self._part)
 
     @classmethod
-    def going_on(cls, path: Path, sections: Iterable[Section], limit_bytes: int | None = None) -> Writer:
+    def going_on(cls, path: Path, sections: Iterable[Section], source: Path | None = None) -> Writer:
         """Goes on with the unfinished file of `path` after these of its sections, the first ones; the rest is cut off.
 
-        Raises CaptureFileError as for a new one.
+        `source`: the file to go on with instead, which is moved there. Raises CaptureFileError as for a new one, and
+        OSError if `source` cannot be moved.
         """
+        if source is not None:
+            nobody_else = _open_locked(path, part_path(path))
+            try:
+                os.replace(source, part_path(path))
+            finally:
+                os.close(nobody_else)
         self = cls.__new__(cls)
-        self._begin(path, limit_bytes)
+        self._begin(path, None)
         whole = list(sections)
         blobs = {section.digest: section.size for section in whole if section.kind == "blob"}
         self._state = _State(whole[-1] if whole else BEGINNING, blobs)
@@ -106,22 +111,26 @@ class Writer:
         view = memoryview(data)
         view = view.cast("B") if view.nbytes else memoryview(b"")
         with self._lock:
-            if view.nbytes in self._state.blobs.values() and (
-                (digest := hashlib.sha256(view).hexdigest()) in self._state.blobs
-            ):
-                return digest
+            hashed = None
+            if view.nbytes in self._state.blobs.values():
+                hashed = hashlib.sha256(view).digest()
+                if hashed.hex() in self._state.blobs:
+                    return hashed.hex()
             parts = (view[start : start + _PART_BYTES] for start in range(0, view.nbytes, _PART_BYTES))
-            return self.add_blob_parts(parts, view.nbytes)
+            return self._add_parts(parts, view.nbytes, hashed)
 
     def add_blob_parts(self, parts: Iterable[Buffer], size_bytes: int) -> str:
         """As `add_blob`, of `size_bytes` that come in parts; each is done with before the next is asked for.
 
         Raises ValueError if there are fewer or more bytes.
         """
+        return self._add_parts(parts, size_bytes, None)
+
+    def _add_parts(self, parts: Iterable[Buffer], size_bytes: int, hashed: bytes | None) -> str:
         with self._lock:
             self.ensure_room(size_bytes)
             with self.together():
-                section = self._append("blob", parts, size_bytes)
+                section = self._append("blob", parts, size_bytes, hashed)
                 if section.digest not in self._state.blobs:
                     self._state.last = section
                     self._state.blobs[section.digest] = section.size
@@ -199,8 +208,11 @@ class Writer:
         with self.together():
             self._state.last = self._append(kind, (data,), len(data))
 
-    def _append(self, kind: str, parts: Iterable[Buffer], size_bytes: int) -> Section:
-        """Writes a section after the last one: its header last of all, so that it is whole or not there."""
+    def _append(self, kind: str, parts: Iterable[Buffer], size_bytes: int, known: bytes | None = None) -> Section:
+        """Writes a section after the last one: its header last of all, so that it is whole or not there.
+
+        `known`: the payload's SHA-256, if it is.
+        """
         start = offset = self._state.last.end + HEADER_BYTES
         hashed = hashlib.sha256()
         for part in parts:
@@ -208,14 +220,14 @@ class Writer:
             offset += view.nbytes
             if offset > start + size_bytes:
                 raise ValueError(f"a blob of {size_bytes} bytes comes in parts of more")
-            wait = self._hash(hashed.update, view)
+            wait = self._hash(hashed.update, view) if known is None else _nothing
             try:
                 self._write(view, offset - view.nbytes)
             finally:
                 wait()
         if offset != start + size_bytes:
             raise ValueError(f"a blob of {size_bytes} bytes comes in parts of {offset - start}")
-        head, section = header(kind, hashed.digest(), start, size_bytes, self._state.last)
+        head, section = header(kind, known or hashed.digest(), start, size_bytes, self._state.last)
         self._write(head, start - HEADER_BYTES)
         return section
 
@@ -225,7 +237,7 @@ class Writer:
             with suppress(RuntimeError):  # no threads any more: the interpreter is shutting down
                 return self._thread.submit(update, view).result
         update(view)
-        return lambda: None
+        return _nothing
 
     def _cut(self) -> None:
         """Cuts off what is after the last section."""
@@ -253,6 +265,10 @@ class Writer:
             if os.getpid() == self._process:
                 self._thread.shutdown()
             os.close(descriptor)
+
+
+def _nothing() -> None:
+    """Waits for nothing."""
 
 
 def _open_locked(path: Path, part: Path) -> int:
