@@ -7,10 +7,11 @@ ssdprof.occupancy(threads_per_block=64, registers_per_thread=255, dynamic_shared
 
 from typing import TYPE_CHECKING
 
-__all__ = ["explain", "occupancy", "subject", "sweep"]
+__all__ = ["capture", "explain", "occupancy", "subject", "sweep"]
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from ssdprof.kernels.captured.live.hooks import capture
     from ssdprof.kernels.registry import subject
     from ssdprof.profiling.api import explain, occupancy, sweep
 else:
@@ -20,6 +21,8 @@ else:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if name == "subject":
             from ssdprof.kernels import registry as module
+        elif name == "capture":
+            from ssdprof.kernels.captured.live import hooks as module
         else:
             from ssdprof.profiling import api as module
         return getattr(module, name)

@@ -1,0 +1,53 @@
+"""Which launches of a whole program stay, once the files of its processes are together; no torch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ssdprof.kernels.captured.live.options import CaptureOptions
+from ssdprof.kernels.captured.live.shapes import kept_shapes
+from ssdprof.kernels.captured.model import Captured, CapturedLaunch, Seen
+
+_Kernel = tuple[str, str]
+
+
+def chosen(captured: Captured, options: CaptureOptions) -> Captured:
+    """What the options ask for of what all processes kept: the first launch of each kernel, or of the slowest alone.
+
+    The slowest is the one that took most GPU time in all; without times, the one that was launched most. A launch that
+    was asked for by its number stays of each process. Kernels that a launch was kept of and that nobody counted, since
+    their process was killed, are among those that were seen.
+    """
+    launches = captured.launches
+    if options.launch is None:
+        launches = tuple({_kernel(launch): launch for launch in reversed(launches)}.values())[::-1]
+    why = "a launch with other shapes, or of another process, is kept"
+    if options.slowest and launches:
+        times = _times(captured.seen)
+        slowest = max((_kernel(launch) for launch in launches), key=lambda kernel: times.get(kernel, (0.0, 0)))
+        launches = tuple(launch for launch in launches if _kernel(launch) == slowest)
+        why = f"only the slowest kernel was asked for, {slowest[0]}"
+    kept = {(*_kernel(launch), kept_shapes(launch)) for launch in launches}
+    seen = [
+        one if one.why_not or (one.name, one.source, one.shapes) in kept else replace(one, why_not=why)
+        for one in (*captured.seen, *_uncounted(captured))
+    ]
+    return replace(captured, launches=launches, seen=tuple(seen))
+
+
+def _kernel(launch: CapturedLaunch) -> _Kernel:
+    return launch.name, f"{launch.origin.file}:{launch.origin.line}"
+
+
+def _times(seen: tuple[Seen, ...]) -> dict[_Kernel, tuple[float, int]]:
+    times: dict[_Kernel, tuple[float, int]] = {}
+    for one in seen:
+        ms, count = times.get((one.name, one.source), (0.0, 0))
+        times[one.name, one.source] = (ms + (one.total_ms or 0.0), count + one.count)
+    return times
+
+
+def _uncounted(captured: Captured) -> list[Seen]:
+    counted = {(one.name, one.source, one.shapes) for one in captured.seen}
+    more = {(*_kernel(launch), kept_shapes(launch)): launch.number for launch in captured.launches}
+    return [Seen(*key, 1, None, number) for key, number in more.items() if key not in counted]

@@ -1,0 +1,240 @@
+"""What a program launches: counted by kernel and shapes, timed, and some of it kept."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ssdprof.kernels.captured.live.calls import Call, Frame, bound, parameters_of
+from ssdprof.kernels.captured.live.options import CaptureError, CaptureOptions
+from ssdprof.kernels.captured.live.origin import place_of
+from ssdprof.kernels.captured.live.shapes import shapes_text
+from ssdprof.kernels.captured.live.timing import Sample, Timer, timed
+from ssdprof.kernels.captured.model import Seen
+from ssdprof.kernels.errors import SsdprofError, first_line
+
+MOST_ATTEMPTS = 3
+"""So many launches of a kernel are tried to be kept, if the ones before could not be."""
+MOST_GROUPS = 5000
+"""Kernels with their shapes that are told apart; launches of more are not counted."""
+LOCK_S = 10.0
+"""How long the end of a program waits for a launch that is being kept by another thread."""
+IN_GRAPH = "it was launched while a CUDA graph was captured: let the program launch it once outside a graph"
+OF_INDUCTOR = "torch.compile generated it, and its launches are not kept"
+NOT_ASKED = "it was not asked for"
+
+
+@dataclass(slots=True)
+class Group:
+    """A kernel with the same shapes, as far as it was seen. `kept`: whether a launch of it is in the file."""
+
+    name: str
+    source: str
+    shapes: str
+    first_number: int
+    why_not: str = ""
+    kept: bool = False
+    sample: Sample = field(default_factory=Sample)
+
+    def seen(self, elsewhere: bool) -> Seen:
+        """What is told of it; `elsewhere`: a launch of the same kernel with other shapes is kept."""
+        why = "" if self.kept else self.why_not or ("a launch with other shapes is kept" if elsewhere else NOT_ASKED)
+        total_ms = self.sample.total_ms()
+        return Seen(self.name, self.source, self.shapes, self.sample.count, total_ms, self.first_number, why)
+
+
+class Noter:
+    """Notes the launches of this process, and keeps those that the options ask for in a file at `path`.
+
+    Whatever goes wrong with that is told by the group's `why_not`: the program itself goes on. `finish` ends the file;
+    if `always`, there is one even if nothing was launched.
+    """
+
+    def __init__(self, path: Path, options: CaptureOptions, *, always: bool = True) -> None:
+        self.path, self.options, self.always = path, options, always
+        self.timer = Timer()
+        self._lock = threading.RLock()
+        self._process = os.getpid()
+        self._begin()
+        if always:
+            self._open()
+
+    def _begin(self) -> None:
+        self.groups: dict[tuple[Any, ...], Group] = {}
+        self.number = 0
+        self._fitting = 0
+        self._attempts: dict[tuple[str, str], int] = {}
+        self._kept: set[tuple[str, str]] = set()
+        self._writer: Any = None
+
+    def in_child(self, path: Path) -> None:
+        """Begins anew in a forked process, with a file of its own; the parent's is left alone."""
+        self._left_alone = (self._writer, self.groups)  # neither closed nor read: both are the parent's
+        self.path, self._process, self._lock = path, os.getpid(), threading.RLock()
+        self._begin()
+
+    def launched(self, frames: tuple[Frame, ...], launch: Frame, grid: Any, original: Callable[..., Any]) -> Any:
+        """Makes the program's launch, notes it, and keeps it if it is one of those that are asked for."""
+        try:
+            group, is_captured = self._noted(frames, launch)
+            keeping = None if group is None or is_captured else self._keeping(group, frames, launch, grid, original)
+        except Exception:  # the program goes on, whatever is wrong with noting
+            group, is_captured, keeping = None, True, None
+        grids: list[tuple[int, ...]] = []
+
+        def noted_grid(meta: Any) -> Any:
+            grids.append(grid(meta))
+            return grids[-1]
+
+        pair = None if group is None or is_captured else self._pair(group)
+        try:
+            with timed(pair):
+                compiled = original(
+                    launch.layer,
+                    *launch.args,
+                    grid=noted_grid if callable(grid) else grid,
+                    warmup=False,
+                    **launch.kwargs,
+                )
+        except BaseException as error:
+            if keeping:
+                keeping.abandon(error)
+            raise
+        if keeping and group:
+            self._keep(group, keeping, compiled, grids[-1] if grids else grid)
+        return compiled
+
+    def counted(self, name: str, source: str, why_not: str) -> None:
+        """Counts a launch of which nothing else is noted."""
+        with self._lock:
+            self.number += 1
+            group = self._group((name, source, why_not), lambda: (name, source, ""))
+            if group:
+                group.why_not = why_not
+                group.sample.count += 1
+
+    def finish(self, command: str = "", date: str = "") -> Path | None:
+        """Ends the file and gives its path; None if there was nothing to note. Raises CaptureFileError."""
+        if not self._lock.acquire(timeout=LOCK_S):
+            raise CaptureError(f"{self.path} was not finished: another thread is still launching")
+        try:
+            if not self.groups and not self.always:
+                return None
+            seen = [group.seen((group.name, group.source) in self._kept) for group in self.groups.values()]
+            self._open().finish(seen, command, date)
+            return self.path
+        finally:
+            self._lock.release()
+
+    def discard(self) -> None:
+        """Leaves no file."""
+        if self._writer is not None and os.getpid() == self._process:
+            self._writer.discard()
+
+    def _open(self) -> Any:
+        if self._writer is None:
+            from ssdprof.kernels.captured.file import Writer
+
+            self._writer = Writer(self.path, self.options.limit_bytes)
+        return self._writer
+
+    def _noted(self, frames: tuple[Frame, ...], launch: Frame) -> tuple[Group | None, bool]:
+        """The group of a launch, and whether it is made inside a capture of a CUDA graph."""
+        function = launch.layer.fn
+        source = "{}:{}".format(*place_of(function))
+        outer = frames[0] if frames else launch
+        values = bound(parameters_of(function), outer.args, outer.kwargs)
+        key = (function.__name__, source, *(_shape_key(value) for value in values.values()))
+        is_captured = _is_capturing()
+        with self._lock:
+            self.number += 1
+            group = self._group(key, lambda: (function.__name__, source, shapes_text(values)))
+            if group:
+                group.sample.count += 1
+                if is_captured and not group.kept:
+                    group.why_not = IN_GRAPH
+        return group, is_captured
+
+    def _group(self, key: tuple[Any, ...], about: Callable[[], tuple[str, str, str]]) -> Group | None:
+        group = self.groups.get(key)
+        if group is None and len(self.groups) < MOST_GROUPS:
+            group = self.groups[key] = Group(*about(), self.number)
+        return group
+
+    def _pair(self, group: Group) -> tuple[Any, Any] | None:
+        try:
+            with self._lock:
+                return self.timer.pair_for(group.sample)
+        except Exception:
+            return None
+
+    def _is_asked_for(self, group: Group) -> bool:
+        if not self.options.fits(group.name):
+            return False
+        self._fitting += 1
+        kernel = (group.name, group.source)
+        if self.options.launch is not None:
+            return self._fitting == self.options.launch
+        return kernel not in self._kept and self._attempts.get(kernel, 0) < MOST_ATTEMPTS
+
+    def _keeping(
+        self, group: Group, frames: tuple[Frame, ...], launch: Frame, grid: Any, original: Callable[..., Any]
+    ) -> Any:
+        """A launch that is being kept, if it is asked for and can be."""
+        with self._lock:
+            if not self._is_asked_for(group):
+                return None
+            kernel = (group.name, group.source)
+            self._attempts[kernel] = self._attempts.get(kernel, 0) + 1
+
+            def again(*, compile_only: bool = False) -> Any:
+                return original(launch.layer, *launch.args, grid=grid, warmup=compile_only, **launch.kwargs)
+
+            try:
+                from ssdprof.kernels.captured.live.keeping import Keeping
+
+                call = Call(launch.layer, launch.args, launch.kwargs, grid, frames, again)
+                keeping = Keeping(call, self._open(), self.options, self.number)
+                keeping.before()
+            except Exception as error:
+                group.why_not = _reason(error)
+                return None
+            return keeping
+
+    def _keep(self, group: Group, keeping: Any, compiled: Any, grid: Any) -> None:
+        from ssdprof.kernels.captured.live.values import whole
+
+        with self._lock:
+            try:
+                keeping.after(compiled, whole(grid))
+            except Exception as error:
+                group.why_not = _reason(error)
+                return
+            group.kept, group.why_not = True, ""
+            self._kept.add((group.name, group.source))
+
+
+def _reason(error: Exception) -> str:
+    """Why a launch is not kept, in one line."""
+    if os.environ.get("DEBUGC"):
+        import traceback
+
+        traceback.print_exception(error)
+    return first_line(str(error) if isinstance(error, SsdprofError) else f"{type(error).__name__}: {error}")
+
+
+def _shape_key(value: Any) -> Any:
+    shape = getattr(value, "shape", None)
+    if shape is None:
+        return tuple(_shape_key(one) for one in value) if isinstance(value, tuple) else None
+    return tuple(shape), getattr(value, "dtype", None)
+
+
+def _is_capturing() -> bool:
+    import torch
+
+    return torch.cuda.is_available() and torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
