@@ -16,12 +16,19 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "ssdprof sweep --dstate 128 --seqlen 50000",
         "ssdprof sweep --preset nemotron-3-nano --space vllm --seqlen 2048,50000",
         "ssdprof sweep --gpu none --arch A100 --csv -",
+        "ssdprof sweep scan.launch --values BLOCK=64,128",
     ),
     "explain": (
         "ssdprof explain best",
         "ssdprof explain '#2' --json",
         "ssdprof explain m128n64k32d128w4s4 --seqlen 50000 --arch sm_90",
     ),
+    "capture": (
+        "ssdprof capture -- bench.py",
+        "ssdprof capture -o scan.launch --kernel '*scan*' -- python bench.py",
+        "ssdprof capture --slowest -- -m pytest test_model.py",
+    ),
+    "launches": ("ssdprof launches scan.launch", "ssdprof launches scan.launch --json"),
     "occupancy": (
         "ssdprof occupancy --arch sm_90 --threads 64 --regs 255 --smem 41728",
         "ssdprof occupancy --arch H100 --threads 64 --regs 255 --grid 264",

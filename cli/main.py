@@ -14,6 +14,7 @@ import typer
 from typer.completion import get_completion_inspect_parameters, install_callback, show_callback
 
 from ssdprof.cli import console
+from ssdprof.cli.capture import capture, launches
 from ssdprof.cli.devices import devices
 from ssdprof.cli.examples import WHOLE, epilog
 from ssdprof.cli.explain import explain
@@ -37,7 +38,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": normal_name},
 )
-for _command in (sweep, explain, occupancy, verify, spaces, presets, devices):
+for _command in (sweep, explain, capture, launches, occupancy, verify, spaces, presets, devices):
     app.command(epilog=epilog(_command.__name__))(_command)
 
 

@@ -202,10 +202,10 @@ class ParamTable:
 def triton_kwargs(params: Iterable[Param], config: Config) -> dict[str, Any]:
     """The arguments of `triton.Config` for a config, which has no place for the variant.
 
-    They are `kwargs`, the values that are set, and the launch options that are not at their defaults.
+    They are `kwargs`, the values that are set, and the launch options; what is at its default is left out.
     """
     given = [(param, config[param.name]) for param in params if config[param.name] is not None]
-    tiles = {param.name: value for param, value in given if param.name not in _KEYWORDS}
+    tiles = {param.name: value for param, value in given if param.name not in _KEYWORDS and value != param.default}
     options = {param.name: value for param, value in given if param.name in _KEYWORDS and value != param.default}
     return {"kwargs": tiles, **options}
 

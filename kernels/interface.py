@@ -39,6 +39,7 @@ class Tolerances:
     row_error: float
     reason: str
     output: str = ""
+    against: str = ""
 
 
 @dataclass(frozen=True, slots=True)
