@@ -34,7 +34,10 @@ KERNEL_HELP = (
     "chunk-scan; a captured launch (scan.launch); or a foreign chunk scan: mamba_ssm, vllm, sglang, tensorrt_llm, a "
     "file or a checkout."
 )
-REFERENCE_HELP = "FILE:FUNCTION that gives the correct outputs of a captured launch, from its arguments by name."
+REFERENCE_HELP = (
+    "FILE:FUNCTION that gives a captured launch's correct outputs from its arguments by name, or captured: the launch "
+    "itself."
+)
 Completion: TypeAlias = Callable[[str], list[str]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -66,7 +69,7 @@ class SubjectOptions:
     """The kernel and its problem: a preset, and what differs from it. None: as in the preset."""
 
     kernel: Annotated[str | None, option("Kernel", KERNEL_HELP, default=DEFAULT_KERNEL)] = None
-    reference: Annotated[str | None, option("Kernel", REFERENCE_HELP, default="the launch as captured")] = None
+    reference: Annotated[str | None, option("Kernel", REFERENCE_HELP, default="captured, unless recognised")] = None
     trust: Annotated[str | None, option("Kernel", "Config of a captured launch whose output is correct.")] = None
     preset: Annotated[
         str | None, _problem("Published model to start from.", default=DEFAULT_PRESET, values=completion.presets)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssdprof.kernels.captured import references
+from ssdprof.kernels.captured import recognised, references
 from ssdprof.kernels.captured.consistency import meta
 from ssdprof.kernels.captured.file import Reader, read
 from ssdprof.kernels.captured.launching import Launching
@@ -33,6 +33,8 @@ OWNER = "captured"
 CONTEXT_BYTES = 1 << 30
 """Room for the CUDA context and for the pieces of a comparison: an upper estimate."""
 AS_CAPTURED = "the launch as captured"
+CAPTURED = "captured"
+"""Instead of FILE:FUNCTION: the launch as captured, also if the kernel is a recognised one."""
 _TRUSTED = ("the output of ", ", which --trust names")
 
 
@@ -40,7 +42,8 @@ def captured_subject(name: str, reference: str = "", trust: str = "") -> Capture
     """The launch that a text names: FILE.launch, or FILE.launch:KERNEL or :NUMBER if the file has several.
 
     `reference`: FILE:FUNCTION, called with the launch's arguments by name for the correct outputs; `trust`: a config
-    whose output is taken for correct. Without either, outputs are held against those of the launch as captured.
+    whose output is taken for correct. Without either, a recognised kernel is held against plain PyTorch, and any other
+    against the launch as captured; `reference` "captured" says so of every kernel.
     Raises UsageError for a file or launch that is not there, or that has no data, and for a bad reference.
     """
     file, _, which = name.partition(f"{SUFFIX}:")
@@ -51,7 +54,8 @@ def captured_subject(name: str, reference: str = "", trust: str = "") -> Capture
     index = _chosen(launches, which, path)
     if reference and trust:
         raise UsageError("--reference and --trust both say which output is correct: leave one of them out")
-    subject = CapturedSubject(str(path), index, references.absolute(reference) if reference else "", "")
+    named = reference if reference in ("", CAPTURED) else references.absolute(reference)
+    subject = CapturedSubject(str(path), index, named)
     if not trust:
         return subject
     return replace(subject, trusted=subject.params.id(subject.resolve(parse_config(trust, subject.params))))
@@ -63,7 +67,8 @@ def captured_again(file: str, kernel: str, identity: Mapping[str, Any]) -> Captu
     trusted = held.removeprefix(_TRUSTED[0]).removesuffix(_TRUSTED[1]) if held.startswith(_TRUSTED[0]) else ""
     if Path(file).is_file():
         for index in range(len(_launches(file, os.stat(file).st_mtime_ns))):
-            found = CapturedSubject(file, index, "" if trusted else held, trusted)
+            named = "" if trusted or held == recognised.NAME else CAPTURED if held == AS_CAPTURED else held
+            found = CapturedSubject(file, index, named, trusted)
             if found.identity() == dict(identity):
                 return found
     raise UsageError(f"the run is of a launch of {kernel} that {file} does not have any more: capture it again")
@@ -81,7 +86,10 @@ def captured_names(path: Path) -> list[str]:
 
 @dataclass(frozen=True)
 class CapturedSubject:
-    """Launch number `index` of a capture file. `reference_file`: FILE:FUNCTION; `trusted`: a config's id."""
+    """Launch number `index` of a capture file.
+
+    `reference_file`: FILE:FUNCTION, or CAPTURED, or empty for what is known best; `trusted`: a config's id.
+    """
 
     file: str
     index: int
@@ -109,9 +117,11 @@ class CapturedSubject:
     @property
     def reference_name(self) -> str:
         """What its outputs are held against."""
-        if self.reference_file:
+        if self.trusted:
+            return self.trusted.join(_TRUSTED)
+        if self.reference_file not in ("", CAPTURED):
             return self.reference_file
-        return self.trusted.join(_TRUSTED) if self.trusted else AS_CAPTURED
+        return recognised.NAME if self._is_recognised else AS_CAPTURED
 
     def identity(self) -> dict[str, Any]:
         """The arguments: tensors by dtype and shape, anything else by value; and a hash of the tensors' data."""
@@ -119,7 +129,7 @@ class CapturedSubject:
         data = json.dumps([[asdict(one) for one in launch.tensors], [one.before for one in launch.storages]])
         arguments = {name: _shown(value, launch) for name, value in launch.args.items() if name not in names}
         of_data = hashlib.sha256(data.encode()).hexdigest()[:16]
-        return {**arguments, "data": of_data} | ({"held_against": self.reference_name} if self._is_chosen else {})
+        return {**arguments, "data": of_data, "held_against": self.reference_name}
 
     def resolve(self, config: Config) -> Config:
         """The config itself. Raises ConfigError for one that the kernel cannot take or whose grid is not known."""
@@ -157,19 +167,21 @@ class CapturedSubject:
         return 2 * sum(sizes) + CONTEXT_BYTES
 
     def reference(self, inputs: Tensors) -> dict[str, torch.Tensor]:
-        """The outputs of the function that was named, of the trusted config, or of the launch as captured."""
-        if self.reference_file:
-            return references.of_function(self.reference_file, self.captured, self.tensors(), inputs, self._launching)
+        """The outputs of what was named, or else of plain PyTorch if it is known, or of the launch as captured."""
         if self.trusted:
             plan = self.launch(parse_config(self.trusted, self.params))
             return references.of_launch(plan, self.tensors(), inputs)
+        if self.reference_file not in ("", CAPTURED):
+            return references.of_function(self.reference_file, self.captured, self.tensors(), inputs, self._launching)
+        if self._is_recognised:
+            return recognised.reference(self.captured, inputs)
         with Reader(Path(self.file)) as reader:
             device = next(iter(inputs.values())).device
             return references.as_captured(reader, self.captured, self.tensors(), self._launching.names, device)
 
     def tolerances(self) -> tuple[Tolerances, ...]:
         """By output: a few roundings of the least precise dtype of floats that the launch reads or writes."""
-        against = "" if self._is_chosen else AS_CAPTURED
+        against = AS_CAPTURED if self.reference_name == AS_CAPTURED else ""
         return references.tolerances(self.captured, self.tensors(), against)
 
     def axes(self, output: str) -> Sequence[Axis]:
@@ -220,9 +232,9 @@ class CapturedSubject:
         return None
 
     @property
-    def _is_chosen(self) -> bool:
-        """Whether the user said which output is correct."""
-        return bool(self.reference_file or self.trusted)
+    def _is_recognised(self) -> bool:
+        """Whether plain PyTorch gives the correct outputs, and was not declined."""
+        return self.reference_file != CAPTURED and recognised.recognised(self.captured)
 
     @property
     def _launching(self) -> Launching:
