@@ -49,8 +49,13 @@ class Collector:
         self._defined: dict[int, tuple[_Scope, str]] = {}
         self._alive: list[Any] = []
 
+    def add_kernel(self, kernel: Any) -> Ref:
+        """A jitted function, whose text is kept wherever it is from, and what it uses. Raises NotKept."""
+        scope, name = self._define(kernel)
+        return Ref(scope.name, name)
+
     def add(self, function: Any) -> Ref:
-        """A jitted or Python function, and what it uses. Raises NotKept."""
+        """A Python function, and what it uses; a kernel has been added before. Raises NotKept."""
         value = _innermost(function)
         found = import_of(value)
         if found is not None:
@@ -158,10 +163,11 @@ class Collector:
         return scope, name
 
     def _bind_all(self, scope: _Scope, cut: Cut, value: Any) -> None:
+        is_jitted = _is_jitted(value) and type(value).__name__ != "ConstexprFunction"
         for name, uses in cut.reads.items():
             is_early = name in cut.early
             try:
-                self._bind(scope, name, uses or WHOLE, is_jitted=_is_jitted(value), is_early=is_early)
+                self._bind(scope, name, uses or WHOLE, is_jitted=is_jitted, is_early=is_early)
             except NotKept as error:
                 if name in cut.annotations:
                     scope.values[name] = name, set(WHOLE)
@@ -205,6 +211,8 @@ class Collector:
             self._bind(target, first, frozenset({tuple(rest)}), is_jitted=False)
         if target is not scope:
             scope.late[f"from . import {target.name} as {name}"] = None
+            if target is self._scopes[0]:  # loaded alone, it is no attribute of its package
+                scope.late[f'{name} = _sys_.modules[f"{{__package__}}.{target.name}"]'] = None
         else:
             raise NotKept(f"the module {module.__name__} reads names of itself by its own name: read them directly")
 
