@@ -104,7 +104,7 @@ class Collector:
         if not isinstance(raw, FunctionType):
             raise NotKept(f"it calls {value!r}, which is not a Python function: call one instead")
         cut = cut_jitted(value) if _is_jitted(value) else cut_python(raw)
-        closure = _closure(raw)
+        closure = {**_closure(raw), **cut.defaults}
         name = cut.name or f"lambda_{cut.line}"
         is_global = cut.name and _innermost(raw.__globals__.get(name)) is value
         if not closure and (is_global or not cut.name):
@@ -194,8 +194,7 @@ class Collector:
             self._bind_defined(scope, name, value, is_early=is_early)
         else:
             scope.values.setdefault(name, (value, set()))[1].update(uses)
-            if is_jitted or is_early:
-                _expression(name, value, uses, lambda _: "_")  # raises now
+            _expression(name, value, uses, lambda _: "_")  # raises now, where it is known what uses it
         scope.bound.add(name)
 
     def _bind_module(self, scope: _Scope, name: str, module: ModuleType, uses: Chains) -> None:
@@ -209,12 +208,9 @@ class Collector:
             if target.lookup(first) is _ABSENT:
                 raise NotKept(f"it reads {first} of the module {module.__name__}, which has none now: define it there")
             self._bind(target, first, frozenset({tuple(rest)}), is_jitted=False)
-        if target is not scope:
-            scope.late[f"from . import {target.name} as {name}"] = None
-            if target is self._scopes[0]:  # loaded alone, it is no attribute of its package
-                scope.late[f'{name} = _sys_.modules[f"{{__package__}}.{target.name}"]'] = None
-        else:
-            raise NotKept(f"the module {module.__name__} reads names of itself by its own name: read them directly")
+        scope.late[f"from . import {target.name} as {name}"] = None
+        if target in (scope, self._scopes[0]):  # while it is loaded, or alone, it is no attribute of its package
+            scope.late[f'{name} = _sys_.modules[f"{{__package__}}.{target.name}"]'] = None
 
     def _bind_defined(self, scope: _Scope, name: str, value: Any, *, is_early: bool) -> None:
         home, defined = self._define(value)
