@@ -102,7 +102,8 @@ class Collector:
         if getattr(value, "__triton_builtin__", False) and hasattr(value, "__wrapped__"):
             return self._define_builtin(value)
         if not isinstance(raw, FunctionType):
-            raise NotKept(f"it calls {value!r}, which is not a Python function: call one instead")
+            what = f"{getattr(value, '__qualname__', '')}, a {type(value).__qualname__}".removeprefix(", ")
+            raise NotKept(f"it calls {what}, which is not a Python function: call one, such as a lambda, instead")
         cut = cut_jitted(value) if _is_jitted(value) else cut_python(raw)
         closure = {**_closure(raw), **cut.defaults}
         name = cut.name or f"lambda_{cut.line}"

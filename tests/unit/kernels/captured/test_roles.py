@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 import triton
-from captured_texts import compiled, program
+from fake_programs import compiled, program
 from triton.tools.tensor_descriptor import TensorDescriptor
 
 from ssdprof.kernels.captured.roles import ELSEWHERE, RoleFound, RolesError, roles_of

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from captured_texts import all_texts, binary, program
+from fake_programs import all_texts, binary, program
 
 from ssdprof.kernels.captured.load import load, source_file
 from ssdprof.kernels.captured.model import Sources

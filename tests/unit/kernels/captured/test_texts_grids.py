@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from captured_texts import all_texts, program
+from fake_programs import all_texts, program
 
 from ssdprof.kernels.captured.load import load
 from ssdprof.kernels.captured.model import Sources

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from captured_texts import program
+from fake_programs import program
 
 from ssdprof.kernels.captured.texts import changed_since, origin_of, text_hash
 
