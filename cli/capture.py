@@ -1,4 +1,4 @@
-"""`ssdprof capture`: runs a program and keeps the launches that it makes of Triton kernels; `launches`: lists a file."""
+"""`ssdprof capture`: runs a program and keeps its launches of Triton kernels; `ssdprof launches`: lists them."""
 
 from __future__ import annotations
 

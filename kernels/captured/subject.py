@@ -35,6 +35,7 @@ CONTEXT_BYTES = 1 << 30
 AS_CAPTURED = "the launch as captured"
 CAPTURED = "captured"
 """Instead of FILE:FUNCTION: the launch as captured, also if the kernel is a recognised one."""
+_STRIDE = "stride"
 _TRUSTED = ("the output of ", ", which --trust names")
 
 
@@ -124,12 +125,16 @@ class CapturedSubject:
         return recognised.NAME if self._is_recognised else AS_CAPTURED
 
     def identity(self) -> dict[str, Any]:
-        """The arguments: tensors by dtype and shape, anything else by value; and a hash of the tensors' data."""
+        """The arguments: tensors by dtype and shape, anything else by value; and a hash of them all with their data.
+
+        Strides are in the hash alone.
+        """
         launch, names = self.captured, set(self.params.by_name)
-        data = json.dumps([[asdict(one) for one in launch.tensors], [one.before for one in launch.storages]])
         arguments = {name: _shown(value, launch) for name, value in launch.args.items() if name not in names}
-        of_data = hashlib.sha256(data.encode()).hexdigest()[:16]
-        return {**arguments, "data": of_data, "held_against": self.reference_name}
+        tensors = [[asdict(one) for one in launch.tensors], [one.before for one in launch.storages]]
+        data = hashlib.sha256(json.dumps([arguments, tensors], sort_keys=True).encode()).hexdigest()[:16]
+        told = {name: value for name, value in arguments.items() if not name.lower().startswith(_STRIDE)}
+        return {**told, "data": data, "held_against": self.reference_name}
 
     def resolve(self, config: Config) -> Config:
         """The config itself. Raises ConfigError for one that the kernel cannot take or whose grid is not known."""
