@@ -32,7 +32,12 @@ def capture(
         bool, option("Launches", "Only the kernel that took most GPU time in all.", "--slowest")
     ] = False,
     no_data: Annotated[
-        bool, option("Launches", "Keep no data: such a file can be listed, not swept.", "--no-data")
+        bool,
+        option(
+            "Launches",
+            "Keep statistics, not data: inputs are then made up, which some kernels do not bear.",
+            "--no-data",
+        ),
     ] = False,
     limit_gib: Annotated[
         float, option("Launches", "Largest size of the file in GiB.", "--limit", default=True)

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssdprof.kernels.captured.arguments import read_launch_inputs, read_launch_outputs, written_mask
+from ssdprof.kernels.captured import made_up
+from ssdprof.kernels.captured.arguments import has_data, read_launch_inputs, read_launch_outputs, written_mask
 from ssdprof.kernels.captured.model import CapturedLaunch
 from ssdprof.kernels.captured.texts import changed_since
 from ssdprof.kernels.errors import UsageError, first_line
@@ -35,13 +36,13 @@ WHOLE_ROUNDINGS, ROW_ROUNDINGS = 2.6, 13.0
 
 
 def inputs(
-    reader: Reader, launch: CapturedLaunch, names: Mapping[str, int], device: str | torch.device
+    reader: Reader, launch: CapturedLaunch, names: Mapping[str, int], device: str | torch.device, seed: int
 ) -> dict[str, torch.Tensor]:
-    """Every tensor that the launch reads, or writes in part, as the program had it.
+    """Every tensor that the launch reads, or writes in part, as the program had it; made up if no data was kept.
 
     What it writes of a tensor that it does not read is NaN, or bytes of 0xA5 if integers, which no config may leave.
     """
-    found = read_launch_inputs(reader, launch, device)
+    found = read_launch_inputs(reader, launch, device) if has_data(launch) else made_up.inputs(launch, device, seed)
     tensors = {}
     for name, index in names.items():
         kept = launch.tensors[index]

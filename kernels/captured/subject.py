@@ -11,7 +11,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssdprof.kernels.captured import recognised, references
+from ssdprof.kernels.captured import made_up, recognised, references
+from ssdprof.kernels.captured.arguments import has_data
 from ssdprof.kernels.captured.consistency import meta
 from ssdprof.kernels.captured.file import Reader, read
 from ssdprof.kernels.captured.launching import Launching
@@ -33,6 +34,8 @@ OWNER = "captured"
 CONTEXT_BYTES = 1 << 30
 """Room for the CUDA context and for the pieces of a comparison: an upper estimate."""
 AS_CAPTURED = "the launch as captured"
+AS_MADE_UP = "the captured config on made-up inputs"
+MADE_UP_SETS = 2
 CAPTURED = "captured"
 """Instead of FILE:FUNCTION: the launch as captured, also if the kernel is a recognised one."""
 _STRIDE = "stride"
@@ -68,7 +71,8 @@ def captured_again(file: str, kernel: str, identity: Mapping[str, Any]) -> Captu
     trusted = held.removeprefix(_TRUSTED[0]).removesuffix(_TRUSTED[1]) if held.startswith(_TRUSTED[0]) else ""
     if Path(file).is_file():
         for index in range(len(_launches(file, os.stat(file).st_mtime_ns))):
-            named = "" if trusted or held == recognised.NAME else CAPTURED if held == AS_CAPTURED else held
+            named = "" if trusted or held == recognised.NAME else held
+            named = CAPTURED if named in (AS_CAPTURED, AS_MADE_UP) else named
             found = CapturedSubject(file, index, named, trusted)
             if found.identity() == dict(identity):
                 return found
@@ -98,7 +102,11 @@ class CapturedSubject:
     trusted: str = ""
 
     default_space = OWN
-    input_sets = 1
+
+    @property
+    def input_sets(self) -> int:
+        """The program's own inputs; two made-up sets if they were not kept."""
+        return 1 if has_data(self.captured) else MADE_UP_SETS
 
     @property
     def captured(self) -> CapturedLaunch:
@@ -122,7 +130,9 @@ class CapturedSubject:
             return self.trusted.join(_TRUSTED)
         if self.reference_file not in ("", CAPTURED):
             return self.reference_file
-        return recognised.NAME if self._is_recognised else AS_CAPTURED
+        if self._is_recognised:
+            return recognised.NAME
+        return AS_CAPTURED if has_data(self.captured) else AS_MADE_UP
 
     def identity(self) -> dict[str, Any]:
         """The arguments: tensors by dtype and shape, anything else by value; and a hash of them all with their data.
@@ -157,10 +167,10 @@ class CapturedSubject:
             found[name] = replace(meta(kept), role=role, storage=str(kept.storage))
         return found
 
-    def inputs(self, device: str, _seed: int) -> dict[str, torch.Tensor]:
-        """The program's own, whatever the seed; what the launch writes of a partly written one is poisoned."""
+    def inputs(self, device: str, seed: int) -> dict[str, torch.Tensor]:
+        """The program's own, whatever the seed, or made up; what it writes of a partly written one is poisoned."""
         with Reader(Path(self.file)) as reader:
-            return references.inputs(reader, self.captured, self._launching.names, device)
+            return references.inputs(reader, self.captured, self._launching.names, device, seed)
 
     def launch(self, config: Config) -> LaunchPlan:
         """The launch of a resolved config."""
@@ -173,9 +183,9 @@ class CapturedSubject:
 
     def reference(self, inputs: Tensors) -> dict[str, torch.Tensor]:
         """The outputs of what was named, or else of plain PyTorch if it is known, or of the launch as captured."""
-        if self.trusted:
-            plan = self.launch(parse_config(self.trusted, self.params))
-            return references.of_launch(plan, self.tensors(), inputs)
+        if self.trusted or self.reference_name == AS_MADE_UP:
+            config = parse_config(self.trusted, self.params) if self.trusted else self.baseline()
+            return references.of_launch(self.launch(config), self.tensors(), inputs)
         if self.reference_file not in ("", CAPTURED):
             return references.of_function(self.reference_file, self.captured, self.tensors(), inputs, self._launching)
         if self._is_recognised:
@@ -186,7 +196,7 @@ class CapturedSubject:
 
     def tolerances(self) -> tuple[Tolerances, ...]:
         """By output: a few roundings of the least precise dtype of floats that the launch reads or writes."""
-        against = AS_CAPTURED if self.reference_name == AS_CAPTURED else ""
+        against = self.reference_name if self.reference_name in (AS_CAPTURED, AS_MADE_UP) else ""
         return references.tolerances(self.captured, self.tensors(), against)
 
     def axes(self, output: str) -> Sequence[Axis]:
@@ -230,7 +240,7 @@ class CapturedSubject:
             found.append(Remark("warning", "source-changed", change))
         if grid := self._launching.grid_remark(configs):
             found.append(Remark("note", "grid-as-captured", grid))
-        return [*found, *(Remark("note", "capture-note", note) for note in launch.notes)]
+        return [*found, *(Remark("note", "capture-note", note) for note in made_up.plain_notes(launch))]
 
     def cause(self, _config: Config, _inputs: Tensors, _reference: Tensors, _outputs: Tensors) -> str | None:
         """None: nothing is known of the kernel but its source."""
