@@ -18,7 +18,7 @@ COMMAND_HELP = "The program, after --: a Python script, -m MODULE, or any comman
 
 
 def capture(
-    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help=COMMAND_HELP, show_default=False)],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help=COMMAND_HELP, show_default=False)],
     out: Annotated[
         Path, option("Results", "Keep the launches in this file, which ends in .launch.", "--out", "-o", default=True)
     ] = Path(DEFAULT_FILE),

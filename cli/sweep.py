@@ -120,7 +120,7 @@ def sweep(
     target: TargetOptions,
     timing: TimingOptions,
     results: ResultOptions,
-    launch: Annotated[str | None, typer.Argument(metavar="[LAUNCH]", help=LAUNCH_HELP, show_default=False)] = None,
+    launch: Annotated[str | None, typer.Argument(metavar="LAUNCH", help=LAUNCH_HELP, show_default=False)] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:
