@@ -74,7 +74,7 @@ def captured_again(file: str, kernel: str, identity: Mapping[str, Any]) -> Captu
             named = "" if trusted or held == recognised.NAME else held
             named = CAPTURED if named in (AS_CAPTURED, AS_MADE_UP) else named
             found = CapturedSubject(file, index, named, trusted)
-            if found.identity() == dict(identity):
+            if found.name == kernel and found.identity() == dict(identity):
                 return found
     raise UsageError(f"the run is of a launch of {kernel} that {file} does not have any more: capture it again")
 
