@@ -137,13 +137,17 @@ class CapturedSubject:
     def identity(self) -> dict[str, Any]:
         """The arguments: tensors by dtype and shape, anything else by value; and a hash of them all with their data.
 
-        Strides are in the hash alone.
+        Strides, and the constants that a config may set, are in the hash alone.
         """
         launch, names = self.captured, set(self.params.by_name)
-        arguments = {name: _shown(value, launch) for name, value in launch.args.items() if name not in names}
+        arguments = {name: _shown(value, launch) for name, value in launch.args.items()}
         tensors = [[asdict(one) for one in launch.tensors], [one.before for one in launch.storages]]
         data = hashlib.sha256(json.dumps([arguments, tensors], sort_keys=True).encode()).hexdigest()[:16]
-        told = {name: value for name, value in arguments.items() if not name.lower().startswith(_STRIDE)}
+        told = {
+            name: value
+            for name, value in arguments.items()
+            if name not in names and not name.lower().startswith(_STRIDE)
+        }
         return {**told, "data": data, "held_against": self.reference_name}
 
     def resolve(self, config: Config) -> Config:
