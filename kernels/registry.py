@@ -47,7 +47,9 @@ def subject(
         from ssdprof.kernels.captured.subject import captured_subject
 
         other_preset = preset if preset != DEFAULT_PRESET else None
-        if given := [name for name, value in {"preset": other_preset, **problem, "tp": tp}.items() if value is not None]:
+        if given := [
+            name for name, value in {"preset": other_preset, **problem, "tp": tp}.items() if value is not None
+        ]:
             option = given[0].replace("_", "-")
             raise UsageError(f"--{option}: a captured launch has the problem that it was captured with: leave it out")
         return captured_subject(kernel, reference or "", trust or "")
