@@ -293,7 +293,7 @@ def _chosen(launches: Sequence[CapturedLaunch], which: str, path: Path) -> int:
         raise UsageError(f"{path} has no launch whose data was kept: capture the program again")
     if not which and len(launches) == 1:
         return 0
-    if which.isdigit() and 1 <= int(which) <= len(launches):
+    if which.isascii() and which.isdigit() and len(which) < 10 and 1 <= int(which) <= len(launches):
         return int(which) - 1
     named = [i for i, launch in enumerate(launches) if launch.name == which]
     if len(named) == 1:
