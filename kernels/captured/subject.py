@@ -69,13 +69,12 @@ def captured_again(file: str, kernel: str, identity: Mapping[str, Any]) -> Captu
     """The launch of a capture file that a run was of. Raises UsageError if it is not there any more."""
     held = str(identity.get("held_against", ""))
     trusted = held.removeprefix(_TRUSTED[0]).removesuffix(_TRUSTED[1]) if held.startswith(_TRUSTED[0]) else ""
-    if Path(file).is_file():
-        for index in range(len(_launches(file, _stamp(file)))):
-            named = "" if trusted or held == recognised.NAME else held
-            named = CAPTURED if named in (AS_CAPTURED, AS_MADE_UP) else named
-            found = CapturedSubject(file, index, named, trusted)
-            if found.name == kernel and found.identity() == dict(identity):
-                return found
+    named = "" if trusted or held == recognised.NAME else held
+    named = CAPTURED if named in (AS_CAPTURED, AS_MADE_UP) else named
+    for index in range(len(_launches(file, _stamp(file)))):
+        found = CapturedSubject(file, index, named, trusted)
+        if found.name == kernel and found.identity() == dict(identity):
+            return found
     raise UsageError(f"the run is of a launch of {kernel} that {file} does not have any more: capture it again")
 
 
