@@ -63,7 +63,7 @@ def test_bools_and_other_values_of_the_arguments_are_no_parameters() -> None:
     assert {"BLOCK", "BLOCK_M"}.isdisjoint(table_of(launch).by_name)
 
 
-@pytest.mark.parametrize(("value", "low"), [(0, 0), (7, 0), (-1, None), ("tf32", None)])
+@pytest.mark.parametrize(("value", "low"), [(0, 0), (7, 0), (-1, None), (1 << 31, None), ("tf32", None)])
 def test_whole_numbers_stay_whole_numbers_and_anything_else_takes_any_value(value: Any, low: int | None) -> None:
     table = table_of(softmax_launch(args={**softmax_launch().args, "BLOCK": value}))
     assert low == table.by_name["BLOCK"].low
@@ -115,9 +115,14 @@ def test_around_changes_one_parameter_at_a_time_to_the_next_value() -> None:
     launch = softmax_launch()
     own, *others = values_of(launch, AROUND)
     changed = [{name: value for name, value in one.items() if value != own[name]} for one in others]
-    assert [{"BLOCK_M": 1}, {"BLOCK_M": 4}, {"num_warps": 2}, {"num_warps": 8}, {"num_stages": 2}, {"num_stages": 4}] == (
-        changed
-    )
+    assert [
+        {"BLOCK_M": 1},
+        {"BLOCK_M": 4},
+        {"num_warps": 2},
+        {"num_warps": 8},
+        {"num_stages": 2},
+        {"num_stages": 4},
+    ] == (changed)
 
 
 def test_around_halves_and_doubles_sizes_without_a_list() -> None:

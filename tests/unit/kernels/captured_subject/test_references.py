@@ -12,7 +12,7 @@ import torch
 from captured_softmax import COLS, ROWS, SOURCES, TEXT, softmax_launch, write_file
 
 from ssdprof.kernels.captured import references
-from ssdprof.kernels.captured.file import Reader, Writer
+from ssdprof.kernels.captured.file import Writer
 from ssdprof.kernels.captured.model import CapturedLaunch, KeptStorage, KeptTensor, Origin, TensorArg
 from ssdprof.kernels.captured.subject import CapturedSubject
 from ssdprof.kernels.captured.texts import text_hash
@@ -20,6 +20,16 @@ from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.launch import TensorMeta
 
 X = torch.linspace(-2.0, 3.0, ROWS * COLS).reshape(ROWS, COLS)
+DATACLASS = """from __future__ import annotations
+from dataclasses import dataclass
+
+@dataclass
+class Soft:
+    dim: int
+
+def f(x_ptr):
+    return torch.softmax(x_ptr, Soft(1).dim)
+"""
 FLOATS, WHOLE = ("float32", (2, 3)), ("int16", (2, 3))
 
 
@@ -106,8 +116,7 @@ def test_a_copy_of_what_is_not_read_is_there_and_is_zero() -> None:
         "def f(**arguments): return torch.softmax(arguments['x_ptr'], 1)",
         "def f(x_ptr, scale=1.0): return torch.softmax(x_ptr * scale, 1)",
         "def f(x_ptr, BLOCK_M, EVEN): return torch.softmax(x_ptr, 1) if (BLOCK_M, EVEN) == (2, True) else None",
-        "from __future__ import annotations\nfrom dataclasses import dataclass\n\n@dataclass\nclass Soft:\n"
-        "    dim: int\n\ndef f(x_ptr): return torch.softmax(x_ptr, Soft(1).dim)",
+        DATACLASS,
     ],
 )
 def test_a_function_returns_its_outputs_or_writes_them(softmax: CapturedSubject, tmp_path: Path, body: str) -> None:
@@ -119,7 +128,10 @@ def test_a_function_returns_its_outputs_or_writes_them(softmax: CapturedSubject,
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("def f(x): pass", "wants x, which is no argument of softmax: name its parameters as the kernel's: x_ptr, o_ptr"),
+        (
+            "def f(x): pass",
+            "wants x, which is no argument of softmax: name its parameters as the kernel's: x_ptr, o_ptr",
+        ),
         ("def f(x_ptr): return x_ptr[0]", r"gave a tensor of \(5,\) for o_ptr, whose shape is \(6, 5\)"),
         ("def f(x_ptr): return []", "gave None for o_ptr"),
         ("def f(x_ptr): return 3", "gave 3 for o_ptr"),
@@ -243,4 +255,3 @@ def test_the_launch_of_a_plan_needs_no_more_than_its_inputs(softmax: CapturedSub
     found = references.of_launch(Plan(), softmax.tensors(), inputs)  # type: ignore[arg-type]
     assert torch.equal(X + 1, found["o_ptr"])
     assert torch.equal(X, inputs["x_ptr"])
-
