@@ -38,9 +38,10 @@ def capture(
     """Notes every launch of a Triton kernel meanwhile, and keeps the first of each kernel in a file at `path`.
 
     What is kept is the kernel's source, its arguments, the bytes of its tensors before and after, and its autotuner's
-    list: all that a sweep of it needs. `kernel`: only kernels whose name fits the pattern, such as `"*_scan*"`. `launch`:
-    only the launch with that number, counted from 1 over the kernels that fit. `slowest`: only the kernel that took most
-    GPU time. `data=False`: statistics of the tensors in place of their bytes. `limit_gib`: the largest size of the file.
+    list: all that a sweep of it needs. `kernel`: only kernels whose name fits the pattern, such as `"*_scan*"`.
+    `launch`: only the launch with that number, counted from 1 over the kernels that fit. `slowest`: only the kernel
+    that took most GPU time. `data=False`: statistics of the tensors in place of their bytes. `limit_gib`: the largest
+    size of the file.
     A launch that cannot be kept does not disturb the program; the file says why. A kept launch takes longer, since the
     kernel is launched some more times on copies; memory is then as the program's own launch left it.
     Raises CaptureError for options that exclude each other and inside another capture, CaptureFileError if the file
@@ -99,7 +100,7 @@ def install(noter: Noter) -> None:
     """Has `noter` told of every launch from now on, of modules that are imported later too."""
     _Hooks.active = noter
     names = {_AUTOTUNER: _patch_triton, _INTERPRETER: _patch_interpreter, _INDUCTOR: _patch_inductor}
-    late = {}
+    late: dict[str, Callable[[ModuleType], None]] = {}
     for name, patch in names.items():
         if name in sys.modules and not getattr(getattr(sys.modules[name], "__spec__", None), "_initializing", False):
             patch(sys.modules[name])
@@ -171,7 +172,7 @@ def _kernel_run(original: Callable[..., Any]) -> Callable[..., Any]:
         here, noter = _Hooks.of_thread, _Hooks.active
         if noter is None or not here.is_noting or kwargs.get("warmup") or "grid" not in kwargs:
             return original(self, *args, **kwargs)
-        if here.frames and inner(here.frames[0].layer) is not self:  # what a hook or a model of an autotuner launches
+        if here.frames and not _is_in(here.frames[0].layer, self):  # what a hook or a model of an autotuner launches
             return original(self, *args, **kwargs)
         here.is_noting = False
         try:
@@ -181,6 +182,12 @@ def _kernel_run(original: Callable[..., Any]) -> Callable[..., Any]:
             here.is_noting = True
 
     return run
+
+
+def _is_in(layer: Any, kernel: Any) -> bool:
+    with suppress(AttributeError):
+        return inner(layer) is kernel
+    return False
 
 
 def _unnoted(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -227,7 +234,7 @@ class _OnImport(MetaPathFinder):
     def __init__(self, late: dict[str, Callable[[ModuleType], None]]) -> None:
         self._late = late
 
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, _path: Any, _target: Any = None) -> ModuleSpec | None:
         """The spec that the other finders give, with a loader that also calls the function."""
         if fullname not in self._late:
             return None

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ssdprof.kernels.captured.live.calls import Call, Frame, bound, parameters_of
+from ssdprof.kernels.captured.live.choosing import ELSEWHERE
 from ssdprof.kernels.captured.live.options import CaptureError, CaptureOptions
-from ssdprof.kernels.captured.live.origin import place_of
 from ssdprof.kernels.captured.live.shapes import shapes_text
 from ssdprof.kernels.captured.live.timing import Sample, Timer, timed
 from ssdprof.kernels.captured.model import Seen
@@ -42,7 +42,7 @@ class Group:
 
     def seen(self, elsewhere: bool) -> Seen:
         """What is told of it; `elsewhere`: a launch of the same kernel with other shapes is kept."""
-        why = "" if self.kept else self.why_not or ("a launch with other shapes is kept" if elsewhere else NOT_ASKED)
+        why = "" if self.kept else self.why_not or (ELSEWHERE if elsewhere else NOT_ASKED)
         total_ms = self.sample.total_ms()
         return Seen(self.name, self.source, self.shapes, self.sample.count, total_ms, self.first_number, why)
 
@@ -79,6 +79,8 @@ class Noter:
 
     def launched(self, frames: tuple[Frame, ...], launch: Frame, grid: Any, original: Callable[..., Any]) -> Any:
         """Makes the program's launch, notes it, and keeps it if it is one of those that are asked for."""
+        if os.getpid() != self._process:  # forked: the file is the parent's
+            return original(launch.layer, *launch.args, grid=grid, warmup=False, **launch.kwargs)
         try:
             group, is_captured = self._noted(frames, launch)
             keeping = None if group is None or is_captured else self._keeping(group, frames, launch, grid, original)
@@ -119,6 +121,8 @@ class Noter:
 
     def finish(self, command: str = "", date: str = "") -> Path | None:
         """Ends the file and gives its path; None if there was nothing to note. Raises CaptureFileError."""
+        if os.getpid() != self._process:
+            return None
         if not self._lock.acquire(timeout=LOCK_S):
             raise CaptureError(f"{self.path} was not finished: another thread is still launching")
         try:
@@ -145,7 +149,7 @@ class Noter:
     def _noted(self, frames: tuple[Frame, ...], launch: Frame) -> tuple[Group | None, bool]:
         """The group of a launch, and whether it is made inside a capture of a CUDA graph."""
         function = launch.layer.fn
-        source = "{}:{}".format(*place_of(function))
+        source = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
         outer = frames[0] if frames else launch
         values = bound(parameters_of(function), outer.args, outer.kwargs)
         key = (function.__name__, source, *(_shape_key(value) for value in values.values()))
@@ -220,10 +224,6 @@ class Noter:
 
 def _reason(error: Exception) -> str:
     """Why a launch is not kept, in one line."""
-    if os.environ.get("DEBUGC"):
-        import traceback
-
-        traceback.print_exception(error)
     return first_line(str(error) if isinstance(error, SsdprofError) else f"{type(error).__name__}: {error}")
 
 
@@ -237,4 +237,6 @@ def _shape_key(value: Any) -> Any:
 def _is_capturing() -> bool:
     import torch
 
-    return torch.cuda.is_available() and torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
+    if not torch.cuda.is_available() or not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return False
+    return torch.cuda.is_current_stream_capturing()

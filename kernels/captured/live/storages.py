@@ -122,6 +122,14 @@ def view(data: torch.Tensor, tensor: torch.Tensor, offset: int) -> torch.Tensor:
     return empty.set_(data.untyped_storage(), first + offset, shape, tensor.stride())
 
 
+def near(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether tensors may share bytes: one begins before the other ends."""
+    if not one.numel() or not other.numel():
+        return False
+    (first, end), (first_other, end_other) = _extent(one, False), _extent(other, False)
+    return first < end_other and first_other < end
+
+
 def mask_of(region: Region, tensors: Iterable[tuple[torch.Tensor, int]], device: torch.device) -> torch.Tensor:
     """Bytes on `device`, as many as the region has: all ones where one of the (tensor, offset) lies, else zero."""
     mask = torch.zeros(region.size_bytes, dtype=torch.uint8, device=device)
@@ -151,7 +159,7 @@ def copy_into(target: torch.Tensor, source: torch.Tensor) -> None:
         return
     gpu = source.device if to_host else target.device
     halves = torch.empty((2, CHUNK_BYTES), dtype=torch.uint8, device="cpu", pin_memory=True)
-    done = [torch.cuda.Event(), torch.cuda.Event()]
+    done = [torch.cuda.Event() for _ in halves]  # type: ignore[no-untyped-call]
     waiting: list[tuple[int, slice]] = []
 
     def finish() -> None:
@@ -214,7 +222,7 @@ def host_bytes(data: torch.Tensor) -> memoryview:
     """The bytes in the host's memory: a copy if they are on a GPU."""
     if data.device.type != "cpu":
         data = copy_of(Region(0, data), torch.device("cpu"))
-    return memoryview(data.numpy()).cast("B") if data.numel() else memoryview(b"")
+    return memoryview(data.numpy().data) if data.numel() else memoryview(b"")
 
 
 def free_bytes(device: torch.device) -> int:

@@ -20,7 +20,7 @@ _REINTERPRETED = {"fp8e4nv": torch.float8_e4m3fn, "fp8e5": torch.float8_e5m2, "f
                   "int1": torch.bool}  # fmt: skip
 
 
-class CannotKeep(UsageError):  # noqa: N818  # says what, not that it is an error
+class CannotKeep(UsageError):  # noqa: N818  # says what became of it
     """A launch that cannot be kept: its text is one line, the reason."""
 
 
@@ -34,13 +34,13 @@ class Arguments:
 
     def all_of(self, values: Mapping[str, Any]) -> dict[str, Argument]:
         """Arguments by parameter. Raises CannotKeep, naming the parameter."""
-        kept = {}
-        for name, value in values.items():
-            try:
-                kept[name] = self._argument(name, value)
-            except CannotKeep as error:
-                raise CannotKeep(f"{name}: {error}") from None
-        return kept
+        return {name: self._named(name, value) for name, value in values.items()}
+
+    def _named(self, name: str, value: Any) -> Argument:
+        try:
+            return self._argument(name, value)
+        except CannotKeep as error:
+            raise CannotKeep(f"{name}: {error}") from None
 
     def _argument(self, name: str, value: Any) -> Argument:
         if type(value).__name__ == "constexpr":
@@ -76,7 +76,7 @@ class Arguments:
         tensor = as_tensor(value)
         if dtype_name(tensor) not in DTYPE_BYTES:
             raise CannotKeep(f"tensors of dtype {dtype_name(tensor)} cannot be kept, only {', '.join(DTYPE_BYTES)}")
-        key = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.device)
+        key: tuple[Any, ...] = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.device)
         if not tensor.numel():
             key = (*key, len(self.tensors))
         index = self._index.setdefault(key, len(self.tensors))
@@ -99,8 +99,12 @@ def as_tensor(value: Any) -> torch.Tensor:
             raise CannotKeep(
                 f"an object with an address, of type {type(value).__name__}, cannot be kept, only a tensor"
             )
+        if _REINTERPRETED[dtype].itemsize != base.element_size():
+            raise CannotKeep(
+                "a tensor reinterpreted with elements of another size cannot be kept, only of the same size"
+            )
         value = as_tensor(base).view(_REINTERPRETED[dtype])
-    if value.device.type not in ("cuda", "cpu") or hasattr(value, "__tensor_flatten__"):
+    if value.device.type not in ("cuda", "cpu") or hasattr(value, "__tensor_flatten__") or value.is_neg():
         raise CannotKeep(f"a {type(value).__name__} on device {value.device} cannot be kept, only a plain tensor")
     return value.detach()  # type: ignore[no-any-return]
 
@@ -120,8 +124,12 @@ def config_of(call: Call, passed: Mapping[str, Argument], compiled: Any) -> dict
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by name if all are numbers, strings, dtypes or tuples of them. Raises CannotKeep, naming one that is not."""
-    return Arguments().all_of(values)
+    """Values by name, of which none may have a tensor. Raises CannotKeep, naming one that is no plain value."""
+    arguments = Arguments()
+    kept = arguments.all_of(values)
+    if arguments.tensors:
+        raise CannotKeep(f"{arguments.used_by[0][0]}: a tensor cannot be kept as an option, only as an argument")
+    return kept
 
 
 def autotune_of(call: Call) -> tuple[Autotune | None, list[str]]:
@@ -139,13 +147,11 @@ def autotune_of(call: Call) -> tuple[Autotune | None, list[str]]:
     for config, values in zip(layer.configs, call.listed(), strict=True):
         try:
             configs.append(ListedConfig(plain(values), id(config) not in left))
-        except CannotKeep as error:
+        except CannotKeep as error:  # noqa: PERF203
             notes.append(f"a config of the autotuner's list is left out: {error}")
     hooked = sum(getattr(config, "pre_hook", None) is not None for config in layer.configs)
     if hooked:
-        notes.append(
-            f"{hooked} configs of the autotuner's list have a pre_hook: tensors are kept as the chosen one's left them"
-        )
+        notes.append(f"{hooked} configs of its list have a pre_hook: tensors are kept as the chosen one's left them")
     return Autotune(
         tuple(configs),
         tuple(getattr(layer, "keys", None) or ()),
@@ -155,7 +161,7 @@ def autotune_of(call: Call) -> tuple[Autotune | None, list[str]]:
 
 
 def grids_of(call: Call) -> tuple[tuple[Mapping[str, Any], tuple[int, ...]], ...]:
-    """The grid for each config of the autotuner's list, as the program's function computes it; none if it is numbers."""
+    """The grid for each config of the autotuner's list, as the program computes it; none if it is numbers."""
     if not callable(call.grid):
         return ()
     grids = []
