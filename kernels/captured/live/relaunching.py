@@ -182,7 +182,8 @@ class _OneLaunch:
                 roles[index] = "in-out"
             if tensor.dtype.is_floating_point:
                 with suppress(Exception):
-                    roles[index] = self.role_by_filling(one, mask)
+                    found = self.role_by_filling(one, mask)
+                    roles[index] = roles[index] if found == "in" else found
         return Touched(tuple(roles), _written_regions(roles, self.regions))
 
     def role_by_filling(self, filled: int, mask: torch.Tensor) -> Role:

@@ -14,6 +14,7 @@ from ssdprof.kernels.captured.model import Argument, Autotune, DescriptorArg, Dt
 from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.launch import DTYPE_BYTES, dtype_name
 
+_STATISTICS_ELEMENTS = 1 << 24
 _REINTERPRETED = {"fp8e4nv": torch.float8_e4m3fn, "fp8e5": torch.float8_e5m2, "fp16": torch.float16,
                   "bf16": torch.bfloat16, "fp32": torch.float32, "fp64": torch.float64, "int8": torch.int8,
                   "uint8": torch.uint8, "int16": torch.int16, "int32": torch.int32, "int64": torch.int64,
@@ -180,17 +181,27 @@ def whole(grid: Iterable[Any]) -> tuple[int, ...]:
 
 def statistics_line(index: int, name: str, tensor: torch.Tensor) -> str:
     """A note on a tensor's values: least, greatest, and of floats also mean, deviation and the share of NaN."""
-    facts: dict[str, Any] = {"tensor": index, "name": name}
-    if tensor.numel():
-        is_float = tensor.dtype.is_floating_point
-        flat = tensor.float() if is_float else tensor.long()
+    is_float = tensor.dtype.is_floating_point
+    nans, lows, highs, sums, squares, numbers = 0, [], [], 0.0, 0.0, 0
+    for part in tensor.reshape(-1).split(_STATISTICS_ELEMENTS):
+        part = part.double() if is_float else part.long()
         if is_float:
-            is_nan = flat.isnan()
-            facts["nan_share"] = float(is_nan.float().mean())
-            flat = flat[~is_nan]
-        if flat.numel():
-            facts |= {"min": flat.min().item(), "max": flat.max().item()}
-        if is_float and flat.numel():
-            facts |= {"mean": float(flat.mean(dtype=torch.float64)), "std": float(flat.double().std(correction=0))}
+            is_nan = part.isnan()
+            nans += int(is_nan.sum())
+            part = part[~is_nan]
+            sums, squares = sums + float(part.sum()), squares + float(part.square().sum())
+        if part.numel():
+            numbers += part.numel()
+            lows.append(part.min().item())
+            highs.append(part.max().item())
+    facts: dict[str, Any] = {"tensor": index, "name": name}
+    if is_float and tensor.numel():
+        facts["nan_share"] = nans / tensor.numel()
+    if numbers:
+        facts |= {"min": min(lows), "max": max(highs)}
+    if numbers and is_float:
+        mean = sums / numbers
+        variance = squares / numbers - mean * mean
+        facts |= {"mean": mean, "std": math.sqrt(max(variance, 0.0)) if math.isfinite(variance) else variance}
     finite = {key: value for key, value in facts.items() if not isinstance(value, float) or math.isfinite(value)}
     return f"data: {json.dumps(finite)}"
