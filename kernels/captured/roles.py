@@ -78,7 +78,7 @@ def _judged(program: Program) -> Iterator[tuple[int | None, RoleFound]]:
             else:
                 yield root, RoleFound(access.loads, access.stores, access.is_float_sum)
     written = [(node, "the kernel writes its address to memory") for one in program.accesses for node in one.values]
-    for node, why in [*written, *program.escapes]:
+    for node, why in [*program.escapes, *written]:
         for root, is_read in tags[node]:
             if not is_read:
                 yield root, RoleFound(unknown=why)

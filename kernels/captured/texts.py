@@ -81,7 +81,7 @@ def sources_hash(sources: Sources) -> str:
 
 def _collected(kernel: Any, grid: Any, heuristics: Sequence[tuple[str, Any]], why: str = "") -> Sources:
     collector = Collector()
-    own = collector.add(kernel)
+    own = collector.add_kernel(kernel)
     functions = tuple((name, collector.add(function)) for name, function in heuristics)
     of_grid = collector.add(grid) if grid is not None else None
     return Sources(collector.modules(), own, of_grid, why, functions)

@@ -49,8 +49,13 @@ class Collector:
         self._defined: dict[int, tuple[_Scope, str]] = {}
         self._alive: list[Any] = []
 
+    def add_kernel(self, kernel: Any) -> Ref:
+        """A jitted function, whose text is kept wherever it is from, and what it uses. Raises NotKept."""
+        scope, name = self._define(kernel)
+        return Ref(scope.name, name)
+
     def add(self, function: Any) -> Ref:
-        """A jitted or Python function, and what it uses. Raises NotKept."""
+        """A Python function, and what it uses; a kernel has been added before. Raises NotKept."""
         value = _innermost(function)
         found = import_of(value)
         if found is not None:
@@ -97,9 +102,10 @@ class Collector:
         if getattr(value, "__triton_builtin__", False) and hasattr(value, "__wrapped__"):
             return self._define_builtin(value)
         if not isinstance(raw, FunctionType):
-            raise NotKept(f"it calls {value!r}, which is not a Python function: call one instead")
+            what = f"{getattr(value, '__qualname__', '')}, a {type(value).__qualname__}".removeprefix(", ")
+            raise NotKept(f"it calls {what}, which is not a Python function: call one, such as a lambda, instead")
         cut = cut_jitted(value) if _is_jitted(value) else cut_python(raw)
-        closure = _closure(raw)
+        closure = {**_closure(raw), **cut.defaults}
         name = cut.name or f"lambda_{cut.line}"
         is_global = cut.name and _innermost(raw.__globals__.get(name)) is value
         if not closure and (is_global or not cut.name):
@@ -158,10 +164,11 @@ class Collector:
         return scope, name
 
     def _bind_all(self, scope: _Scope, cut: Cut, value: Any) -> None:
+        is_jitted = _is_jitted(value) and type(value).__name__ != "ConstexprFunction"
         for name, uses in cut.reads.items():
             is_early = name in cut.early
             try:
-                self._bind(scope, name, uses or WHOLE, is_jitted=_is_jitted(value), is_early=is_early)
+                self._bind(scope, name, uses or WHOLE, is_jitted=is_jitted, is_early=is_early)
             except NotKept as error:
                 if name in cut.annotations:
                     scope.values[name] = name, set(WHOLE)
@@ -188,8 +195,7 @@ class Collector:
             self._bind_defined(scope, name, value, is_early=is_early)
         else:
             scope.values.setdefault(name, (value, set()))[1].update(uses)
-            if is_jitted or is_early:
-                _expression(name, value, uses, lambda _: "_")  # raises now
+            _expression(name, value, uses, lambda _: "_")  # raises now, where it is known what uses it
         scope.bound.add(name)
 
     def _bind_module(self, scope: _Scope, name: str, module: ModuleType, uses: Chains) -> None:
@@ -203,10 +209,9 @@ class Collector:
             if target.lookup(first) is _ABSENT:
                 raise NotKept(f"it reads {first} of the module {module.__name__}, which has none now: define it there")
             self._bind(target, first, frozenset({tuple(rest)}), is_jitted=False)
-        if target is not scope:
-            scope.late[f"from . import {target.name} as {name}"] = None
-        else:
-            raise NotKept(f"the module {module.__name__} reads names of itself by its own name: read them directly")
+        scope.late[f"from . import {target.name} as {name}"] = None
+        if target in (scope, self._scopes[0]):  # while it is loaded, or alone, it is no attribute of its package
+            scope.late[f'{name} = _sys_.modules[f"{{__package__}}.{target.name}"]'] = None
 
     def _bind_defined(self, scope: _Scope, name: str, value: Any, *, is_early: bool) -> None:
         home, defined = self._define(value)

@@ -30,6 +30,7 @@ class Cut:
 
     `name`: of the `def`; "" for a lambda. `reads`: names that are not its own. `early`: those that are needed when it
     is defined, of which `annotations` stand in annotations alone. `postpones`: its annotations are texts (PEP 563).
+    `defaults`: values of names that stand for defaults in the text, since they are what they were when it was defined.
     """
 
     text: str
@@ -39,6 +40,7 @@ class Cut:
     early: frozenset[str]
     annotations: frozenset[str]
     postpones: bool
+    defaults: dict[str, Any]
 
 
 def cut_jitted(function: Any) -> Cut:
@@ -46,12 +48,15 @@ def cut_jitted(function: Any) -> Cut:
     raw = function.fn
     text = getattr(function, "src", None)
     if text is None:  # under Triton's interpreter
-        return cut_python(raw)
-    return _cut(text.rstrip() + "\n", raw.__code__)
+        return cut_python(raw, is_jitted=True)
+    return _cut(text.rstrip() + "\n", raw, is_jitted=True)
 
 
-def cut_python(function: FunctionType) -> Cut:
-    """Of a Python function. Raises NotKept if its source is not there or is not what runs."""
+def cut_python(function: FunctionType, *, is_jitted: bool = False) -> Cut:
+    """Of a Python function, or of one that Triton's interpreter runs.
+
+    Raises NotKept if its source is not there or is not what runs.
+    """
     code = function.__code__
     lines = linecache.getlines(code.co_filename, function.__globals__)
     if not lines:
@@ -61,8 +66,8 @@ def cut_python(function: FunctionType) -> Cut:
     if node is None:
         raise NotKept(f"{shown(function)} is not what {code.co_filename} has by now: start the program again")
     if isinstance(node, ast.Lambda):
-        return _cut(ast.get_source_segment(whole, node) or "", code)
-    return _cut(textwrap.dedent("".join(lines[node.lineno - 1 : node.end_lineno])), code)
+        return _cut(ast.get_source_segment(whole, node) or "", function, is_jitted=is_jitted)
+    return _cut(textwrap.dedent("".join(lines[node.lineno - 1 : node.end_lineno])), function, is_jitted=is_jitted)
 
 
 def shown(function: Any) -> str:
@@ -75,9 +80,11 @@ def shown(function: Any) -> str:
     return f"{name} ({code.co_filename}:{code.co_firstlineno})"
 
 
-def _cut(text: str, code: CodeType) -> Cut:
+def _cut(text: str, function: FunctionType, *, is_jitted: bool) -> Cut:
+    code = function.__code__
     is_lambda = code.co_name == "<lambda>"
     text = f"(\n{text}\n)" if is_lambda else text
+    text, defaults = _with_defaults(text, function, is_jitted=is_jitted)
     node = ast.parse(text).body[0]
     names = _taken(symtable.symtable(text, "kept", "exec"))
     early, annotations = _early(node.value if isinstance(node, ast.Expr) else node)
@@ -97,7 +104,42 @@ def _cut(text: str, code: CodeType) -> Cut:
         frozenset(early),
         frozenset(annotations),
         postpones,
+        defaults,
     )
+
+
+def _with_defaults(text: str, function: FunctionType, *, is_jitted: bool) -> tuple[str, dict[str, Any]]:
+    """A text whose defaults are names for the values that they have, where names in them may mean others by now.
+
+    A kernel's are left as they are if they still have those values: Triton looks at them too.
+    """
+    node = ast.parse(text).body[0]
+    inner = node.value if isinstance(node, ast.Expr) else node
+    assert isinstance(inner, (ast.FunctionDef, ast.Lambda))
+    positional = list(zip(inner.args.defaults, function.__defaults__ or (), strict=True))
+    by_name = [
+        (one, (function.__kwdefaults__ or {})[argument.arg])
+        for argument, one in zip(inner.args.kwonlyargs, inner.args.kw_defaults, strict=True)
+        if one is not None
+    ]
+    lines = [line.encode() for line in text.splitlines(keepends=True)]
+    values: dict[str, Any] = {}
+    for one, value in reversed(positional + by_name):  # the last first, so that the places of others stay
+        if not _names(one) or callable(value) or _is_still(one, value, function, is_jitted=is_jitted):
+            continue
+        name = f"_default_{len(values)}_"
+        values[name] = value
+        first, last = one.lineno - 1, (one.end_lineno or one.lineno) - 1
+        end = lines[last][one.end_col_offset :]
+        lines[first : last + 1] = [lines[first][: one.col_offset] + name.encode() + end, *[b""] * (last - first)]
+    return b"".join(lines).decode(), values
+
+
+def _is_still(default: ast.expr, value: Any, function: FunctionType, *, is_jitted: bool) -> bool:
+    if not isinstance(default, ast.Name):
+        return is_jitted
+    cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+    return default.id not in cells and function.__globals__.get(default.id, cells) is value
 
 
 def _taken(table: symtable.SymbolTable) -> set[str]:

@@ -19,6 +19,7 @@ RESERVED = {
     "_types_": "import types as _types_",
     "_enum_": "import enum as _enum_",
     "_collections_": "import collections as _collections_",
+    "_sys_": "import sys as _sys_",
     "_functools_": "import functools as _functools_",
 }
 """Names that expressions and decorators use in every text, and how they come to be."""

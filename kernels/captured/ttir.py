@@ -248,8 +248,9 @@ class Program:
             self._flow(operands[1:], produced)
         elif name in _NO_MEMORY:
             return
-        else:
+        elif name in _MOVES or name.startswith(("arith.", "math.", "ub.")):
             self._flow(operands, produced)
-            if name not in _MOVES and not name.startswith(("arith.", "math.", "ub.")):
-                why = _FOREIGN_CODE.get(name, f"{name}, which is not followed, takes its address")
-                self.escapes += [(node, why) for node in operands]
+        else:
+            why = _FOREIGN_CODE.get(name, f"{name}, which is not followed, takes its address")
+            self.escapes += [(node, why) for node in operands]
+            self._flow(operands, produced, through_memory=True)
