@@ -1,4 +1,4 @@
-"""A program that launches Triton kernels, for the tests that capture it; under TRITON_INTERPRET=1 it runs on the CPU."""
+"""A program that launches Triton kernels, for the tests that capture it; with TRITON_INTERPRET=1 it needs no GPU."""
 
 from __future__ import annotations
 
@@ -53,6 +53,22 @@ def even_rows_kernel(x_ptr, out_ptr, columns, stride, BLOCK: tl.constexpr):  # n
     i = tl.arange(0, BLOCK)
     m = i < columns
     tl.store(out_ptr + row * stride + i, tl.load(x_ptr + row * stride + i, mask=m) + 1.0, mask=m)
+
+
+@triton.jit
+def order_kernel(x_ptr, order_ptr, count_ptr, sum_ptr, BLOCK: tl.constexpr):  # noqa: N803
+    """Writes where each number is not negative, counts them, and adds them up atomically."""
+    i = tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + i)
+    tl.store(order_ptr + i, i, mask=x >= 0)
+    tl.atomic_add(count_ptr, tl.sum((x >= 0).to(tl.int32)))
+    tl.atomic_add(sum_ptr + i % 1, x)
+
+
+@triton.jit
+def through_address_kernel(address, out_ptr):
+    """Loads from an address that it gets as a number."""
+    tl.store(out_ptr, tl.load(address.to(tl.pointer_type(tl.float32))))
 
 
 def scale(x, y, factor=2.5):

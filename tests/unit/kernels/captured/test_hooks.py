@@ -249,10 +249,12 @@ def test_an_argument_that_cannot_be_kept_is_said_and_the_program_goes_on(program
 def test_an_error_of_a_launch_reaches_the_program_and_nothing_of_it_is_kept(program: Any, path: Path) -> None:
     total = torch.ones(64)
 
+    launch, x = program.add_kernel[(1,)], torch.ones(64)
+
     with ssdprof.capture(path):
-        with pytest.raises(Exception, match="pow2|power of 2"):
-            program.add_kernel[(1,)](total, torch.ones(64), 64, BLOCK=48)
-        program.add(total, torch.ones(64))
+        with pytest.raises(Exception, match=r"pow2|power of 2"):
+            launch(total, x, 64, BLOCK=48)
+        program.add(total, x)
 
     captured = read(path)
     assert [2] == [launch.number for launch in captured.launches]
@@ -260,7 +262,7 @@ def test_an_error_of_a_launch_reaches_the_program_and_nothing_of_it_is_kept(prog
 
 
 def test_an_error_of_the_program_reaches_it_and_what_was_kept_stays(program: Any, path: Path) -> None:
-    with pytest.raises(KeyError, match="mine"), ssdprof.capture(path):
+    with pytest.raises(KeyError, match="mine"), ssdprof.capture(path):  # noqa: PT012
         program.main(64)
         raise KeyError("mine")
 
