@@ -21,7 +21,10 @@ def chosen(captured: Captured, options: CaptureOptions) -> Captured:
     """
     launches = captured.launches
     if options.launch is None:
-        launches = tuple({_kernel(launch): launch for launch in reversed(launches)}.values())[::-1]
+        firsts: dict[_Kernel, CapturedLaunch] = {}
+        for launch in launches:
+            firsts.setdefault(_kernel(launch), launch)
+        launches = tuple(firsts.values())
     if options.slowest and launches:
         times = _times(captured.seen)
         slowest = max((_kernel(launch) for launch in launches), key=lambda kernel: times.get(kernel, (0.0, 0)))
