@@ -25,7 +25,7 @@ from ssdprof.kernels.captured.model import CapturedLaunch, DescriptorArg, Tensor
 
 pytestmark = pytest.mark.gpu
 
-PROGRAM = Path(__file__).parents[1] / "helpers" / "launching_program.py"
+PROGRAM = Path(__file__).parents[1] / "helpers" / "fakes" / "launching_program.py"
 MIB = 1 << 20
 
 

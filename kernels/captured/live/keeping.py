@@ -17,7 +17,7 @@ from ssdprof.kernels.captured.live.values import CannotKeep
 from ssdprof.kernels.captured.model import CapturedLaunch, KeptStorage, KeptTensor
 from ssdprof.kernels.captured.roles import ELSEWHERE, RoleFound, roles_of
 from ssdprof.kernels.captured.texts import origin_of, sources_of
-from ssdprof.kernels.launch import Role, dtype_name
+from ssdprof.kernels.launch import dtype_name
 
 if TYPE_CHECKING:
     from ssdprof.kernels.captured.file import Writer
@@ -52,10 +52,10 @@ class Keeping:
             self._leave(error)
             raise
 
-    def after(self, compiled: Any, grid: tuple[int, ...]) -> CapturedLaunch:
+    def after(self, compiled: Any, grid: Any) -> CapturedLaunch:
         """Keeps what the launch left and what another one writes; gives what is now in the file."""
         try:
-            launch = self._after(compiled, grid)
+            launch = self._after(compiled, values.whole(grid))
             self.writer.add_launch(launch)
         except BaseException as error:
             self._leave(error)
@@ -88,7 +88,7 @@ class Keeping:
         if hasattr(self.compiled, "result"):  # compiled by another thread
             self.compiled = self.compiled.result()
         roles = self._roles(bound)
-        self.float_atomics = tuple(name for name in call.names if roles and roles[name].float_atomic)  # fmt: skip
+        self.float_atomics = tuple(name for name in call.names if roles and roles[name].float_atomic)
         self.regions, self.touched = self._regions(roles)
         may_be_written = self.touched.regions if self.touched else range(len(self.regions.regions))
         self._keep_before(set(may_be_written))
@@ -181,9 +181,7 @@ class Keeping:
         kept = []
         for tensor, (region, offset), role in zip(self.tensors, self.regions.of, touched.roles, strict=True):
             strides = tuple(int(stride) for stride in tensor.stride())
-            kept.append(
-                KeptTensor(region, dtype_name(tensor), tuple(map(int, tensor.shape)), strides, offset, _role(role))
-            )
+            kept.append(KeptTensor(region, dtype_name(tensor), tuple(map(int, tensor.shape)), strides, offset, role))
         return tuple(kept)
 
     def _kept_storages(self, done: Relaunched) -> tuple[KeptStorage, ...]:
@@ -199,7 +197,3 @@ class Keeping:
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-
-
-def _role(role: str) -> Role:
-    return "in-out" if role == "in-out" else "out" if role == "out" else "in"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +70,7 @@ class Noter:
         self._fitting = 0
         self._attempts: dict[tuple[str, str], int] = {}
         self._kept: set[tuple[str, str]] = set()
+        self._keeper = 0  # the thread whose launch is being kept
         self._writer: Any = None
 
     def in_child(self, path: Path) -> None:
@@ -82,8 +84,10 @@ class Noter:
         if os.getpid() != self._process:  # forked: the file is the parent's
             return original(launch.layer, *launch.args, grid=grid, warmup=False, **launch.kwargs)
         try:
-            group, is_captured = self._noted(frames, launch)
-            keeping = None if group is None or is_captured else self._keeping(group, frames, launch, grid, original)
+            group, number, is_captured = self._noted(frames, launch)
+            keeping = None
+            if group and not is_captured:
+                keeping = self._keeping(group, number, frames, launch, grid, original)
         except Exception:  # the program goes on, whatever is wrong with noting
             group, is_captured, keeping = None, True, None
         grids: list[tuple[int, ...]] = []
@@ -104,6 +108,7 @@ class Noter:
                 )
         except BaseException as error:
             if keeping:
+                self._keeper = 0
                 keeping.abandon(error)
             raise
         if keeping and group:
@@ -123,16 +128,17 @@ class Noter:
         """Ends the file and gives its path; None if there was nothing to note. Raises CaptureFileError."""
         if os.getpid() != self._process:
             return None
-        if not self._lock.acquire(timeout=LOCK_S):
-            raise CaptureError(f"{self.path} was not finished: another thread is still launching")
-        try:
+        given_up = time.monotonic() + LOCK_S
+        while self._keeper not in (0, threading.get_ident()):
+            if time.monotonic() > given_up:
+                raise CaptureError(f"{self.path} was not finished: a launch of another thread does not end")
+            time.sleep(0.01)
+        with self._lock:
             if not self.groups and not self.always:
                 return None
             seen = [group.seen((group.name, group.source) in self._kept) for group in self.groups.values()]
             self._open().finish(seen, command, date)
             return self.path
-        finally:
-            self._lock.release()
 
     def discard(self) -> None:
         """Leaves no file."""
@@ -146,8 +152,8 @@ class Noter:
             self._writer = Writer(self.path, self.options.limit_bytes)
         return self._writer
 
-    def _noted(self, frames: tuple[Frame, ...], launch: Frame) -> tuple[Group | None, bool]:
-        """The group of a launch, and whether it is made inside a capture of a CUDA graph."""
+    def _noted(self, frames: tuple[Frame, ...], launch: Frame) -> tuple[Group | None, int, bool]:
+        """The group of a launch, its number, and whether it is made inside a capture of a CUDA graph."""
         function = launch.layer.fn
         source = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
         outer = frames[0] if frames else launch
@@ -156,12 +162,13 @@ class Noter:
         is_captured = _is_capturing()
         with self._lock:
             self.number += 1
+            number = self.number
             group = self._group(key, lambda: (function.__name__, source, shapes_text(values)))
             if group:
                 group.sample.count += 1
                 if is_captured and not group.kept:
                     group.why_not = IN_GRAPH
-        return group, is_captured
+        return group, number, is_captured
 
     def _group(self, key: tuple[Any, ...], about: Callable[[], tuple[str, str, str]]) -> Group | None:
         group = self.groups.get(key)
@@ -186,40 +193,51 @@ class Noter:
         return kernel not in self._kept and self._attempts.get(kernel, 0) < MOST_ATTEMPTS
 
     def _keeping(
-        self, group: Group, frames: tuple[Frame, ...], launch: Frame, grid: Any, original: Callable[..., Any]
+        self,
+        group: Group,
+        number: int,
+        frames: tuple[Frame, ...],
+        launch: Frame,
+        grid: Any,
+        original: Callable[..., Any],
     ) -> Any:
-        """A launch that is being kept, if it is asked for and can be."""
+        """A launch that is being kept, if it is asked for and can be: one at a time, whatever other threads launch."""
         with self._lock:
-            if not self._is_asked_for(group):
+            if not self._is_asked_for(group) or self._keeper:
                 return None
             kernel = (group.name, group.source)
             self._attempts[kernel] = self._attempts.get(kernel, 0) + 1
+            self._keeper = threading.get_ident()
 
-            def again(*, compile_only: bool = False) -> Any:
-                return original(launch.layer, *launch.args, grid=grid, warmup=compile_only, **launch.kwargs)
+        def again(*, compile_only: bool = False) -> Any:
+            return original(launch.layer, *launch.args, grid=grid, warmup=compile_only, **launch.kwargs)
 
-            try:
-                from ssdprof.kernels.captured.live.keeping import Keeping
+        keeping = None
+        try:
+            from ssdprof.kernels.captured.live.keeping import Keeping
 
-                call = Call(launch.layer, launch.args, launch.kwargs, grid, frames, again)
-                keeping = Keeping(call, self._open(), self.options, self.number)
-                keeping.before()
-            except Exception as error:
-                group.why_not = _reason(error)
-                return None
-            return keeping
+            call = Call(launch.layer, launch.args, launch.kwargs, grid, frames, again)
+            one = Keeping(call, self._open(), self.options, number)
+            one.before()
+            keeping = one
+        except Exception as error:
+            group.why_not = _reason(error)
+        finally:
+            if keeping is None:
+                self._keeper = 0
+        return keeping
 
     def _keep(self, group: Group, keeping: Any, compiled: Any, grid: Any) -> None:
-        from ssdprof.kernels.captured.live.values import whole
-
-        with self._lock:
-            try:
-                keeping.after(compiled, whole(grid))
-            except Exception as error:
-                group.why_not = _reason(error)
-                return
-            group.kept, group.why_not = True, ""
-            self._kept.add((group.name, group.source))
+        try:
+            keeping.after(compiled, grid)
+        except Exception as error:
+            group.why_not = _reason(error)
+        else:
+            with self._lock:
+                group.kept, group.why_not = True, ""
+                self._kept.add((group.name, group.source))
+        finally:
+            self._keeper = 0
 
 
 def _reason(error: Exception) -> str:
@@ -237,6 +255,6 @@ def _shape_key(value: Any) -> Any:
 def _is_capturing() -> bool:
     import torch
 
-    if not torch.cuda.is_available() or not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         return False
     return torch.cuda.is_current_stream_capturing()

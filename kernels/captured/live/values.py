@@ -183,7 +183,9 @@ def statistics_line(index: int, name: str, tensor: torch.Tensor) -> str:
     """A note on a tensor's values: least, greatest, and of floats also mean, deviation and the share of NaN."""
     is_float = tensor.dtype.is_floating_point
     nans, lows, highs, sums, squares, numbers = 0, [], [], 0.0, 0.0, 0
-    for part in tensor.reshape(-1).split(_STATISTICS_ELEMENTS):
+    flat = tensor.reshape(-1)
+    for first in range(0, flat.numel(), _STATISTICS_ELEMENTS):
+        part = flat[first : first + _STATISTICS_ELEMENTS]
         part = part.double() if is_float else part.long()
         if is_float:
             is_nan = part.isnan()

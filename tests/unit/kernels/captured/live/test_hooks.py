@@ -26,7 +26,7 @@ from ssdprof.kernels.captured.live.options import CaptureError
 from ssdprof.kernels.captured.load import load
 from ssdprof.kernels.captured.model import CapturedLaunch, TensorArg
 
-PROGRAM = Path(__file__).parents[3] / "helpers" / "launching_program.py"
+PROGRAM = Path(__file__).parents[4] / "helpers" / "fakes" / "launching_program.py"
 PATCHED = [
     (Autotuner, "run"),
     (Autotuner, "_bench"),

@@ -14,7 +14,7 @@ from ssdprof.kernels.captured.file import CaptureFileError, read
 from ssdprof.kernels.captured.live.options import CaptureError, CaptureOptions
 from ssdprof.kernels.captured.live.startup import Finished, python_command, run_command
 
-HELPERS = Path(__file__).parents[3] / "helpers"
+HELPERS = Path(__file__).parents[4] / "helpers" / "fakes"
 PROGRAM = str(HELPERS / "launching_program.py")
 EACH = CaptureOptions(launch=1, kernel="scale_kernel")
 """Keeps a launch of each process."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -283,6 +284,32 @@ def test_an_interruption_of_a_second_launch_leaves_the_program_its_own_bytes(pat
     assert torch.equal(torch.ones(64), total)
     launches, _ = machine.finished()
     assert () == launches
+
+
+def test_while_one_thread_keeps_a_launch_others_go_on_without(path: Path) -> None:
+    inside, go_on = threading.Event(), threading.Event()
+
+    def wait(total: torch.Tensor, x: torch.Tensor, n: int, **_: Any) -> None:
+        total.add_(x)
+        if n == 64:
+            inside.set()
+            go_on.wait(20)
+
+    machine = Machine(path, wait)
+    first = threading.Thread(
+        target=machine.launch, args=("add_kernel", torch.zeros(64), torch.ones(64), 64), kwargs={"BLOCK": 64}
+    )
+    first.start()
+    assert inside.wait(20)
+
+    machine.launch("add_kernel", torch.zeros(32), torch.ones(32), 32, BLOCK=64)
+
+    go_on.set()
+    first.join(20)
+    assert not first.is_alive()
+    [launch], seen = machine.finished()
+    assert 64 == launch.args["n"]
+    assert ["", "another launch of it is kept"] == [one.why_not for one in seen]
 
 
 @pytest.fixture(autouse=True)

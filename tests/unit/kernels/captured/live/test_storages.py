@@ -32,12 +32,12 @@ def numbers(n: int = 60) -> torch.Tensor:
 
 @st.composite
 def views(draw: st.DrawFn) -> torch.Tensor:
-    """A view into 400 bytes or more, with any strides, broadcast and overlapping ones among them."""
+    """A view into 1000 bytes, with any strides, broadcast and overlapping ones among them."""
     dtype = draw(st.sampled_from(DTYPES))
     shape = draw(st.lists(st.integers(1, 4), max_size=3))
     strides = [draw(st.integers(0, 9)) for _ in shape]
     offset = draw(st.integers(0, 20))
-    return torch.zeros(400, dtype=torch.uint8).view(dtype).as_strided(shape, strides, offset)
+    return torch.zeros(1000, dtype=torch.uint8).view(dtype).as_strided(shape, strides, offset)
 
 
 @given(tensor=views())
