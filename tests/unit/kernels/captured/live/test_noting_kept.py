@@ -65,11 +65,6 @@ class Machine:
         return captured.launches, captured.seen
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "launches.ssdprof"
-
-
 def add(total: torch.Tensor, x: torch.Tensor, n: int, **_: Any) -> None:
     total.add_(x)
 
