@@ -18,6 +18,7 @@ from ssdprof.kernels.captured.live.storages import (
     near,
     regions_of,
     same,
+    through,
     written,
 )
 from ssdprof.kernels.captured.live.values import CannotKeep
@@ -195,3 +196,30 @@ def test_bytes_are_the_same_only_if_all_are() -> None:
     other[99] = 0
 
     assert not same(one, other)
+
+
+@pytest.mark.parametrize("to_host", [True, False])
+@pytest.mark.parametrize("size", [1, 8, 9, 16, 17, 40])
+def test_a_half_is_used_again_only_after_its_copy_is_over(to_host: bool, size: int) -> None:
+    source, target, halves = torch.randint(0, 255, (size,), dtype=torch.uint8), torch.zeros(size), torch.zeros(2, 8)
+    target, halves, happened = target.to(torch.uint8), halves.to(torch.uint8), []
+
+    class Event:
+        is_pending = False
+
+        def record(self) -> None:
+            assert not self.is_pending
+            self.is_pending = True
+
+        def synchronize(self) -> None:
+            assert self.is_pending
+            self.is_pending = False
+            happened.append(self)
+
+    events = [Event(), Event()]
+
+    through(halves, events, target, source, to_host=to_host)
+
+    assert torch.equal(source, target)
+    assert -(-size // 8) == len(happened)
+    assert not any(event.is_pending for event in events)
