@@ -282,6 +282,19 @@ def test_kernels_of_torch_compile_are_counted_and_not_kept(program: Any, path: P
     assert any("torch.compile generated it" in one.why_not for one in captured.seen)
 
 
+def test_a_compiled_kernel_that_the_program_launches_itself_is_counted(program: Any, path: Path) -> None:
+    total, x = torch.zeros(64, device="cuda"), torch.ones(64, device="cuda")
+    compiled = program.add_kernel.warmup(total, x, 64, BLOCK=64, grid=(1,))
+
+    with ssdprof.capture(path):
+        compiled[(1, 1, 1)](total, x, 64, 64)
+
+    assert torch.equal(x, total)
+    [seen] = read(path).seen
+    assert ("add_kernel", 1) == (seen.name, seen.count)
+    assert seen.why_not.startswith("the program launched it compiled")
+
+
 def test_a_whole_program_is_captured_and_timed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROGRAM_DEVICE", "cuda")
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)

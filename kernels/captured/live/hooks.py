@@ -17,11 +17,12 @@ from types import ModuleType
 from typing import Any
 
 from ssdprof.kernels.captured.live.calls import Frame, inner
-from ssdprof.kernels.captured.live.noting import OF_INDUCTOR, Noter
+from ssdprof.kernels.captured.live.noting import OF_COMPILED, OF_INDUCTOR, Noter
 from ssdprof.kernels.captured.live.options import DEFAULT_LIMIT_GIB, CaptureError, CaptureOptions
 
 _INDUCTOR = "torch._inductor.runtime.triton_heuristics"
 _INTERPRETER = "triton.runtime.interpreter"
+_COMPILER = "triton.compiler.compiler"
 _AUTOTUNER = "triton.runtime.autotuner"
 
 
@@ -99,7 +100,12 @@ class _Hooks:
 def install(noter: Noter) -> None:
     """Has `noter` told of every launch from now on, of modules that are imported later too."""
     _Hooks.active = noter
-    names = {_AUTOTUNER: _patch_triton, _INTERPRETER: _patch_interpreter, _INDUCTOR: _patch_inductor}
+    names = {
+        _AUTOTUNER: _patch_triton,
+        _INTERPRETER: _patch_interpreter,
+        _COMPILER: _patch_compiler,
+        _INDUCTOR: _patch_inductor,
+    }
     late: dict[str, Callable[[ModuleType], None]] = {}
     for name, patch in names.items():
         if name in sys.modules and not getattr(getattr(sys.modules[name], "__spec__", None), "_initializing", False):
@@ -134,6 +140,10 @@ def _patch_triton(module: ModuleType) -> None:
 
 def _patch_interpreter(module: ModuleType) -> None:
     _patch_family(module.InterpretedFunction, "run", _kernel_run)
+
+
+def _patch_compiler(module: ModuleType) -> None:
+    _patch_family(module.CompiledKernel, "__getitem__", _compiled_run)
 
 
 def _patch_inductor(module: ModuleType) -> None:
@@ -222,6 +232,27 @@ def _inductor_run(original: Callable[..., Any]) -> Callable[..., Any]:
             here.is_noting = True
 
     return run
+
+
+def _compiled_run(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Around what gives the launcher of a compiled kernel on a grid."""
+
+    @functools.wraps(original)
+    def launcher(self: Any, grid: Any) -> Callable[..., Any]:
+        launch, function = original(self, grid), getattr(getattr(self, "src", None), "fn", None)
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            noter = _Hooks.active
+            if noter is not None and _Hooks.of_thread.is_noting:
+                with suppress(Exception):
+                    code = function.fn.__code__ if function else None
+                    source = f"{code.co_filename}:{code.co_firstlineno}" if code else ""
+                    noter.counted(self.name, source, OF_COMPILED)
+            return launch(*args, **kwargs)
+
+        return counted
+
+    return launcher
 
 
 def _without_grid(kwargs: dict[str, Any]) -> dict[str, Any]:

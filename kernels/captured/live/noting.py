@@ -26,6 +26,7 @@ LOCK_S = 10.0
 """How long the end of a program waits for a launch that is being kept by another thread."""
 IN_GRAPH = "it was launched while a CUDA graph was captured: let the program launch it once outside a graph"
 OF_INDUCTOR = "torch.compile generated it, and its launches are not kept"
+OF_COMPILED = "the program launched it compiled, not by its function: call the function of triton.jit to keep it"
 NOT_ASKED = "it was not asked for"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -232,3 +233,26 @@ def test_kernels_of_torch_compile_are_counted_with_the_reason(path: Path, monkey
     [seen] = read(path).seen
     assert (1, "generated.py") == (seen.count, seen.source)
     assert "torch.compile generated it, and its launches are not kept" == seen.why_not
+
+
+def test_compiled_kernels_that_a_program_launches_itself_are_counted_with_the_reason(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ssdprof.kernels.captured.live import hooks
+
+    class CompiledKernel:
+        name = "softmax"
+
+        def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., object]:
+            return lambda *args: (grid, args)
+
+    module = ModuleType(hooks._COMPILER)
+    module.__dict__["CompiledKernel"] = CompiledKernel
+    monkeypatch.setitem(hooks.sys.modules, hooks._COMPILER, module)
+
+    with ssdprof.capture(path):
+        assert ((4,), (1, 2)) == CompiledKernel()[(4,)](1, 2)
+
+    [seen] = read(path).seen
+    assert ("softmax", 1) == (seen.name, seen.count)
+    assert seen.why_not.startswith("the program launched it compiled")
