@@ -94,6 +94,7 @@ def test_all_child_processes_are_captured_however_they_start_and_end(path: Path,
     assert killed.endswith("was killed: what it kept is there, what it launched was not counted")
 
 
+@pytest.mark.slow
 def test_of_several_processes_the_first_launch_of_each_kernel_stays(path: Path, tmp_path: Path) -> None:
     script = tmp_path / "twice.py"
     script.write_text(
