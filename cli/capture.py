@@ -14,11 +14,13 @@ from ssdprof.kernels.errors import UsageError
 DEFAULT_FILE = "captured.launch"
 DEFAULT_LIMIT_GIB = 16.0  # said in the help; ssdprof.kernels.captured.live.options has it
 SUFFIX = ".launch"
+SIGNALLED = 128
+"""What shells add to the number of a signal that ended a program, for its exit code."""
 COMMAND_HELP = "The program, after --: a Python script, -m MODULE, or any command that runs Python."
 
 
 def capture(
-    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND…", help=COMMAND_HELP, show_default=False)],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help=COMMAND_HELP, show_default=False)],
     out: Annotated[
         Path, option("Results", "Keep the launches in this file, which ends in .launch.", "--out", "-o", default=True)
     ] = Path(DEFAULT_FILE),
@@ -61,14 +63,15 @@ def capture(
     done = run_command(command, out, options)
     for problem in done.problems:
         console.note(problem)
+    exit_code = done.exit_code if done.exit_code >= 0 else SIGNALLED - done.exit_code
     captured = done.captured
     if captured is None or not captured.seen:
-        if done.exit_code == 0:
+        if exit_code == 0:
             console.note(
                 f"{' '.join(command)} launched no Triton kernel: nothing is kept. Only Python processes that have "
                 "ssdprof are seen, and kernels that Triton launches itself, not those that were compiled ahead"
             )
-        return done.exit_code or 1
+        return exit_code or 1
     if not captured.launches:
         names = ", ".join(dict.fromkeys(one.name for one in captured.seen))
         console.note(f"no launch is kept: {names} were launched; the list says why none was kept")
@@ -77,7 +80,7 @@ def capture(
         size_gib = out.stat().st_size / (1 << 30)
         kept = f"kept {len(captured.launches)} in {out} ({size_gib:.2f} GiB)"
         console.note(f"{kept}; next: {report.next_of(captured, out)}")
-    return done.exit_code or (0 if captured.launches else 1)
+    return exit_code or (0 if captured.launches else 1)
 
 
 def launches(

@@ -69,8 +69,6 @@ class SubjectOptions:
     """The kernel and its problem: a preset, and what differs from it. None: as in the preset."""
 
     kernel: Annotated[str | None, option("Kernel", KERNEL_HELP, default=DEFAULT_KERNEL)] = None
-    reference: Annotated[str | None, option("Kernel", REFERENCE_HELP, default="captured, unless recognised")] = None
-    trust: Annotated[str | None, option("Kernel", "Config of a captured launch whose output is correct.")] = None
     preset: Annotated[
         str | None, _problem("Published model to start from.", default=DEFAULT_PRESET, values=completion.presets)
     ] = None
@@ -91,6 +89,8 @@ class SubjectOptions:
     d_form: Annotated[str | None, _problem("Form of D: none, head or head-dim.")] = None
     z: Annotated[bool | None, _problem("Gate the output by z.")] = None
     seq_idx: Annotated[bool | None, _problem("Packed sequences.")] = None
+    reference: Annotated[str | None, option("Kernel", REFERENCE_HELP, default="captured, unless recognised")] = None
+    trust: Annotated[str | None, option("Kernel", "Config of a captured launch whose output is correct.")] = None
 
     @property
     def title(self) -> str:

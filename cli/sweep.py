@@ -115,12 +115,12 @@ class ResultOptions:
 
 @grouped
 def sweep(
-    launch: Annotated[str | None, typer.Argument(metavar="[LAUNCH]", help=LAUNCH_HELP, show_default=False)],
     subject: SubjectOptions,
     space: SpaceOptions,
     target: TargetOptions,
     timing: TimingOptions,
     results: ResultOptions,
+    launch: Annotated[str | None, typer.Argument(metavar="LAUNCH", help=LAUNCH_HELP, show_default=False)] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> int:

@@ -46,7 +46,10 @@ def subject(
     if is_captured(kernel):
         from ssdprof.kernels.captured.subject import captured_subject
 
-        if given := [name for name, value in {**problem, "tp": tp}.items() if value is not None]:
+        other_preset = preset if preset != DEFAULT_PRESET else None
+        if given := [
+            name for name, value in {"preset": other_preset, **problem, "tp": tp}.items() if value is not None
+        ]:
             option = given[0].replace("_", "-")
             raise UsageError(f"--{option}: a captured launch has the problem that it was captured with: leave it out")
         return captured_subject(kernel, reference or "", trust or "")

@@ -40,8 +40,8 @@ class Launching:
         args |= {name: values[name] for name, _ in launch.sources.heuristics}
         given = {name: value for name, value in config.values if value is not None and name not in values}
         module, file = source_file(launch.sources)
-        options = {**launch.options, **given}
-        return LaunchPlan(module, launch.sources.kernel.name, self.grid(config), args, options, file)
+        options = {name: value for name, value in launch.options.items() if name not in _OPTION_NAMES}
+        return LaunchPlan(module, launch.sources.kernel.name, self.grid(config), args, {**options, **given}, file)
 
     def grid(self, config: Config) -> tuple[int, ...]:
         """The grid of a config. Raises ConfigError if it is not known."""
@@ -110,8 +110,10 @@ class Launching:
             return sizes
         if not launch.sources.grid_absent:
             return launch.grid
+        defaults = {param.name: param.default for param in self.params}
         for values, sizes in ((launch.config, launch.grid), *launch.grids):
-            if all(config[name] == value for name, value in values.items() if name in self._meta_names):
+            asked = {**defaults, **values}
+            if all(config[name] == asked[name] for name in self._meta_names):
                 return sizes
         raise ConfigError(
             f"the grid of this config is not known, since the program's grid function could not be kept "

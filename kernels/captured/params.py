@@ -36,7 +36,7 @@ def table_of(launch: CapturedLaunch) -> ParamTable:
 
 def captured_config(launch: CapturedLaunch, table: ParamTable) -> Config:
     """The config that the program's launch ran with."""
-    return table.config({**TRITON_DEFAULTS, **_known(launch.config, table)})
+    return table.config({**_options(launch, table), **_known(launch.config, table)})
 
 
 def space_of_launch(launch: CapturedLaunch, table: ParamTable, name: str) -> Space:
@@ -47,13 +47,10 @@ def space_of_launch(launch: CapturedLaunch, table: ParamTable, name: str) -> Spa
         return Space(name, configs, "the captured config, and with one parameter changed at a time")
     if name != OWN:
         raise SpaceError(f"unknown space {name!r}: one of {OWN}, {AROUND}")
-    kept, left_out = [], {}
+    kept, left_out, options = [], {}, _options(launch, table)
     for one in _listed(launch):
         try:
-            beyond = [key for key in one.values if key not in table.by_name]
-            if beyond:
-                raise ConfigError(f"sets {beyond[0]}, which ssdprof's configs cannot hold")
-            config = table.config({**TRITON_DEFAULTS, **one.values})
+            config = table.config({**options, **one.values})
         except ConfigError as error:
             left_out[", ".join(f"{key}={value}" for key, value in one.values.items())] = str(error)
             continue
@@ -79,6 +76,11 @@ def _constants(launch: CapturedLaunch) -> dict[str, Any]:
     return {**plain, **dict.fromkeys(name for name in computed if name in launch.constexprs)}
 
 
+def _options(launch: CapturedLaunch, table: ParamTable) -> dict[str, Any]:
+    """What the program itself passed of launch options, else Triton's defaults: what a config need not set."""
+    return {**TRITON_DEFAULTS, **_known(launch.options, table)}
+
+
 def _known(values: Mapping[str, Any], table: ParamTable) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name in table.by_name}
 
@@ -100,8 +102,9 @@ def _tunable(name: str, listed: list[Any], given: Any) -> Param:
 
 
 def _low(values: list[Any]) -> int | None:
-    """0 for what is a whole number wherever it is set; None: any value."""
-    return 0 if all(type(value) is int and value >= 0 for value in values if value is not None) else None
+    """0 for what is set, and a whole number wherever it is; None: any value."""
+    given = [value for value in values if value is not None]
+    return 0 if given and all(type(value) is int and value >= 0 for value in given) else None
 
 
 def _around(own: Config, table: ParamTable) -> Iterator[Config]:

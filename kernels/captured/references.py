@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import inspect
 import math
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +120,8 @@ def of_function(
     elif isinstance(given, torch.Tensor):
         found = {names[0]: given}
     else:
-        found = dict(given) if isinstance(given, Mapping) else dict(zip(names, given, strict=False))
+        several = given if isinstance(given, (tuple, list)) else [given]
+        found = dict(given) if isinstance(given, Mapping) else dict(zip(names, several, strict=False))
     for name in names:
         one = found.get(name)
         if not isinstance(one, torch.Tensor) or tuple(one.shape) != metas[name].shape:
@@ -183,14 +186,31 @@ def tolerances(launch: CapturedLaunch, metas: Mapping[str, TensorMeta], against:
 
 
 def absolute(reference: str) -> str:
-    """FILE:FUNCTION with the file's whole path. Raises UsageError if either is not there."""
+    """FILE:FUNCTION with the file's whole path. Raises UsageError if either is not there; the file is only read."""
     file, _, name = reference.rpartition(":")
     path = Path(file).absolute()
     if not file or not name.isidentifier():
         raise UsageError(f"--reference {reference}: give FILE:FUNCTION, such as reference.py:scan")
     if not path.is_file():
         raise UsageError(f"--reference {reference}: there is no file {path}")
+    try:
+        names = set(_bound_names(ast.parse(path.read_bytes())))
+    except (SyntaxError, ValueError) as error:
+        raise UsageError(f"--reference {reference}: {path} is not Python: {first_line(str(error))}") from None
+    if not names & {name, "*"}:
+        raise UsageError(f"--reference {reference}: {path} has no function {name}")
     return f"{path}:{name}"
+
+
+def _bound_names(module: ast.Module) -> Iterator[str]:
+    """The names that a module may bind, those inside its functions included; `*` if it imports all of another."""
+    for node in ast.walk(module):
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            yield node.name
+        elif isinstance(node, ast.alias):
+            yield node.asname or node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
 
 
 def source_line(launch: CapturedLaunch) -> str:
@@ -212,10 +232,10 @@ def _function(reference: str) -> Any:
     spec = importlib.util.spec_from_file_location(f"ssdprof_reference_{Path(file).stem}", file)
     if spec is None or spec.loader is None:
         raise UsageError(f"--reference {reference}: {file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # dataclasses look there
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         said = first_line(f"{type(error).__name__}: {error}")
         raise UsageError(f"--reference {reference}: {file} cannot be loaded: {said}") from error
     function = getattr(module, name, None)

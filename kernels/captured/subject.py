@@ -54,7 +54,7 @@ def captured_subject(name: str, reference: str = "", trust: str = "") -> Capture
     path = Path(file if file.endswith(SUFFIX) else f"{file}{SUFFIX}").absolute()
     if not path.is_file():
         raise UsageError(f"there is no file {path}: `ssdprof capture -o {path.name} -- COMMAND` makes one")
-    launches = _launches(str(path), os.stat(path).st_mtime_ns)
+    launches = _launches(str(path), _stamp(str(path)))
     index = _chosen(launches, which, path)
     if reference and trust:
         raise UsageError("--reference and --trust both say which output is correct: leave one of them out")
@@ -70,11 +70,11 @@ def captured_again(file: str, kernel: str, identity: Mapping[str, Any]) -> Captu
     held = str(identity.get("held_against", ""))
     trusted = held.removeprefix(_TRUSTED[0]).removesuffix(_TRUSTED[1]) if held.startswith(_TRUSTED[0]) else ""
     if Path(file).is_file():
-        for index in range(len(_launches(file, os.stat(file).st_mtime_ns))):
+        for index in range(len(_launches(file, _stamp(file)))):
             named = "" if trusted or held == recognised.NAME else held
             named = CAPTURED if named in (AS_CAPTURED, AS_MADE_UP) else named
             found = CapturedSubject(file, index, named, trusted)
-            if found.identity() == dict(identity):
+            if found.name == kernel and found.identity() == dict(identity):
                 return found
     raise UsageError(f"the run is of a launch of {kernel} that {file} does not have any more: capture it again")
 
@@ -111,7 +111,10 @@ class CapturedSubject:
     @property
     def captured(self) -> CapturedLaunch:
         """What is kept of the launch. Raises UsageError if the file is gone or was changed."""
-        return _launches(self.file, os.stat(self.file).st_mtime_ns)[self.index]
+        launches = _launches(self.file, _stamp(self.file))
+        if self.index >= len(launches):
+            raise UsageError(f"{self.file} was replaced: it has {len(launches)} launches; name the launch again")
+        return launches[self.index]
 
     @property
     def name(self) -> str:
@@ -121,7 +124,7 @@ class CapturedSubject:
     @property
     def params(self) -> ParamTable:
         """What its own list sets, launch options, and its other constants."""
-        return _table(self.file, os.stat(self.file).st_mtime_ns, self.index)
+        return _table(self.file, _stamp(self.file), self.index)
 
     @property
     def reference_name(self) -> str:
@@ -137,13 +140,17 @@ class CapturedSubject:
     def identity(self) -> dict[str, Any]:
         """The arguments: tensors by dtype and shape, anything else by value; and a hash of them all with their data.
 
-        Strides are in the hash alone.
+        Strides, and the constants that a config may set, are in the hash alone.
         """
         launch, names = self.captured, set(self.params.by_name)
-        arguments = {name: _shown(value, launch) for name, value in launch.args.items() if name not in names}
+        arguments = {name: _shown(value, launch) for name, value in launch.args.items()}
         tensors = [[asdict(one) for one in launch.tensors], [one.before for one in launch.storages]]
         data = hashlib.sha256(json.dumps([arguments, tensors], sort_keys=True).encode()).hexdigest()[:16]
-        told = {name: value for name, value in arguments.items() if not name.lower().startswith(_STRIDE)}
+        told = {
+            name: value
+            for name, value in arguments.items()
+            if name not in names and not name.lower().startswith(_STRIDE)
+        }
         return {**told, "data": data, "held_against": self.reference_name}
 
     def resolve(self, config: Config) -> Config:
@@ -253,7 +260,15 @@ class CapturedSubject:
 
     @property
     def _launching(self) -> Launching:
-        return _prepared(self.file, os.stat(self.file).st_mtime_ns, self.index)
+        return _prepared(self.file, _stamp(self.file), self.index)
+
+
+def _stamp(file: str) -> int:
+    """When a file was written. Raises UsageError if it is gone."""
+    try:
+        return os.stat(file).st_mtime_ns
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read any more: {error.strerror}; capture the program again") from None
 
 
 @lru_cache(maxsize=16)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
+from ssdprof.kernels.captured.live.shapes import kept_shapes
 from ssdprof.kernels.captured.model import Captured, CapturedLaunch, Seen
 from ssdprof.reports.columns import NOT_KNOWN, latency_text
 from ssdprof.reports.export.run_json import SCHEMA, json_text
 from ssdprof.reports.text.listings import aligned
 
+_Key: TypeAlias = tuple[str, str, str]
 SHAPES_WIDTH = 60
 """Longer lists of shapes are cut, with an ellipsis; JSON has them whole."""
 
@@ -31,10 +33,8 @@ def launches_text(captured: Captured) -> str:
 
 def launches_json(captured: Captured) -> str:
     """The same for programs."""
-    seen = [
-        {**_fields(one), "kept_as": kept if (kept := _kept_numbers(captured).get(_key(one))) else None}
-        for one in captured.seen
-    ]
+    kept = _kept_numbers(captured)
+    seen = [{**_fields(one), "kept_as": kept.get(_key(one))} for one in captured.seen]
     launches = [_summary(i + 1, launch) for i, launch in enumerate(captured.launches)]
     content = {"schema": SCHEMA, "command": captured.command, "date": captured.date}
     return json_text({**content, "seen": seen, "launches": launches})
@@ -45,24 +45,18 @@ def next_of(captured: Captured, path: Path) -> str:
     return f"ssdprof sweep {path}" + (" --all" if len(captured.launches) > 1 else "")
 
 
-def _kept_numbers(captured: Captured) -> Mapping[tuple[str, str], str]:
-    """By kernel and source, the numbers of its launches in the file, from 1."""
-    numbers: dict[tuple[str, str], list[str]] = {}
+def _kept_numbers(captured: Captured) -> Mapping[_Key, str]:
+    """By kernel, source and shapes, the numbers of its launches in the file, from 1."""
+    numbers: dict[_Key, list[str]] = {}
     for i, launch in enumerate(captured.launches):
-        for one in captured.seen:
-            if one.name == launch.name and one.first_number <= launch.number and _has_shapes(captured, one, launch):
-                numbers.setdefault(_key(one), []).append(str(i + 1))
+        origin = launch.origin
+        key = launch.name, f"{origin.file}:{origin.line}", kept_shapes(launch)
+        numbers.setdefault(key, []).append(str(i + 1))
     return {key: ",".join(values) for key, values in numbers.items()}
 
 
-def _has_shapes(captured: Captured, one: Seen, launch: CapturedLaunch) -> bool:
-    """Whether a launch is one of those seen: the last group of its kernel that began no later."""
-    groups = [other for other in captured.seen if other.name == one.name and other.first_number <= launch.number]
-    return max(groups, key=lambda other: other.first_number) is one
-
-
-def _key(one: Seen) -> tuple[str, str]:
-    return one.name, one.shapes
+def _key(one: Seen) -> _Key:
+    return one.name, one.source, one.shapes
 
 
 def _fields(one: Seen) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
@@ -37,9 +37,7 @@ def whole_report(runs: Sequence[Run]) -> RenderableType:
     after = tuple(latency_text(one.after_ms) for one in found)
     gains = tuple(_gain(one.before_ms, one.after_ms) for one in found)
     best = tuple(one.best.config_id if one.best is not None else "as captured" for one in found)
-    sums = [
-        sum(one or 0.0 for one in values) for values in zip(*((w.before_ms, w.after_ms) for w in found), strict=True)
-    ]
+    sums = [_sum(one.before_ms for one in found), _sum(one.after_ms for one in found)]
     columns = (
         ScreenColumn("kernel", (*kernels, "in all"), right=False),
         ScreenColumn("captured ms", (*before, latency_text(sums[0]))),
@@ -69,6 +67,12 @@ def _whole(run: Run) -> Whole:
     decided = all(row.known_status != "differs" for row in run.rows)
     best = run.ranked[0] if run.ranked and decided and before_ms is not None else None
     return Whole(run.header.kernel.partition(":")[2] or run.header.kernel, before_ms, best)
+
+
+def _sum(latencies_ms: Iterable[float | None]) -> float | None:
+    """Of those that are known; None if none is."""
+    known = [one for one in latencies_ms if one is not None]
+    return sum(known) if known else None
 
 
 def _gain(before_ms: float | None, after_ms: float | None) -> str:
