@@ -182,6 +182,15 @@ class Referenced(Protocol):
 
 
 @runtime_checkable
+class GivenInputs(Protocol):
+    """A subject whose inputs are given, not drawn: there are so many sets of them, whatever the seed."""
+
+    @property
+    def input_sets(self) -> int:
+        """How many sets there are, at least one: `inputs` gives one for each seed from the first on."""
+
+
+@runtime_checkable
 class Costed(Protocol):
     """A subject that knows the least its problem needs."""
 

@@ -13,7 +13,7 @@ import torch
 from ssdprof.kernels.config import Config
 from ssdprof.kernels.interface import Axis, Diagnosing, Referenced, Subject
 from ssdprof.kernels.launch import LaunchPlan
-from ssdprof.profiling.measuring.amounts import GUARD_BYTES, SEEDS, turn_samples, written_storages
+from ssdprof.profiling.measuring.amounts import GUARD_BYTES, input_sets, turn_samples, written_storages
 from ssdprof.profiling.measuring.check import Errors, figure, merge, within
 from ssdprof.profiling.measuring.guard import Fingerprints, GuardedOutput, same_bits
 from ssdprof.profiling.measuring.locate import MOST, locate, output_errors, row_norm_rms, share
@@ -75,7 +75,7 @@ class Session:
         """Makes all sets of inputs, their references, and the fingerprints of both."""
         self.inputs: list[Inputs] = []
         held: dict[str, torch.Tensor] = {}
-        for number in range(SEEDS):
+        for number in range(input_sets(self.subject)):
             tensors = self.subject.inputs(self.timer.device, self.seed + number)
             reference = subject.reference(tensors)
             norms = {name: row_norm_rms(_rows(tensor)) for name, tensor in reference.items()}
