@@ -47,6 +47,13 @@ def merge(
     )
 
 
+def share_of(error: float, tolerance: float) -> float:
+    """An error over its tolerance; of a tolerance of 0, nothing or infinity."""
+    if tolerance:
+        return error / tolerance
+    return 0.0 if error == 0 else math.inf
+
+
 def within(errors: Errors | Check, tolerances: Tolerances) -> bool:
     """Whether an output with these errors is correct, in the whole and in every row."""
     return errors.relative_error <= tolerances.relative_error and errors.bad_rows == 0
@@ -76,6 +83,8 @@ def judge(check: Check, allowed: Mapping[str, Tolerances]) -> tuple[Status, str]
 def _how_far(check: Check, tolerances: Tolerances) -> str:
     if math.isnan(check.relative_error):
         return f"{check.bad_rows} of {check.rows} rows wrong, NaN, inf or never-written elements among them"
+    if tolerances.relative_error == tolerances.row_error == 0:
+        return f"{check.bad_rows} of {check.rows} rows differ"
     if check.relative_error > tolerances.relative_error:
         return f"relative error {figure(check.relative_error)}, tolerance {tolerances.relative_error:g}"
     return (

@@ -14,9 +14,10 @@ from ssdprof.kernels.config import Config
 from ssdprof.kernels.interface import Axis, Diagnosing, Referenced, Subject
 from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.profiling.measuring.amounts import GUARD_BYTES, input_sets, turn_samples, written_storages
-from ssdprof.profiling.measuring.check import Errors, figure, merge, within
+from ssdprof.profiling.measuring.check import Errors, figure, merge, share_of, within
+from ssdprof.profiling.measuring.compare import CUT_AXES, as_rows, is_cut, output_errors, row_norm_rms
 from ssdprof.profiling.measuring.guard import Fingerprints, GuardedOutput, same_bits
-from ssdprof.profiling.measuring.locate import MOST, locate, output_errors, row_norm_rms, share
+from ssdprof.profiling.measuring.locate import MOST, locate, share
 from ssdprof.profiling.measuring.timer import CudaTimer, Launch, Reset
 from ssdprof.profiling.runs.measured import Batch, Check, Finding, TimedBy
 
@@ -74,11 +75,16 @@ class Session:
     def _make_inputs(self, subject: Referenced) -> None:
         """Makes all sets of inputs, their references, and the fingerprints of both."""
         self.inputs: list[Inputs] = []
+        self.special: set[str] = set()
+        """Outputs whose reference has NaN, infinity, or numbers without a square in float32."""
         held: dict[str, torch.Tensor] = {}
         for number in range(input_sets(self.subject)):
             tensors = self.subject.inputs(self.timer.device, self.seed + number)
             reference = subject.reference(tensors)
-            norms = {name: row_norm_rms(_rows(tensor)) for name, tensor in reference.items()}
+            norms = {name: row_norm_rms(as_rows(tensor)) for name, tensor in reference.items()}
+            for name in [name for name, norm in norms.items() if not math.isfinite(norm)]:
+                self.special.add(name)
+                norms[name] = row_norm_rms(as_rows(reference[name]), special=True)
             self.inputs.append(Inputs(tensors, reference, norms))
             held |= {f"{name}/{number}": tensor for name, tensor in tensors.items()}
             of = {name: f"the reference of {name}" if len(reference) > 1 else "the reference" for name in reference}
@@ -111,11 +117,12 @@ class Session:
 
     def errors(self, inputs: Inputs) -> tuple[str, Errors]:
         """How far the outputs are from the reference now: the worst of them, by its own tolerance, and its name."""
-        found = {
-            name: output_errors(_rows(self.outputs[name]), _rows(inputs.reference[name]), one, inputs.norm_rms[name])
-            for name, one in self.tolerances.items()
-        }
-        return max(found.items(), key=self._excess)
+        return max(((name, self._errors_of(name, inputs)) for name in self.tolerances), key=self._excess)
+
+    def _errors_of(self, name: str, inputs: Inputs) -> Errors:
+        out, reference = as_rows(self.outputs[name]), as_rows(inputs.reference[name])
+        special = name in self.special
+        return output_errors(out, reference, self.tolerances[name], inputs.norm_rms[name], special=special)
 
     def within(self, name: str, errors: Errors) -> bool:
         """Whether an output with these errors is correct."""
@@ -132,7 +139,7 @@ class Session:
     def poison(self) -> None:
         """Fills the outputs with values that no kernel writes."""
         for guarded in self._guarded:
-            guarded.poison()
+            guarded.poison(self.special)
 
     def launch(self, bound: Bound) -> Any:
         """Poisons the outputs, launches and waits; returns what the launch returns."""
@@ -188,7 +195,10 @@ class Session:
         """How far beyond its tolerance an output is, given its name and errors; NaN is furthest."""
         name, errors = found
         tolerances = self.tolerances[name]
-        shares = errors.relative_error / tolerances.relative_error, errors.worst_row_error / tolerances.row_error
+        shares = (
+            share_of(errors.relative_error, tolerances.relative_error),
+            share_of(errors.worst_row_error, tolerances.row_error),
+        )
         return math.inf if any(map(math.isnan, shares)) else max(shares)
 
     def damage(self) -> list[Finding]:
@@ -214,12 +224,13 @@ class Session:
         if part and errors.bad_rows > MOST * errors.rows:  # the cause is known, and it is everywhere
             message = f"{share(errors.bad_rows, errors.rows)}; the worst off by {figure(errors.worst_row_error)}"
             return [Finding("partial", part), Finding("everywhere", message)]
-        out, reference = _rows(self.outputs[output]), _rows(inputs.reference[output])
+        out, reference = as_rows(self.outputs[output]), as_rows(inputs.reference[output])
         params = self.subject.params
         tiles = {param.axis: config.number(param.name) for param in params if param.axis and config[param.name]}
-        axes = self._axes[output][-out.dim() :]
-        axes = (*[Axis("")] * (out.dim() - len(axes)), *axes)  # what `_rows` added has one index, which is not named
-        found = locate(out, reference, self.tolerances[output], inputs.norm_rms[output], axes, tiles)
+        axes = CUT_AXES if is_cut(self.outputs[output]) else self._axes[output][-out.dim() :]
+        axes = (*[Axis("")] * (out.dim() - len(axes)), *axes)  # what `as_rows` added has one index, which is not named
+        tolerances, norm, special = self.tolerances[output], inputs.norm_rms[output], output in self.special
+        found = locate(out, reference, tolerances, norm, axes, tiles, special=special)
         return [Finding("partial", part), found] if part else [found]
 
     def first_look(self, latency_ms: float, correct: bool) -> int:
@@ -232,8 +243,3 @@ class Session:
         """Poisons the outputs, then takes a batch of latencies."""
         self.poison()
         return Batch(name, *self.timer.batch(bound.launch, samples, latency_ms, timed_by, bound.reset))
-
-
-def _rows(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor with at least two dimensions: one of fewer is a single row."""
-    return tensor if tensor.dim() > 1 else tensor.reshape(1, -1)
