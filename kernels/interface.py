@@ -191,6 +191,14 @@ class GivenInputs(Protocol):
 
 
 @runtime_checkable
+class Unordered(Protocol):
+    """A subject with outputs that its kernel sums by floating-point atomics, so that equal launches give other bits."""
+
+    def unordered(self) -> frozenset[str]:
+        """The names of these outputs."""
+
+
+@runtime_checkable
 class Costed(Protocol):
     """A subject that knows the least its problem needs."""
 

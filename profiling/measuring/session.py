@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from ssdprof.kernels.config import Config
-from ssdprof.kernels.interface import Axis, Diagnosing, Referenced, Subject
+from ssdprof.kernels.interface import Axis, Diagnosing, Referenced, Subject, Unordered
 from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.profiling.measuring.amounts import GUARD_BYTES, input_sets, turn_samples, written_storages
 from ssdprof.profiling.measuring.check import Errors, figure, merge, share_of, within
@@ -68,9 +68,12 @@ class Session:
         self._held: Inputs | None = None
         """The set of inputs that the read-only tensors beside outputs hold."""
         self._changed: dict[str, None] = {}
-        self.first = {name: torch.empty_like(tensor) for name, tensor in self.outputs.items()}
-        self.confirmed: dict[str, Fingerprints] = {}
-        """The bits of the outputs on the last set of inputs, for each config found correct."""
+        unordered = subject.unordered() if isinstance(subject, Unordered) else frozenset()
+        self._unordered = tuple(name for name in self.outputs if name in unordered)
+        self._exact = {name: tensor for name, tensor in self.outputs.items() if name not in unordered}
+        self.first = {name: torch.empty_like(tensor) for name, tensor in self._exact.items()}
+        self.confirmed: dict[str, Fingerprints | None] = {}
+        """The bits of the exact outputs, if any, on the last set of inputs, for each config found correct."""
 
     def _make_inputs(self, subject: Referenced) -> None:
         """Makes all sets of inputs, their references, and the fingerprints of both."""
@@ -124,17 +127,35 @@ class Session:
         special = name in self.special
         return output_errors(out, reference, self.tolerances[name], inputs.norm_rms[name], special=special)
 
+    def unordered_errors(self, inputs: Inputs) -> list[tuple[str, Errors]]:
+        """The same of each output that is summed in no order, with its name."""
+        return [(name, self._errors_of(name, inputs)) for name in self._unordered]
+
     def within(self, name: str, errors: Errors) -> bool:
         """Whether an output with these errors is correct."""
         return within(errors, self.tolerances[name])
 
+    def all_within(self, found: Sequence[tuple[str, Errors]]) -> bool:
+        """Whether outputs with these errors are correct."""
+        return all(self.within(name, errors) for name, errors in found)
+
     def all_same(self) -> bool:
-        """Whether the outputs have the same bits as at first."""
-        return all(same_bits(tensor, self.first[name]) for name, tensor in self.outputs.items())
+        """Whether the outputs have the same bits as at first, but for those that are summed in no order."""
+        return all(same_bits(tensor, self.first[name]) for name, tensor in self._exact.items())
 
     def confirm(self, name: str) -> None:
-        """Notes the bits of the outputs as the correct ones for a config."""
-        self.confirmed[name] = Fingerprints(self.outputs)
+        """Notes the bits of the outputs as the correct ones for a config, but for those that are summed in no order."""
+        self.confirmed[name] = Fingerprints(self._exact) if self._exact else None
+
+    def is_confirmed(self, name: str, inputs: Inputs) -> bool:
+        """Whether the outputs have the bits that were noted for a config now, and those without an order are correct."""
+        known = name in self.confirmed and not self.has_other_bits(name)
+        return known and self.all_within(self.unordered_errors(inputs))
+
+    def has_other_bits(self, name: str) -> bool:
+        """Whether outputs with bits that were noted for a config have other bits now."""
+        noted = self.confirmed.get(name)
+        return noted is not None and bool(noted.changed())
 
     def poison(self) -> None:
         """Fills the outputs with values that no kernel writes."""
@@ -163,17 +184,20 @@ class Session:
             bound = self.bind(plan, inputs)
             self.launch(bound)
             seeds, launches = seeds + 1, launches + 1
-            for name, tensor in self.outputs.items():
+            for name, tensor in self._exact.items():
                 self.first[name].copy_(tensor)
             off = self.errors(inputs)
             found.append(off)
             correct = self.within(*off)
+            sums_correct = self.all_within(self.unordered_errors(inputs))
             once_ms = min(once_ms, self.once_ms(bound))
             for number in range(2, 1 + (LAUNCHES_PER_SEED if correct else LAUNCHES_IF_WRONG)):
                 with self.timer.under_load(once_ms) if number in UNDER_LOAD else nullcontext():
                     self.launch(bound)
                 launches += 1
-                if not self.all_same():
+                sums = self.unordered_errors(inputs)
+                found += sums
+                if not self.all_same() or self.all_within(sums) != sums_correct:
                     repeatable = False
                     found.append(self.errors(inputs))
                     break

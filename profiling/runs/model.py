@@ -156,7 +156,7 @@ class RunHeader:
     `kernel_file`: the source file that the kernel was loaded from, if it is not part of ssdprof. `ptxas`: the version
     of the one that compiled, and its path unless it is Triton's own; empty if that was not noted. `stopped`: why the
     sweep gave up compiling, which no config is to blame for; empty if it did not. `question`: what users of this kernel
-    ask about one parameter.
+    ask about one parameter. `unordered`: outputs that the kernel sums by atomics.
     """
 
     kernel: str
@@ -184,6 +184,7 @@ class RunHeader:
     ptxas: str = ""
     stopped: str = ""
     question: Question | None = None
+    unordered: tuple[str, ...] = ()
 
     @property
     def provenance(self) -> str:
