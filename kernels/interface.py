@@ -33,12 +33,16 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Tolerances:
-    """Largest relative errors of a correct output: of the whole (Frobenius norm) and of any row; `reason`: why."""
+    """Largest relative errors of a correct output: of the whole (Frobenius norm) and of any row; `reason`: why.
+
+    `against`: what the output is held against if that is not known to be correct, such as "the launch as captured".
+    """
 
     relative_error: float
     row_error: float
     reason: str
     output: str = ""
+    against: str = ""
 
 
 @dataclass(frozen=True, slots=True)

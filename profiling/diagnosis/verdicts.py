@@ -112,7 +112,7 @@ def _floor(run: Run) -> Iterator[Statement]:
 
 
 def _not_to_be_used(run: Run) -> Iterator[Statement]:
-    """How many configs cannot be correct, and why the fastest or first of them cannot; outputs whose bits say nothing; those left out."""
+    """How many configs cannot be correct, and why one of them; outputs whose bits say nothing; configs left out."""
     if rows := [row for row in run.rows if row.by_construction and row.status != "ok"]:
         first = min(rows, key=latency_ms)
         figures = {"wrong_configs": len(rows), "configs": len(run.rows), "config_id": first.config_id}

@@ -60,10 +60,11 @@ def within(errors: Errors | Check, tolerances: Tolerances) -> bool:
 
 
 def judge(check: Check, allowed: Mapping[str, Tolerances]) -> tuple[Status, str]:
-    """ok, wrong or unstable, and why, in one line.
+    """ok, wrong, differs or unstable, and why, in one line.
 
     A launch that wrote where it must not is wrong whatever its output, even if it looks unstable: inputs that it
-    overwrote make later launches differ. The reason for a wrong output says where it is wrong. `allowed`: by output.
+    overwrote make later launches differ. The reason for a wrong output says where it is wrong. An output that wrote all
+    it should, and is held against what is not known to be correct, differs instead. `allowed`: by output.
     """
     tolerances = allowed[check.output] if check.output else next(iter(allowed.values()))
     forbidden = [finding.message for finding in check.findings if finding.code in FORBIDDEN_WRITES]
@@ -77,6 +78,8 @@ def judge(check: Check, allowed: Mapping[str, Tolerances]) -> tuple[Status, str]
     of = f"{check.output}: " if check.output else ""
     why = [] if within(check, tolerances) else [of + _how_far(check, tolerances)]
     why += [finding.message for finding in check.findings[:1]]
+    if why and tolerances.against and not math.isnan(check.relative_error):
+        return "differs", f"another output than {tolerances.against}: {'; '.join(why)}"
     return ("wrong", "; ".join(why)) if why else ("ok", "")
 
 

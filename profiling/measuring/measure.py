@@ -64,8 +64,8 @@ def measure(plan: LaunchPlan, config: Config, name: str, timed_by: TimedBy | Non
     check, once_ms = session.check(plan, config)
     status, _ = judge(check, session.tolerances)
     batch = None
-    if status in ("ok", "wrong"):
-        samples = session.first_look(once_ms, status == "ok")
+    if status in ("ok", "wrong", "differs"):
+        samples = session.first_look(once_ms, status != "wrong")
         try:
             batch = session.time(bound, name, samples, once_ms, timed_by)
         except Exception as error:
@@ -74,10 +74,11 @@ def measure(plan: LaunchPlan, config: Config, name: str, timed_by: TimedBy | Non
             return Measurement(check, None, None, failed=(type(error).__name__, str(error)))
     if damage := session.damage():
         check, batch = replace(check, findings=(*damage, *check.findings)), None
-    elif status == "ok":
+    elif status in ("ok", "differs"):
         if not session.all_same() or not session.all_within(session.unordered_errors(inputs)):
             check = session.merged([session.errors(inputs)], False, check.launches + 1, check.seeds, check.findings)
-        session.confirm(name)
+        if status == "ok":
+            session.confirm(name)
     return Measurement(check, batch, loaded(compiled) if session.timer.on_gpu else None)
 
 

@@ -57,6 +57,8 @@ class Session:
         self.stale = False
         """Whether inputs or references have changed."""
         self.tolerances = {one.output: one for one in subject.tolerances()}
+        self.against = any(one.against for one in self.tolerances.values())
+        """Whether a reference is not known to be correct, so that another output may be the correct one."""
         self._axes = {name: subject.axes(name) for name in self.tolerances}
         self._make_inputs(subject)
         metas = subject.tensors()
@@ -148,7 +150,7 @@ class Session:
         self.confirmed[name] = Fingerprints(self._exact) if self._exact else None
 
     def is_confirmed(self, name: str, inputs: Inputs) -> bool:
-        """Whether the outputs have the bits that were noted for a config now, and those without an order are correct."""
+        """Whether the outputs have the bits that were noted for a config, and those without an order are correct."""
         known = name in self.confirmed and not self.has_other_bits(name)
         return known and self.all_within(self.unordered_errors(inputs))
 
@@ -176,7 +178,10 @@ class Session:
         return self.timer.once_ms(bound.launch)
 
     def check(self, plan: LaunchPlan, config: Config) -> tuple[Check, float]:
-        """Checks several launches on each set of inputs, but not for damage; returns also the ms that one takes."""
+        """Checks several launches on each set of inputs, but not for damage; returns also the ms that one takes.
+
+        A config with a wrong output gets fewer, and no further set, unless its output may be the correct one.
+        """
         found: list[tuple[str, Errors]] = []
         findings: list[Finding] = []
         repeatable, launches, seeds, once_ms = True, 0, 0, math.inf
@@ -191,7 +196,7 @@ class Session:
             correct = self.within(*off)
             sums_correct = self.all_within(self.unordered_errors(inputs))
             once_ms = min(once_ms, self.once_ms(bound))
-            for number in range(2, 1 + (LAUNCHES_PER_SEED if correct else LAUNCHES_IF_WRONG)):
+            for number in range(2, 1 + (LAUNCHES_PER_SEED if correct or self.against else LAUNCHES_IF_WRONG)):
                 with self.timer.under_load(once_ms) if number in UNDER_LOAD else nullcontext():
                     self.launch(bound)
                 launches += 1
@@ -201,9 +206,9 @@ class Session:
                     repeatable = False
                     found.append(self.errors(inputs))
                     break
-            if not correct:
+            if not correct and not findings:
                 findings = self.locate(config, inputs, *off)
-            if not correct or not repeatable:
+            if not repeatable or not (correct or self.against):
                 break
         return self.merged(found, repeatable, launches, seeds, findings), once_ms
 

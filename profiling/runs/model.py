@@ -12,11 +12,14 @@ from ssdprof.kernels.interface import LeftOut, Question, Remark, Tolerances
 from ssdprof.profiling.hardware.occupancy import Occupancy
 from ssdprof.profiling.runs.measured import Check, Compiled, Conditions, Timing
 
-Status = Literal["ok", "wrong", "unstable", "compile-error", "out-of-resources", "launch-error", "timeout", "not-run"]
+Status = Literal[
+    "ok", "wrong", "differs", "unstable", "compile-error", "out-of-resources", "launch-error", "timeout", "not-run"
+]
 STATUSES: Mapping[Status, str] = MappingProxyType(
     {
         "ok": "Correct",
         "wrong": "Wrong output: not ranked, not to be used",
+        "differs": "Another output than what it is held against: which is correct is not known",
         "unstable": "Unstable output: not ranked, not to be used",
         "compile-error": "Did not compile",
         "out-of-resources": "Need more than the GPU has",
