@@ -73,7 +73,7 @@ def measure(plan: LaunchPlan, config: Config, name: str, timed_by: TimedBy | Non
                 raise
             return Measurement(check, None, None, failed=(type(error).__name__, str(error)))
     if damage := session.damage():
-        check, batch = replace(check, findings=(*damage, *check.findings)), None
+        check, batch = replace(check, findings=(*damage, *check.findings), sketch=()), None
     elif status in ("ok", "differs"):
         if not session.all_same() or not session.all_within(session.unordered_errors(inputs)):
             check = session.merged([session.errors(inputs)], False, check.launches + 1, check.seeds, check.findings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,10 +14,11 @@ from ssdprof.kernels.config import Config
 from ssdprof.kernels.interface import Axis, Diagnosing, Referenced, Subject, Unordered
 from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.profiling.measuring.amounts import GUARD_BYTES, input_sets, turn_samples, written_storages
-from ssdprof.profiling.measuring.check import Errors, figure, merge, share_of, within
+from ssdprof.profiling.measuring.check import Errors, figure, judge, merge, share_of, within
 from ssdprof.profiling.measuring.compare import CUT_AXES, as_rows, is_cut, output_errors, row_norm_rms
 from ssdprof.profiling.measuring.guard import Fingerprints, GuardedOutput, same_bits
 from ssdprof.profiling.measuring.locate import MOST, locate, share
+from ssdprof.profiling.measuring.sketch import sketch
 from ssdprof.profiling.measuring.timer import CudaTimer, Launch, Reset
 from ssdprof.profiling.runs.measured import Batch, Check, Finding, TimedBy
 
@@ -184,6 +185,7 @@ class Session:
         """
         found: list[tuple[str, Errors]] = []
         findings: list[Finding] = []
+        sketched: tuple[float, ...] = ()
         repeatable, launches, seeds, once_ms = True, 0, 0, math.inf
         for inputs in self.inputs:
             bound = self.bind(plan, inputs)
@@ -208,9 +210,17 @@ class Session:
                     break
             if not correct and not findings:
                 findings = self.locate(config, inputs, *off)
+            if self.against and seeds == 1:
+                sketched = self._sketch(inputs)
             if not repeatable or not (correct or self.against):
                 break
-        return self.merged(found, repeatable, launches, seeds, findings), once_ms
+        check = self.merged(found, repeatable, launches, seeds, findings)
+        is_answer = judge(check, self.tolerances)[0] in ("ok", "differs")
+        return replace(check, sketch=sketched if is_answer else ()), once_ms
+
+    def _sketch(self, inputs: Inputs) -> tuple[float, ...]:
+        rows = {name: math.prod(as_rows(one).shape[:-1]) for name, one in inputs.reference.items()}
+        return sketch(self.outputs, {name: norm * math.sqrt(rows[name]) for name, norm in inputs.norm_rms.items()})
 
     def merged(
         self, found: list[tuple[str, Errors]], repeatable: bool, launches: int, seeds: int, findings: Sequence[Finding]
