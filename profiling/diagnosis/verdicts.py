@@ -112,12 +112,14 @@ def _floor(run: Run) -> Iterator[Statement]:
 
 
 def _not_to_be_used(run: Run) -> Iterator[Statement]:
-    """How many configs cannot be correct, and why the fastest of them, or the first, cannot; and those left out."""
+    """How many configs cannot be correct, and why one of them; outputs whose bits say nothing; configs left out."""
     if rows := [row for row in run.rows if row.by_construction and row.status != "ok"]:
         first = min(rows, key=latency_ms)
         figures = {"wrong_configs": len(rows), "configs": len(run.rows), "config_id": first.config_id}
         figures["reason"] = first.by_construction
         yield Statement("note", "wrong-by-construction", figures, "drop-from-list")
+    if (unordered := run.header.unordered) and run.measured:
+        yield Statement("note", "unordered", {"outputs": list(unordered)})
     if left_out := run.header.left_out:
         counts = Counter(one.reason for one in left_out).most_common()
         reasons = [{"reason": reason, "configs": count} for reason, count in counts]

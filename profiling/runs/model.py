@@ -12,11 +12,14 @@ from ssdprof.kernels.interface import LeftOut, Question, Remark, Tolerances
 from ssdprof.profiling.hardware.occupancy import Occupancy
 from ssdprof.profiling.runs.measured import Check, Compiled, Conditions, Timing
 
-Status = Literal["ok", "wrong", "unstable", "compile-error", "out-of-resources", "launch-error", "timeout", "not-run"]
+Status = Literal[
+    "ok", "wrong", "differs", "unstable", "compile-error", "out-of-resources", "launch-error", "timeout", "not-run"
+]
 STATUSES: Mapping[Status, str] = MappingProxyType(
     {
         "ok": "Correct",
         "wrong": "Wrong output: not ranked, not to be used",
+        "differs": "Another output than what it is held against: which is correct is not known",
         "unstable": "Unstable output: not ranked, not to be used",
         "compile-error": "Did not compile",
         "out-of-resources": "Need more than the GPU has",
@@ -156,7 +159,7 @@ class RunHeader:
     `kernel_file`: the source file that the kernel was loaded from, if it is not part of ssdprof. `ptxas`: the version
     of the one that compiled, and its path unless it is Triton's own; empty if that was not noted. `stopped`: why the
     sweep gave up compiling, which no config is to blame for; empty if it did not. `question`: what users of this kernel
-    ask about one parameter.
+    ask about one parameter. `unordered`: outputs that the kernel sums by atomics.
     """
 
     kernel: str
@@ -184,6 +187,7 @@ class RunHeader:
     ptxas: str = ""
     stopped: str = ""
     question: Question | None = None
+    unordered: tuple[str, ...] = ()
 
     @property
     def provenance(self) -> str:

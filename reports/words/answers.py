@@ -197,6 +197,7 @@ _GOES: Mapping[str, str] = {
 }
 _TRY_FIRST: Mapping[str, str] = {
     "wrong": "find out where the outputs differ: --wrong says it; then mend the kernel or its list of configs.",
+    "differs": "find out which output is correct: give a reference, or trust another config.",
     "unstable": "look for a race: the same launch gave different outputs.",
     "compile-error": "read what the compiler says: --wrong lists each reason.",
     "out-of-resources": "take smaller tiles or fewer num_stages.",

@@ -289,6 +289,10 @@ _WORDS: Mapping[str, Callable[[Figures], str]] = {
     ),
     "throttled": _throttled,
     "ties": _ties,
+    "unordered": lambda of: (
+        f"The bits of {listed(of['outputs'])} differ between launches, since the kernel sums them by atomics, in no "
+        "fixed order: not their bits were compared, but the errors of each launch with the tolerance."
+    ),
     "unstable": lambda of: (
         f"{listed(of['config_ids'])} gave different outputs from launch to launch, as a race or a miscompilation does: "
         "do not use; another Triton version may compile it correctly."
