@@ -40,16 +40,16 @@ class GuardedOutput:
         self.tensors = {name: _view(memory, start_bytes, meta, dtypes[name]) for name, meta in metas.items()}
         self._gaps = self._gaps_of(memory, start_bytes)
 
-    def poison(self, may_be_nan: Collection[str] = ()) -> None:
-        """Fills the out tensors with NaN, or PATTERN if integers, which stays in elements that are never written.
+    def poison(self, may_be_nan: Collection[str] = (), filling: float = math.nan) -> None:
+        """Fills the out tensors with what stays in elements that are never written: floats with `filling`.
 
-        Those that `may_be_nan` where they are correct get `finite_poison`.
+        Integers get bytes of PATTERN; floats that `may_be_nan` where they are correct get `finite_poison`.
         """
         for name, meta in self._metas.items():
             if meta.role == "out":
                 tensor = self.tensors[name]
                 if tensor.is_floating_point():
-                    tensor.fill_(finite_poison(tensor.dtype) if name in may_be_nan else math.nan)
+                    tensor.fill_(finite_poison(tensor.dtype) if name in may_be_nan else filling)
                 else:
                     tensor.copy_(_pattern(tensor))
 

@@ -22,6 +22,8 @@ from ssdprof.profiling.measuring.sketch import sketch
 from ssdprof.profiling.measuring.timer import CudaTimer, Launch, Reset
 from ssdprof.profiling.runs.measured import Batch, Check, Finding, TimedBy
 
+FILLINGS = (math.nan, math.inf, -math.inf)
+"""What outputs of floats hold before equal launches, in turn: a maximum passes over NaN, but not over infinity."""
 LAUNCHES_PER_SEED = 5
 """Launches on each set of inputs; their bits are compared."""
 UNDER_LOAD = (2, 4)
@@ -160,14 +162,18 @@ class Session:
         noted = self.confirmed.get(name)
         return noted is not None and bool(noted.changed())
 
-    def poison(self) -> None:
-        """Fills the outputs with values that no kernel writes."""
+    def poison(self, filling: float = math.nan) -> None:
+        """Fills the outputs with values that no kernel writes: floats with NaN or an infinity."""
         for guarded in self._guarded:
-            guarded.poison(self.special)
+            guarded.poison(self.special, filling)
 
-    def launch(self, bound: Bound) -> Any:
-        """Poisons the outputs, launches and waits; returns what the launch returns."""
-        self.poison()
+    def launch(self, bound: Bound, number: int = 1) -> Any:
+        """Poisons the outputs, launches and waits; returns what the launch returns.
+
+        `number`: which of several equal launches it is, counted from 1; they find different FILLINGS, so that a result
+        that depends on what was there before shows.
+        """
+        self.poison(FILLINGS[(number - 1) % len(FILLINGS)])
         bound.reset()
         compiled = bound.launch()
         self.timer.synchronize()
@@ -197,10 +203,11 @@ class Session:
             found.append(off)
             correct = self.within(*off)
             sums_correct = self.all_within(self.unordered_errors(inputs))
+            wrote_all = math.isfinite(off[1].relative_error)  # what was not written would differ as the fillings do
             once_ms = min(once_ms, self.once_ms(bound))
             for number in range(2, 1 + (LAUNCHES_PER_SEED if correct or self.against else LAUNCHES_IF_WRONG)):
                 with self.timer.under_load(once_ms) if number in UNDER_LOAD else nullcontext():
-                    self.launch(bound)
+                    self.launch(bound, number if wrote_all else 1)
                 launches += 1
                 sums = self.unordered_errors(inputs)
                 found += sums

@@ -1,4 +1,4 @@
-"""A program with a kernel for each planted fault, which FAULT=1 plants; it launches every kernel once, without faults."""
+"""A program with a kernel for each fault, which FAULT=1 plants; it launches every kernel once, without faults."""
 
 import torch
 import triton

@@ -119,7 +119,10 @@ def test_a_grid_of_one_number_is_one_dimension() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("def grid(meta):\n    return (meta['missing'],)", "grid function fails under this config: KeyError: 'missing'"),
+        (
+            "def grid(meta):\n    return (meta['missing'],)",
+            "grid function fails under this config: KeyError: 'missing'",
+        ),
         ("def grid(meta):\n    return ('many',)", "grid function fails under this config: ValueError"),
         ("def grid(meta):\n    return (4, meta['BLOCK_M'] - 2)", r"grid function gives \(4, 0\) under this config"),
         ("def even(args):\n    return 1 // 0", "the heuristic of EVEN fails under this config: ZeroDivisionError"),
@@ -206,7 +209,9 @@ def test_a_tensor_inside_a_tuple_cannot_be_launched_and_says_so() -> None:
 
 
 def test_a_kernel_is_found_by_its_name_in_the_kept_text() -> None:
-    sources = Sources({"m0": TEXT.replace("def softmax", "def inner"), "m1": "from .m0 import inner"}, Ref("m0", "inner"))
+    sources = Sources(
+        {"m0": TEXT.replace("def softmax", "def inner"), "m1": "from .m0 import inner"}, Ref("m0", "inner")
+    )
     one = launching(softmax_launch(sources=sources))
     plan = one.plan(config_of(one))
     assert ("inner", "inner") == (plan.function, plan.callee().__name__)

@@ -115,9 +115,14 @@ def test_around_changes_one_parameter_at_a_time_to_the_next_value() -> None:
     launch = softmax_launch()
     own, *others = values_of(launch, AROUND)
     changed = [{name: value for name, value in one.items() if value != own[name]} for one in others]
-    assert [{"BLOCK_M": 1}, {"BLOCK_M": 4}, {"num_warps": 2}, {"num_warps": 8}, {"num_stages": 2}, {"num_stages": 4}] == (
-        changed
-    )
+    assert [
+        {"BLOCK_M": 1},
+        {"BLOCK_M": 4},
+        {"num_warps": 2},
+        {"num_warps": 8},
+        {"num_stages": 2},
+        {"num_stages": 4},
+    ] == (changed)
 
 
 def test_around_halves_and_doubles_sizes_without_a_list() -> None:
