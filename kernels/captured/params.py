@@ -102,9 +102,9 @@ def _tunable(name: str, listed: list[Any], given: Any) -> Param:
 
 
 def _low(values: list[Any]) -> int | None:
-    """0 for what is set, and a whole number wherever it is; None: any value."""
+    """0 for what is set, and a whole number of 31 bits wherever it is; None: any value."""
     given = [value for value in values if value is not None]
-    return 0 if given and all(type(value) is int and value >= 0 for value in given) else None
+    return 0 if given and all(type(value) is int and 0 <= value < 1 << 31 for value in given) else None
 
 
 def _around(own: Config, table: ParamTable) -> Iterator[Config]:

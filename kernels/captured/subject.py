@@ -69,13 +69,12 @@ def captured_again(file: str, kernel: str, identity: Mapping[str, Any]) -> Captu
     """The launch of a capture file that a run was of. Raises UsageError if it is not there any more."""
     held = str(identity.get("held_against", ""))
     trusted = held.removeprefix(_TRUSTED[0]).removesuffix(_TRUSTED[1]) if held.startswith(_TRUSTED[0]) else ""
-    if Path(file).is_file():
-        for index in range(len(_launches(file, _stamp(file)))):
-            named = "" if trusted or held == recognised.NAME else held
-            named = CAPTURED if named in (AS_CAPTURED, AS_MADE_UP) else named
-            found = CapturedSubject(file, index, named, trusted)
-            if found.name == kernel and found.identity() == dict(identity):
-                return found
+    named = "" if trusted or held == recognised.NAME else held
+    named = CAPTURED if named in (AS_CAPTURED, AS_MADE_UP) else named
+    for index in range(len(_launches(file, _stamp(file)))):
+        found = CapturedSubject(file, index, named, trusted)
+        if found.name == kernel and found.identity() == dict(identity):
+            return found
     raise UsageError(f"the run is of a launch of {kernel} that {file} does not have any more: capture it again")
 
 
@@ -293,7 +292,7 @@ def _chosen(launches: Sequence[CapturedLaunch], which: str, path: Path) -> int:
         raise UsageError(f"{path} has no launch whose data was kept: capture the program again")
     if not which and len(launches) == 1:
         return 0
-    if which.isdigit() and 1 <= int(which) <= len(launches):
+    if which.isascii() and which.isdigit() and len(which) < 10 and 1 <= int(which) <= len(launches):
         return int(which) - 1
     named = [i for i, launch in enumerate(launches) if launch.name == which]
     if len(named) == 1:

@@ -63,7 +63,7 @@ def test_bools_and_other_values_of_the_arguments_are_no_parameters() -> None:
     assert {"BLOCK", "BLOCK_M"}.isdisjoint(table_of(launch).by_name)
 
 
-@pytest.mark.parametrize(("value", "low"), [(0, 0), (7, 0), (-1, None), ("tf32", None)])
+@pytest.mark.parametrize(("value", "low"), [(0, 0), (7, 0), (-1, None), (1 << 31, None), ("tf32", None)])
 def test_whole_numbers_stay_whole_numbers_and_anything_else_takes_any_value(value: Any, low: int | None) -> None:
     table = table_of(softmax_launch(args={**softmax_launch().args, "BLOCK": value}))
     assert low == table.by_name["BLOCK"].low
