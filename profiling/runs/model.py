@@ -161,7 +161,8 @@ class RunHeader:
     `kernel_file`: the source file that the kernel was loaded from, if it is not part of ssdprof. `ptxas`: the version
     of the one that compiled, and its path unless it is Triton's own; empty if that was not noted. `stopped`: why the
     sweep gave up compiling, which no config is to blame for; empty if it did not. `question`: what users of this kernel
-    ask about one parameter. `unordered`: outputs that the kernel sums by atomics.
+    ask about one parameter. `unordered`: outputs that the kernel sums by atomics. `reference`: what outputs
+    were held against, in words; empty if the subject does not say.
     """
 
     kernel: str
@@ -190,6 +191,7 @@ class RunHeader:
     stopped: str = ""
     question: Question | None = None
     unordered: tuple[str, ...] = ()
+    reference: str = ""
 
     @property
     def provenance(self) -> str:
