@@ -186,6 +186,15 @@ class Referenced(Protocol):
 
 
 @runtime_checkable
+class NamedReference(Protocol):
+    """A subject that says in words what its outputs are held against."""
+
+    @property
+    def reference_name(self) -> str:
+        """What that is, such as the launch as captured, or a function of a file."""
+
+
+@runtime_checkable
 class GivenInputs(Protocol):
     """A subject whose inputs are given, not drawn: there are so many sets of them, whatever the seed."""
 

@@ -15,9 +15,15 @@ from ssdprof.kernels.interface import Tolerances
 from ssdprof.profiling.runs.measured import Check
 from ssdprof.profiling.runs.model import Row, RunHeader
 
-DERIVED: dict[type, tuple[str, ...]] = {Row: ("rank", "speedup_vs_baseline", "tied_with_best", "recorded", "achieved")}
+DERIVED: dict[type, tuple[str, ...]] = {
+    Row: ("rank", "speedup_vs_baseline", "tied_with_best", "recorded", "achieved", "answer")
+}
 """Fields that are not kept, since they follow from others."""
-LATER: dict[type, tuple[str, ...]] = {RunHeader: ("unordered",), Tolerances: ("against",), Check: ("sketch",)}
+LATER: dict[type, tuple[str, ...]] = {
+    RunHeader: ("unordered", "reference"),
+    Tolerances: ("against",),
+    Check: ("sketch",),
+}
 """Fields that came after others of their format; left out if they are empty, so that older versions read on."""
 _NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
 _IN_WORDS = {bool: "true or false", dict: "an object", int: "a whole number", list: "a list", str: "text"}

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from fake_kernel import FakeSubject, fake
+from fake_kernel import HELD_AGAINST, CapturedSubject, fake
 from fake_launches import CHECKED
 from fake_runs import HEADER, config, row, run, screen
 from host_timer import HOST
@@ -25,18 +25,17 @@ from ssdprof.profiling.sweep.rounds import finalists
 from ssdprof.reports.text.sweep import sweep_report
 from ssdprof.reports.text.tables import status_colour
 
-AGAINST = "the launch as captured"
+AGAINST = HELD_AGAINST
 HELD = Tolerances(0.01, 0.05, "operands are rounded", output="out", against=AGAINST)
 
 
-class CapturedSubject(FakeSubject):
-    """Whose reference is not known to be correct."""
+class TwiceCaptured(CapturedSubject):
+    """With two sets of inputs."""
 
-    def tolerances(self) -> tuple[Tolerances, ...]:
-        return tuple(replace(one, against=AGAINST) for one in super().tolerances())
+    input_sets = 2
 
 
-SUBJECT = CapturedSubject()
+SUBJECT = TwiceCaptured()
 
 
 @pytest.fixture(autouse=True)

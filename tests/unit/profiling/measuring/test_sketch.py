@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
-from fake_kernel import FakeSubject, fake
+from fake_kernel import CapturedSubject, FakeSubject, fake
 from host_timer import HOST
 from measured_here import planted
 
-from ssdprof.kernels.interface import Tolerances
 from ssdprof.profiling.measuring import measure as measure_module
 from ssdprof.profiling.measuring import sketch as sketch_module
 from ssdprof.profiling.measuring.measure import measure, prepare
@@ -91,13 +89,6 @@ def test_an_output_without_elements_adds_nothing_and_a_norm_of_zero_is_none() ->
 
 def test_sums_are_kept_with_six_digits() -> None:
     assert all(value == float(f"{value:.6g}") for value in of(output()))
-
-
-class CapturedSubject(FakeSubject):
-    """Whose reference is not known to be correct."""
-
-    def tolerances(self) -> tuple[Tolerances, ...]:
-        return tuple(replace(one, against="the launch as captured") for one in super().tolerances())
 
 
 @pytest.fixture
