@@ -33,7 +33,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Tolerances:
-    """Largest relative errors of a correct output: of the whole (Frobenius norm) and of any row; `reason`: why."""
+    """Largest relative errors of a correct output: of the whole (Frobenius norm) and of any row; `reason`: why.
+
+    `against`: what the output is held against if that is not known to be correct, such as "the launch as captured".
+    """
 
     relative_error: float
     row_error: float
@@ -180,6 +183,32 @@ class Referenced(Protocol):
 
     def axes(self, output: str) -> Sequence[Axis]:
         """The dimensions of an output in order, to say where it is wrong; the last one runs within a row."""
+
+
+@runtime_checkable
+class NamedReference(Protocol):
+    """A subject that says in words what its outputs are held against."""
+
+    @property
+    def reference_name(self) -> str:
+        """What that is, such as the launch as captured, or a function of a file."""
+
+
+@runtime_checkable
+class GivenInputs(Protocol):
+    """A subject whose inputs are given, not drawn: there are so many sets of them, whatever the seed."""
+
+    @property
+    def input_sets(self) -> int:
+        """How many sets there are, at least one: `inputs` gives one for each seed from the first on."""
+
+
+@runtime_checkable
+class Unordered(Protocol):
+    """A subject with outputs that its kernel sums by floating-point atomics, so that equal launches give other bits."""
+
+    def unordered(self) -> frozenset[str]:
+        """The names of these outputs."""
 
 
 @runtime_checkable

@@ -202,6 +202,14 @@ COLUMNS: tuple[Column, ...] = (
     ),
     _of("check", "checked_launches", "launches", "checked", "launches whose output was checked"),
     _of("check", "checked_seeds", "", "seeds", "seeds of the inputs it was checked on"),
+    _of(
+        "",
+        "answer",
+        "",
+        "answer",
+        "which of the run's different outputs it gives, from 1, the reference's first; empty if the reference is known "
+        "to be correct",
+    ),
 )
 """Those of every run; a subject's parameters come in after `variant`."""
 _BY_NAME = {column.name: column for column in COLUMNS}

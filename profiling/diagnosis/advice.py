@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ssdprof.profiling.diagnosis.floor import floor_of
+from ssdprof.profiling.diagnosis.groups import several_answers
 from ssdprof.profiling.diagnosis.rows import (
     fields,
     latency_ms,
@@ -88,9 +89,12 @@ def _do(explanation: Explanation, matters: Statement) -> Statement:
     row, best = explanation.row, best_row(explanation)
     figures: dict[str, Any] = {"config_id": row.config_id, "best_id": best.config_id if best else None}
     beside, floor = matters.figures["finding"], matters.figures.get("floor")
+    undecided = explanation.source is not None and several_answers(explanation.source) is not None
     figures["near_the_floor"] = floor["near_the_floor"] if floor else None
     step: NextStep
-    if row.compiled is None or row.known_status not in ("ok", "not-run"):
+    if undecided and row.compiled is not None and row.known_status in ("ok", "differs", "not-run"):
+        finding, step = "name-the-answer", "name-the-answer"
+    elif row.compiled is None or row.known_status not in ("ok", "not-run"):
         finding, step = "use-another", "drop-from-list"
     elif beside in LEADS:
         finding, step = "use-it", "none" if figures["near_the_floor"] else "compare-dram-bytes"

@@ -10,21 +10,28 @@ from ssdprof.kernels.config import Config, Value
 from ssdprof.profiling.diagnosis import rows as of_rows
 from ssdprof.profiling.diagnosis.correlation import correlation
 from ssdprof.profiling.diagnosis.floor import floor
+from ssdprof.profiling.diagnosis.groups import against, several_answers
 from ssdprof.profiling.diagnosis.rows import latency_ms
 from ssdprof.profiling.diagnosis.statement import NextStep, Statement
 from ssdprof.profiling.runs.model import Row, Run
 
 COVERED = (
     "fastest-correct", "fastest-is-wrong", "interrupted", "limiters", "memory-floor", "not-measured", "nothing-correct",
-    "occupancy-and-latency", "stopped", "wrong-by-construction",
+    "occupancy-and-latency", "several-answers", "stopped", "wrong-by-construction",
 )  # fmt: skip
 """Codes of a run's statements (`verdicts.statements`) that the answer says in fewer words."""
 
 
 def answer(run: Run) -> list[Statement]:
-    """The answer to a sweep, at most six statements; the first says whether there is a config to use."""
+    """The answer to a sweep, at most six statements; the first says whether there is a config to use.
+
+    If it is not known which of several outputs is correct, there is none.
+    """
     ranked, listed = run.ranked, of_rows.listed_rows(run)
     first = ranked[0] if ranked else next(iter(listed), None)
+    if undecided := several_answers(run):
+        occupancy = [_occupancy(first, run)] if first else []
+        return [*_unfinished(run), undecided, *occupancy, *_question(run, listed), *_not_used(run)]
     return [
         *_unfinished(run),
         *([_use(ranked[0], run)] if ranked else _nothing_to_use(run, listed)),
@@ -60,6 +67,8 @@ def _use(best: Row, run: Run) -> Statement:
         "is_another_binary": of_rows.of_another_binary(best),
         "recorded": None if run.measured or not best.recorded else best.recorded.source,
     }
+    if held := against(run):
+        figures["against"] = held
     return Statement("good", "use", figures)
 
 
@@ -143,7 +152,7 @@ def _not_used(run: Run) -> Iterator[Statement]:
         return
     counts = {status: len(rows) for status, rows in groups.items()}
     figures: dict[str, Any] = {"configs": len(run.rows), "statuses": counts, "fastest": None}
-    timed = [row for row in rest if row.known_status in of_rows.NOT_TO_USE and row.known_timing]
+    timed = [row for row in rest if row.known_status in of_rows.NEVER_TO_USE and row.known_timing]
     if timed:
         fastest = min(timed, key=lambda row: (latency_ms(row), row.config_id))
         same = [row for row in run.ranked if row.config.variant == fastest.config.variant]

@@ -14,7 +14,7 @@ _QUANTITIES = ("sm_clock_mhz", "memory_clock_mhz", "power_w", "temperature_c")
 
 
 def conditions(run: Run) -> list[Statement]:
-    """`measured`, `timed-at` and `allowed`, over the ranked rows; nothing if there are none.
+    """`measured`, `timed-at`, `allowed` and `held-against`, over the ranked rows; nothing if there are none.
 
     Each of the GPU's quantities is the range of the rows' medians, None if NVML does not tell it.
     """
@@ -38,4 +38,8 @@ def conditions(run: Run) -> list[Statement]:
     }
     allowed = {"tolerances": [asdict(one) for one in run.header.tolerances]}
     found = [Statement("note", "measured", how), Statement("note", "timed-at", state)]
-    return [*found, Statement("note", "allowed", allowed)] if run.header.tolerances else found
+    if run.header.tolerances:
+        found.append(Statement("note", "allowed", allowed))
+    if run.header.reference:
+        found.append(Statement("note", "held-against", {"reference": run.header.reference}))
+    return found

@@ -10,8 +10,10 @@ from ssdprof.profiling.hardware.occupancy import Occupancy
 from ssdprof.profiling.runs.measured import Timing
 from ssdprof.profiling.runs.model import STATUSES, Row, Run, Status
 
-NOT_TO_USE: tuple[Status, ...] = ("wrong", "unstable")
+NOT_TO_USE: tuple[Status, ...] = ("wrong", "differs", "unstable")
 """Statuses of outputs that must not be used, however fast."""
+NEVER_TO_USE: tuple[Status, ...] = ("wrong", "unstable")
+"""Those of outputs that are not correct, whatever they are held against."""
 
 
 def has_latencies(run: Run) -> bool:

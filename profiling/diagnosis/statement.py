@@ -9,7 +9,14 @@ _ToMeasure = Literal[
     "check-clocks", "free-the-gpu", "lock-clocks", "measure-on-gpu", "raise-budget", "repeat-run", "resume"
 ]
 _ToLookAt = Literal[
-    "compare-dram-bytes", "drop-from-list", "explain", "read-reasons", "report", "verify", "widen-space"
+    "compare-dram-bytes",
+    "drop-from-list",
+    "explain",
+    "name-the-answer",
+    "read-reasons",
+    "report",
+    "verify",
+    "widen-space",
 ]
 NextStep = Literal["none", _ToMeasure, _ToLookAt]
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from ssdprof.profiling.diagnosis import rows as of_rows
 from ssdprof.profiling.diagnosis.correlation import among_ranked
 from ssdprof.profiling.diagnosis.floor import floor
+from ssdprof.profiling.diagnosis.groups import agreement, several_answers
 from ssdprof.profiling.diagnosis.rows import extremes, fields, latency_ms, limiter_names
 from ssdprof.profiling.diagnosis.statement import NextStep, Statement
 from ssdprof.profiling.diagnosis.warnings import measurement_warnings, occupancy_warnings, output_warnings
@@ -49,16 +50,20 @@ def _reached(run: Run) -> Iterator[Statement]:
 
 
 def _of_latencies(run: Run) -> Iterator[Statement]:
-    ranked = run.ranked
-    if ranked:
+    ranked, undecided = run.ranked, several_answers(run)
+    if undecided:
+        yield undecided
+    elif ranked:
         yield from _fastest_correct(run)
         yield from _fastest_is_wrong(ranked[0], run)
-        if ids := [row.config_id for row in run.rows if row.known_status == "unstable"]:
-            yield Statement("warning", "unstable", {"config_ids": ids}, "drop-from-list")
     else:
         rows = [row for row in run.rows if run.measured or row.recorded]
         counts = dict(Counter(row.known_status for row in rows).most_common())
         yield Statement("warning", "nothing-correct", {"configs": len(rows), "statuses": counts}, "read-reasons")
+    if ids := [row.config_id for row in run.rows if row.known_status == "unstable" and (ranked or undecided)]:
+        yield Statement("warning", "unstable", {"config_ids": ids}, "drop-from-list")
+    if agreed := agreement(run):
+        yield agreed
     # a config that cannot be correct, by what its kernel says, and was found correct: the check decides
     if odd := [row for row in run.rows if row.by_construction and of_rows.found_correct(row)]:
         figures = {"config_ids": [row.config_id for row in odd], "reason": odd[0].by_construction}
@@ -66,7 +71,7 @@ def _of_latencies(run: Run) -> Iterator[Statement]:
         yield Statement("warning", "by-construction-disagrees", figures, next_step)
     if occupancy := among_ranked(ranked):
         yield occupancy
-    if ranked:
+    if ranked and not undecided:
         yield from _floor(run)
 
 
@@ -89,7 +94,7 @@ def _fastest_correct(run: Run) -> Iterator[Statement]:
 
 def _fastest_is_wrong(best: Row, run: Run) -> Iterator[Statement]:
     best_ms = latency_ms(best)
-    faster = [row for row in run.rows if row.known_status in of_rows.NOT_TO_USE and latency_ms(row) < best_ms]
+    faster = [row for row in run.rows if row.known_status in of_rows.NEVER_TO_USE and latency_ms(row) < best_ms]
     if faster:
         row = min(faster, key=lambda one: (latency_ms(one), one.config_id))
         figures = {
@@ -112,12 +117,14 @@ def _floor(run: Run) -> Iterator[Statement]:
 
 
 def _not_to_be_used(run: Run) -> Iterator[Statement]:
-    """How many configs cannot be correct, and why the fastest of them, or the first, cannot; and those left out."""
+    """How many configs cannot be correct, and why one of them; outputs whose bits say nothing; configs left out."""
     if rows := [row for row in run.rows if row.by_construction and row.status != "ok"]:
         first = min(rows, key=latency_ms)
         figures = {"wrong_configs": len(rows), "configs": len(run.rows), "config_id": first.config_id}
         figures["reason"] = first.by_construction
         yield Statement("note", "wrong-by-construction", figures, "drop-from-list")
+    if (unordered := run.header.unordered) and run.measured:
+        yield Statement("note", "unordered", {"outputs": list(unordered)})
     if left_out := run.header.left_out:
         counts = Counter(one.reason for one in left_out).most_common()
         reasons = [{"reason": reason, "configs": count} for reason, count in counts]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ssdprof.kernels.interface import GivenInputs, Subject
 from ssdprof.kernels.launch import TensorMeta
 
 SEEDS = 2
-"""Sets of random inputs, each with its reference, to check every config on."""
+"""Sets of random inputs, each with its reference, to check every config on, unless the subject has its own."""
 GUARD_BYTES = 16 << 20
 """Memory on either side of an output that a launch must not change."""
 FLUSH_L2_FACTOR = 2
@@ -20,6 +21,11 @@ COPY_BYTES = 1 << 30
 """Bytes copied to measure bandwidth."""
 TURN_MS = 8.0
 TURN_SAMPLES = (4, 40)
+
+
+def input_sets(subject: Subject) -> int:
+    """Sets of inputs that a config is checked on: as many as are given, or SEEDS random ones."""
+    return subject.input_sets if isinstance(subject, GivenInputs) else SEEDS
 
 
 def turn_samples(latency_ms: float) -> int:

@@ -47,16 +47,24 @@ def merge(
     )
 
 
+def share_of(error: float, tolerance: float) -> float:
+    """An error over its tolerance; of a tolerance of 0, nothing or infinity."""
+    if tolerance:
+        return error / tolerance
+    return 0.0 if error == 0 else math.inf
+
+
 def within(errors: Errors | Check, tolerances: Tolerances) -> bool:
     """Whether an output with these errors is correct, in the whole and in every row."""
     return errors.relative_error <= tolerances.relative_error and errors.bad_rows == 0
 
 
 def judge(check: Check, allowed: Mapping[str, Tolerances]) -> tuple[Status, str]:
-    """ok, wrong or unstable, and why, in one line.
+    """ok, wrong, differs or unstable, and why, in one line.
 
     A launch that wrote where it must not is wrong whatever its output, even if it looks unstable: inputs that it
-    overwrote make later launches differ. The reason for a wrong output says where it is wrong. `allowed`: by output.
+    overwrote make later launches differ. The reason for a wrong output says where it is wrong. An output that wrote all
+    it should, and is held against what is not known to be correct, differs instead. `allowed`: by output.
     """
     tolerances = allowed[check.output] if check.output else next(iter(allowed.values()))
     forbidden = [finding.message for finding in check.findings if finding.code in FORBIDDEN_WRITES]
@@ -70,12 +78,16 @@ def judge(check: Check, allowed: Mapping[str, Tolerances]) -> tuple[Status, str]
     of = f"{check.output}: " if check.output else ""
     why = [] if within(check, tolerances) else [of + _how_far(check, tolerances)]
     why += [finding.message for finding in check.findings[:1]]
+    if why and tolerances.against and not math.isnan(check.relative_error):
+        return "differs", f"another output than {tolerances.against}: {'; '.join(why)}"
     return ("wrong", "; ".join(why)) if why else ("ok", "")
 
 
 def _how_far(check: Check, tolerances: Tolerances) -> str:
     if math.isnan(check.relative_error):
         return f"{check.bad_rows} of {check.rows} rows wrong, NaN, inf or never-written elements among them"
+    if tolerances.relative_error == tolerances.row_error == 0:
+        return f"{check.bad_rows} of {check.rows} rows differ"
     if check.relative_error > tolerances.relative_error:
         return f"relative error {figure(check.relative_error)}, tolerance {tolerances.relative_error:g}"
     return (

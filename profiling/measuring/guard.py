@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 
@@ -15,6 +15,8 @@ ALIGNMENT_BYTES = 256
 """CUDA's alignment of an allocation: an output behind a guard keeps it, and so compiles as it would without one."""
 PATTERN = 0xA5
 """The byte that fills the guards: kernels do not write floats of such bytes on purpose, as they do 0 and NaN."""
+FINITE_POISON_SHARE = 0.71
+"""Of the largest number of a dtype: `finite_poison`."""
 _LANES = (1 << 14) - 1
 """Words per row; odd, so a pattern that repeats with a power of two does not stay in one column."""
 
@@ -38,13 +40,16 @@ class GuardedOutput:
         self.tensors = {name: _view(memory, start_bytes, meta, dtypes[name]) for name, meta in metas.items()}
         self._gaps = self._gaps_of(memory, start_bytes)
 
-    def poison(self) -> None:
-        """Fills the out tensors with NaN, or PATTERN if integers, which stays in elements that are never written."""
+    def poison(self, may_be_nan: Collection[str] = (), filling: float = math.nan) -> None:
+        """Fills the out tensors with what stays in elements that are never written: floats with `filling`.
+
+        Integers get bytes of PATTERN; floats that `may_be_nan` where they are correct get `finite_poison`.
+        """
         for name, meta in self._metas.items():
             if meta.role == "out":
                 tensor = self.tensors[name]
                 if tensor.is_floating_point():
-                    tensor.fill_(math.nan)
+                    tensor.fill_(finite_poison(tensor.dtype) if name in may_be_nan else filling)
                 else:
                     tensor.copy_(_pattern(tensor))
 
@@ -83,6 +88,11 @@ class GuardedOutput:
             marked.copy_(_pattern(marked))
         gaps = held[start_bytes : start_bytes + self._storage.numel()] != PATTERN
         return gaps if gaps.any() else None
+
+
+def finite_poison(dtype: torch.dtype) -> float:
+    """A large number that kernels do not write on purpose, for outputs in which NaN may be correct."""
+    return torch.tensor(FINITE_POISON_SHARE * torch.finfo(dtype).max, dtype=torch.float64).to(dtype).item()
 
 
 def _view(memory: torch.Tensor, start_bytes: int, meta: TensorMeta, dtype: torch.dtype) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Compares an output with the reference, and says where it is wrong: NaN, the last chunk, one tile, a box of rows.
+"""Says where an output is wrong: NaN, the last chunk, one tile, a box of rows.
 
 Queues the work in pieces of bounded memory, and fetches the answer from the device once, as each fetch stalls the GPU.
 
@@ -13,86 +13,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from ssdprof.kernels.interface import Axis, Tolerances
-from ssdprof.profiling.measuring.amounts import PIECE_ELEMENTS
-from ssdprof.profiling.measuring.check import Errors, figure
+from ssdprof.profiling.measuring.check import figure
+from ssdprof.profiling.measuring.compare import RowPiece, pieces, row_pieces
 from ssdprof.profiling.runs.measured import Finding, FindingCode
 
-ROW_NORM_FLOOR = 0.1
-"""Rows with a norm below this share of the root mean square row norm are judged relative to that share: in a row whose
-terms almost cancel, the operands' rounding is large relative to the row itself."""
 MOST = 0.9
 """Beyond this share of wrong rows nearly all are wrong, and their place says little."""
 BELOW = 0.999
 """Factor on an element's limit, so float32 rounding of a row's norm does not leave a wrong row without an element."""
 _Wrong = tuple[torch.Tensor, torch.Tensor]
 """A flag for each row (the output's leading dimensions), and which elements are wrong in any row."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowPiece:
-    """Some adjacent rows of an output minus those of its reference.
-
-    `difference` is (rows, row length), float32; the others, float64, have one value per row: `error`, the norm of the
-    difference; `scale`, the reference's norm, at least its floor; `row_error` = error / scale, infinite instead of NaN.
-    """
-
-    difference: torch.Tensor
-    error: torch.Tensor
-    scale: torch.Tensor
-    row_error: torch.Tensor
-
-
-def row_norm_rms(reference: torch.Tensor) -> float:
-    """Root mean square of the 2-norms of all rows (last dimension)."""
-    rows = reference.flatten(0, -2)
-    total = torch.stack([_row_norms(piece).square().sum() for piece in pieces(rows)]).sum()
-    return math.sqrt(float(total) / max(1, rows.shape[0]))
-
-
-def row_pieces(out: torch.Tensor, reference: torch.Tensor, norm_rms: float) -> Iterator[RowPiece]:
-    """The rows of `out` minus those of `reference`, same shape (…, row), in order and in pieces of bounded size.
-
-    A row's error is ‖out − ref‖ / ‖ref‖, with the denominator at least ROW_NORM_FLOOR · norm_rms.
-    """
-    floor = max(ROW_NORM_FLOOR * norm_rms, 1e-30)
-    out_rows, ref_rows = out.flatten(0, -2), reference.flatten(0, -2)
-    for out_piece, ref_piece in zip(pieces(out_rows), pieces(ref_rows), strict=True):
-        difference = (out_piece.float() if out_piece.dtype == torch.bool else out_piece) - ref_piece.float()
-        error = _row_norms(difference)
-        scale = _row_norms(ref_piece).clamp_(min=floor)
-        yield RowPiece(difference, error, scale, torch.nan_to_num_(error / scale, nan=math.inf, posinf=math.inf))
-
-
-def output_errors(out: torch.Tensor, reference: torch.Tensor, tolerances: Tolerances, norm_rms: float) -> Errors:
-    """Errors of `out` against `reference`, same shape (…, row). `norm_rms` is `row_norm_rms(reference)`.
-
-    Row errors are those of `row_pieces`. NaN and infinity never pass: they make the whole error NaN and their rows
-    infinitely wrong.
-    """
-    per_piece = []
-    for piece in row_pieces(out, reference, norm_rms):
-        bad = piece.row_error > tolerances.row_error
-        per_piece.append(torch.stack([piece.error.square().sum(), piece.row_error.max(), bad.sum().double()]))
-    squared_errors, worst_errors, bad_rows = zip(*torch.stack(per_piece).tolist(), strict=True)
-    rows, worst = math.prod(out.shape[:-1]), max(worst_errors)
-    relative = math.sqrt(sum(squared_errors) / (rows * norm_rms**2 or 1.0))
-    relative, worst = (error if math.isfinite(error) else math.nan for error in (relative, worst))
-    return Errors(relative, worst, round(sum(bad_rows)), rows)
-
-
-def _row_norms(rows: torch.Tensor) -> torch.Tensor:
-    """The 2-norm of each row, float64, summed in float32; does not copy the rows if they are float32."""
-    norms: torch.Tensor = torch.linalg.vector_norm(rows.float(), dim=-1).double()
-    return norms
-
-
-def pieces(rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Cuts (rows, row length) into pieces of rows, of at most PIECE_ELEMENTS elements or a single row."""
-    return torch.split(rows, max(1, PIECE_ELEMENTS // rows.shape[-1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +72,20 @@ def locate(
     norm_rms: float,
     axes: Sequence[Axis],
     tiles: Mapping[str, int],
+    *,
+    special: bool = False,
 ) -> Finding:
     """Where a wrong output is wrong, and how far off the worst row is.
 
     `out` and `reference` have the same shape, of at least two dimensions, named by `axes`; `norm_rms` is `row_norm_rms`
     of the reference. `tiles` gives a tile's size by axis, counted from the start of the chunk in an axis with chunks; a
-    tile has one index of every other axis, and all of the last. Needs a byte of device memory per row.
+    tile has one index of every other axis, and all of the last. `special` is that of `row_pieces`. Needs a byte of
+    device memory per row.
     """
-    worst, worst_row, limit = _survey(out, reference, tolerances, norm_rms)
-    not_finite = None if math.isfinite(worst) else _not_finite(out)
-    wrong = not_finite or _beyond(out, reference, norm_rms, limit)
+    compared = partial(row_pieces, out, reference, norm_rms, special=special)
+    worst, worst_row, limit = _survey(compared(), tolerances, norm_rms)
+    not_finite = None if math.isfinite(worst) else _not_finite(compared(), out)
+    wrong = not_finite or _beyond(compared(), out, limit)
     count, rows = int(wrong[0].sum()), wrong[0].numel()
     if count == 0:
         return Finding("everywhere", f"spread over all rows, none of which is off by more than {figure(worst)}")
@@ -154,7 +93,7 @@ def locate(
     code, whereabouts = _place(box, count / rows, tiles)
     where = ", ".join(extent.text for extent in box if extent.text)
     if not_finite is not None:
-        kind = "NaN" if torch.stack([piece.isnan().any() for piece in pieces(out.flatten(0, -2))]).any() else "infinity"
+        kind = "NaN or infinity missing or out of place" if special else "NaN" if _has_nan(out) else "infinity"
         amount = f"{kind} in {count} {'row' if count == 1 else 'rows'}"
         return Finding("nan", _joined(f"{amount}, {whereabouts}" if whereabouts else amount, where))
     named = []
@@ -165,13 +104,11 @@ def locate(
     return Finding(code, f"{_joined(whereabouts or share(count, rows), where)}; worst: {off}")
 
 
-def _survey(
-    out: torch.Tensor, reference: torch.Tensor, tolerances: Tolerances, norm_rms: float
-) -> tuple[float, int, float]:
+def _survey(compared: Iterator[RowPiece], tolerances: Tolerances, norm_rms: float) -> tuple[float, int, float]:
     """The largest relative error of a row, which row has it (as if flat), and beyond which error a row is wrong."""
     per_piece = []
     first_row = 0
-    for piece in row_pieces(out, reference, norm_rms):
+    for piece in compared:
         worst, row = piece.row_error.max(dim=0)
         others = torch.where(piece.row_error > tolerances.row_error, 0.0, piece.error)
         per_piece.append(torch.stack([worst, first_row + row.double(), others.square().sum()]))
@@ -182,16 +119,20 @@ def _survey(
     return worsts[i_piece], round(rows[i_piece]), tolerances.relative_error if beyond else tolerances.row_error
 
 
-def _not_finite(out: torch.Tensor) -> _Wrong | None:
+def _has_nan(out: torch.Tensor) -> bool:
+    return bool(torch.stack([piece.float().isnan().any() for piece in pieces(out.flatten(0, -2))]).any())
+
+
+def _not_finite(compared: Iterator[RowPiece], out: torch.Tensor) -> _Wrong | None:
     """NaN and infinities; None if there are none, so an error was infinite because a square overflowed."""
-    bad_pieces = (~piece.isfinite() for piece in pieces(out.flatten(0, -2)))
+    bad_pieces = (~piece.difference.isfinite() for piece in compared)
     rows, columns = _wrong([(bad.any(dim=1), bad.any(dim=0)) for bad in bad_pieces], out)
     return (rows, columns) if rows.any() else None
 
 
-def _beyond(out: torch.Tensor, reference: torch.Tensor, norm_rms: float, limit: float) -> _Wrong:
+def _beyond(compared: Iterator[RowPiece], out: torch.Tensor, limit: float) -> _Wrong:
     found = []
-    for piece in row_pieces(out, reference, norm_rms):
+    for piece in compared:
         is_wrong = piece.row_error > limit
         element_limit = torch.where(is_wrong, BELOW * limit * piece.scale / math.sqrt(out.shape[-1]), math.inf)
         is_within = piece.difference.abs_() <= element_limit.float()[:, None]

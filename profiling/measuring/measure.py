@@ -22,6 +22,7 @@ from ssdprof.profiling.measuring.timer import CudaTimer, timer_for
 from ssdprof.profiling.runs.measured import Batch, Measurement, Prepared, TimedBy
 
 OTHER_BITS = "a timed launch gave different bits from the checked ones: a race or a miscompilation"
+OTHER_SUMS = "a timed launch gave sums beyond their tolerance, unlike the checked ones: a race or a miscompilation"
 
 _session: Session | None = None
 
@@ -63,8 +64,8 @@ def measure(plan: LaunchPlan, config: Config, name: str, timed_by: TimedBy | Non
     check, once_ms = session.check(plan, config)
     status, _ = judge(check, session.tolerances)
     batch = None
-    if status in ("ok", "wrong"):
-        samples = session.first_look(once_ms, status == "ok")
+    if status in ("ok", "wrong", "differs"):
+        samples = session.first_look(once_ms, status != "wrong")
         try:
             batch = session.time(bound, name, samples, once_ms, timed_by)
         except Exception as error:
@@ -72,11 +73,12 @@ def measure(plan: LaunchPlan, config: Config, name: str, timed_by: TimedBy | Non
                 raise
             return Measurement(check, None, None, failed=(type(error).__name__, str(error)))
     if damage := session.damage():
-        check, batch = replace(check, findings=(*damage, *check.findings)), None
-    elif status == "ok":
-        if not session.all_same():
+        check, batch = replace(check, findings=(*damage, *check.findings), sketch=()), None
+    elif status in ("ok", "differs"):
+        if not session.all_same() or not session.all_within(session.unordered_errors(inputs)):
             check = session.merged([session.errors(inputs)], False, check.launches + 1, check.seeds, check.findings)
-        session.confirm(name)
+        if status == "ok":
+            session.confirm(name)
     return Measurement(check, batch, loaded(compiled) if session.timer.on_gpu else None)
 
 
@@ -86,6 +88,7 @@ def resample(
     """More latencies of a config that was measured before, and what is wrong with the last outputs; empty: nothing.
 
     A `correct` config must give the bits that were checked; if this process does not know them, it is checked again.
+    Outputs that are summed in no order must be correct again.
     Samples and latency None: it was checked, and this is its first look.
     If it fails and its inputs have changed, which an earlier config may have done, it is timed again on new inputs.
     """
@@ -99,11 +102,12 @@ def resample(
         batch = session.time(bound, name, samples or session.first_look(latency_ms, correct), latency_ms, timed_by)
         if correct and name not in session.confirmed and session.within(*session.errors(inputs)):
             session.confirm(name)
-        if not correct or (name in session.confirmed and not session.confirmed[name].changed()):
+        if not correct or session.is_confirmed(name, inputs):
             return batch, ""
         if on_new_inputs or not session.damage():
             break
-    return batch, OTHER_BITS
+    sums_alone = name in session.confirmed and not session.has_other_bits(name)
+    return batch, OTHER_SUMS if sums_alone else OTHER_BITS
 
 
 def _prepared() -> Session:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from ssdprof.kernels.config import Config
-from ssdprof.kernels.interface import Axis, Diagnosing, Referenced, Subject
+from ssdprof.kernels.interface import Axis, Diagnosing, Referenced, Subject, Unordered
 from ssdprof.kernels.launch import LaunchPlan
-from ssdprof.profiling.measuring.amounts import GUARD_BYTES, SEEDS, turn_samples, written_storages
-from ssdprof.profiling.measuring.check import Errors, figure, merge, within
+from ssdprof.profiling.measuring.amounts import GUARD_BYTES, input_sets, turn_samples, written_storages
+from ssdprof.profiling.measuring.check import Errors, figure, judge, merge, share_of, within
+from ssdprof.profiling.measuring.compare import CUT_AXES, as_rows, is_cut, output_errors, row_norm_rms
 from ssdprof.profiling.measuring.guard import Fingerprints, GuardedOutput, same_bits
-from ssdprof.profiling.measuring.locate import MOST, locate, output_errors, row_norm_rms, share
+from ssdprof.profiling.measuring.locate import MOST, locate, share
+from ssdprof.profiling.measuring.sketch import sketch
 from ssdprof.profiling.measuring.timer import CudaTimer, Launch, Reset
 from ssdprof.profiling.runs.measured import Batch, Check, Finding, TimedBy
 
+FILLINGS = (math.nan, math.inf, -math.inf)
+"""What outputs of floats hold before equal launches, in turn: a maximum passes over NaN, but not over infinity."""
 LAUNCHES_PER_SEED = 5
 """Launches on each set of inputs; their bits are compared."""
 UNDER_LOAD = (2, 4)
@@ -56,6 +60,8 @@ class Session:
         self.stale = False
         """Whether inputs or references have changed."""
         self.tolerances = {one.output: one for one in subject.tolerances()}
+        self.against = any(one.against for one in self.tolerances.values())
+        """Whether a reference is not known to be correct, so that another output may be the correct one."""
         self._axes = {name: subject.axes(name) for name in self.tolerances}
         self._make_inputs(subject)
         metas = subject.tensors()
@@ -67,18 +73,26 @@ class Session:
         self._held: Inputs | None = None
         """The set of inputs that the read-only tensors beside outputs hold."""
         self._changed: dict[str, None] = {}
-        self.first = {name: torch.empty_like(tensor) for name, tensor in self.outputs.items()}
-        self.confirmed: dict[str, Fingerprints] = {}
-        """The bits of the outputs on the last set of inputs, for each config found correct."""
+        unordered = subject.unordered() if isinstance(subject, Unordered) else frozenset()
+        self._unordered = tuple(name for name in self.outputs if name in unordered)
+        self._exact = {name: tensor for name, tensor in self.outputs.items() if name not in unordered}
+        self.first = {name: torch.empty_like(tensor) for name, tensor in self._exact.items()}
+        self.confirmed: dict[str, Fingerprints | None] = {}
+        """The bits of the exact outputs, if any, on the last set of inputs, for each config found correct."""
 
     def _make_inputs(self, subject: Referenced) -> None:
         """Makes all sets of inputs, their references, and the fingerprints of both."""
         self.inputs: list[Inputs] = []
+        self.special: set[str] = set()
+        """Outputs whose reference has NaN, infinity, or numbers without a square in float32."""
         held: dict[str, torch.Tensor] = {}
-        for number in range(SEEDS):
+        for number in range(input_sets(self.subject)):
             tensors = self.subject.inputs(self.timer.device, self.seed + number)
             reference = subject.reference(tensors)
-            norms = {name: row_norm_rms(_rows(tensor)) for name, tensor in reference.items()}
+            norms = {name: row_norm_rms(as_rows(tensor)) for name, tensor in reference.items()}
+            for name in [name for name, norm in norms.items() if not math.isfinite(norm)]:
+                self.special.add(name)
+                norms[name] = row_norm_rms(as_rows(reference[name]), special=True)
             self.inputs.append(Inputs(tensors, reference, norms))
             held |= {f"{name}/{number}": tensor for name, tensor in tensors.items()}
             of = {name: f"the reference of {name}" if len(reference) > 1 else "the reference" for name in reference}
@@ -111,32 +125,55 @@ class Session:
 
     def errors(self, inputs: Inputs) -> tuple[str, Errors]:
         """How far the outputs are from the reference now: the worst of them, by its own tolerance, and its name."""
-        found = {
-            name: output_errors(_rows(self.outputs[name]), _rows(inputs.reference[name]), one, inputs.norm_rms[name])
-            for name, one in self.tolerances.items()
-        }
-        return max(found.items(), key=self._excess)
+        return max(((name, self._errors_of(name, inputs)) for name in self.tolerances), key=self._excess)
+
+    def _errors_of(self, name: str, inputs: Inputs) -> Errors:
+        out, reference = as_rows(self.outputs[name]), as_rows(inputs.reference[name])
+        special = name in self.special
+        return output_errors(out, reference, self.tolerances[name], inputs.norm_rms[name], special=special)
+
+    def unordered_errors(self, inputs: Inputs) -> list[tuple[str, Errors]]:
+        """The same of each output that is summed in no order, with its name."""
+        return [(name, self._errors_of(name, inputs)) for name in self._unordered]
 
     def within(self, name: str, errors: Errors) -> bool:
         """Whether an output with these errors is correct."""
         return within(errors, self.tolerances[name])
 
+    def all_within(self, found: Sequence[tuple[str, Errors]]) -> bool:
+        """Whether outputs with these errors are correct."""
+        return all(self.within(name, errors) for name, errors in found)
+
     def all_same(self) -> bool:
-        """Whether the outputs have the same bits as at first."""
-        return all(same_bits(tensor, self.first[name]) for name, tensor in self.outputs.items())
+        """Whether the outputs have the same bits as at first, but for those that are summed in no order."""
+        return all(same_bits(tensor, self.first[name]) for name, tensor in self._exact.items())
 
     def confirm(self, name: str) -> None:
-        """Notes the bits of the outputs as the correct ones for a config."""
-        self.confirmed[name] = Fingerprints(self.outputs)
+        """Notes the bits of the outputs as the correct ones for a config, but for those that are summed in no order."""
+        self.confirmed[name] = Fingerprints(self._exact) if self._exact else None
 
-    def poison(self) -> None:
-        """Fills the outputs with values that no kernel writes."""
+    def is_confirmed(self, name: str, inputs: Inputs) -> bool:
+        """Whether the outputs have the bits that were noted for a config, and those without an order are correct."""
+        known = name in self.confirmed and not self.has_other_bits(name)
+        return known and self.all_within(self.unordered_errors(inputs))
+
+    def has_other_bits(self, name: str) -> bool:
+        """Whether outputs with bits that were noted for a config have other bits now."""
+        noted = self.confirmed.get(name)
+        return noted is not None and bool(noted.changed())
+
+    def poison(self, filling: float = math.nan) -> None:
+        """Fills the outputs with values that no kernel writes: floats with NaN or an infinity."""
         for guarded in self._guarded:
-            guarded.poison()
+            guarded.poison(self.special, filling)
 
-    def launch(self, bound: Bound) -> Any:
-        """Poisons the outputs, launches and waits; returns what the launch returns."""
-        self.poison()
+    def launch(self, bound: Bound, number: int = 1) -> Any:
+        """Poisons the outputs, launches and waits; returns what the launch returns.
+
+        `number`: which of several equal launches it is, counted from 1; they find different FILLINGS, so that a result
+        that depends on what was there before shows.
+        """
+        self.poison(FILLINGS[(number - 1) % len(FILLINGS)])
         bound.reset()
         compiled = bound.launch()
         self.timer.synchronize()
@@ -148,33 +185,49 @@ class Session:
         return self.timer.once_ms(bound.launch)
 
     def check(self, plan: LaunchPlan, config: Config) -> tuple[Check, float]:
-        """Checks several launches on each set of inputs, but not for damage; returns also the ms that one takes."""
+        """Checks several launches on each set of inputs, but not for damage; returns also the ms that one takes.
+
+        A config with a wrong output gets fewer, and no further set, unless its output may be the correct one.
+        """
         found: list[tuple[str, Errors]] = []
         findings: list[Finding] = []
+        sketched: tuple[float, ...] = ()
         repeatable, launches, seeds, once_ms = True, 0, 0, math.inf
         for inputs in self.inputs:
             bound = self.bind(plan, inputs)
             self.launch(bound)
             seeds, launches = seeds + 1, launches + 1
-            for name, tensor in self.outputs.items():
+            for name, tensor in self._exact.items():
                 self.first[name].copy_(tensor)
             off = self.errors(inputs)
             found.append(off)
             correct = self.within(*off)
+            sums_correct = self.all_within(self.unordered_errors(inputs))
+            wrote_all = math.isfinite(off[1].relative_error)  # what was not written would differ as the fillings do
             once_ms = min(once_ms, self.once_ms(bound))
-            for number in range(2, 1 + (LAUNCHES_PER_SEED if correct else LAUNCHES_IF_WRONG)):
+            for number in range(2, 1 + (LAUNCHES_PER_SEED if correct or self.against else LAUNCHES_IF_WRONG)):
                 with self.timer.under_load(once_ms) if number in UNDER_LOAD else nullcontext():
-                    self.launch(bound)
+                    self.launch(bound, number if wrote_all else 1)
                 launches += 1
-                if not self.all_same():
+                sums = self.unordered_errors(inputs)
+                found += sums
+                if not self.all_same() or self.all_within(sums) != sums_correct:
                     repeatable = False
                     found.append(self.errors(inputs))
                     break
-            if not correct:
+            if not correct and not findings:
                 findings = self.locate(config, inputs, *off)
-            if not correct or not repeatable:
+            if self.against and seeds == 1:
+                sketched = self._sketch(inputs)
+            if not repeatable or not (correct or self.against):
                 break
-        return self.merged(found, repeatable, launches, seeds, findings), once_ms
+        check = self.merged(found, repeatable, launches, seeds, findings)
+        is_answer = judge(check, self.tolerances)[0] in ("ok", "differs")
+        return replace(check, sketch=sketched if is_answer else ()), once_ms
+
+    def _sketch(self, inputs: Inputs) -> tuple[float, ...]:
+        rows = {name: math.prod(as_rows(one).shape[:-1]) for name, one in inputs.reference.items()}
+        return sketch(self.outputs, {name: norm * math.sqrt(rows[name]) for name, norm in inputs.norm_rms.items()})
 
     def merged(
         self, found: list[tuple[str, Errors]], repeatable: bool, launches: int, seeds: int, findings: Sequence[Finding]
@@ -188,7 +241,10 @@ class Session:
         """How far beyond its tolerance an output is, given its name and errors; NaN is furthest."""
         name, errors = found
         tolerances = self.tolerances[name]
-        shares = errors.relative_error / tolerances.relative_error, errors.worst_row_error / tolerances.row_error
+        shares = (
+            share_of(errors.relative_error, tolerances.relative_error),
+            share_of(errors.worst_row_error, tolerances.row_error),
+        )
         return math.inf if any(map(math.isnan, shares)) else max(shares)
 
     def damage(self) -> list[Finding]:
@@ -214,12 +270,13 @@ class Session:
         if part and errors.bad_rows > MOST * errors.rows:  # the cause is known, and it is everywhere
             message = f"{share(errors.bad_rows, errors.rows)}; the worst off by {figure(errors.worst_row_error)}"
             return [Finding("partial", part), Finding("everywhere", message)]
-        out, reference = _rows(self.outputs[output]), _rows(inputs.reference[output])
+        out, reference = as_rows(self.outputs[output]), as_rows(inputs.reference[output])
         params = self.subject.params
         tiles = {param.axis: config.number(param.name) for param in params if param.axis and config[param.name]}
-        axes = self._axes[output][-out.dim() :]
-        axes = (*[Axis("")] * (out.dim() - len(axes)), *axes)  # what `_rows` added has one index, which is not named
-        found = locate(out, reference, self.tolerances[output], inputs.norm_rms[output], axes, tiles)
+        axes = CUT_AXES if is_cut(self.outputs[output]) else self._axes[output][-out.dim() :]
+        axes = (*[Axis("")] * (out.dim() - len(axes)), *axes)  # what `as_rows` added has one index, which is not named
+        tolerances, norm, special = self.tolerances[output], inputs.norm_rms[output], output in self.special
+        found = locate(out, reference, tolerances, norm, axes, tiles, special=special)
         return [Finding("partial", part), found] if part else [found]
 
     def first_look(self, latency_ms: float, correct: bool) -> int:
@@ -232,8 +289,3 @@ class Session:
         """Poisons the outputs, then takes a batch of latencies."""
         self.poison()
         return Batch(name, *self.timer.batch(bound.launch, samples, latency_ms, timed_by, bound.reset))
-
-
-def _rows(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor with at least two dimensions: one of fewer is a single row."""
-    return tensor if tensor.dim() > 1 else tensor.reshape(1, -1)

@@ -11,10 +11,20 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ssdprof.kernels.config import Config
-from ssdprof.profiling.runs.model import Row
+from ssdprof.kernels.interface import Tolerances
+from ssdprof.profiling.runs.measured import Check
+from ssdprof.profiling.runs.model import Row, RunHeader
 
-DERIVED: dict[type, tuple[str, ...]] = {Row: ("rank", "speedup_vs_baseline", "tied_with_best", "recorded", "achieved")}
+DERIVED: dict[type, tuple[str, ...]] = {
+    Row: ("rank", "speedup_vs_baseline", "tied_with_best", "recorded", "achieved", "answer")
+}
 """Fields that are not kept, since they follow from others."""
+LATER: dict[type, tuple[str, ...]] = {
+    RunHeader: ("unordered", "reference"),
+    Tolerances: ("against",),
+    Check: ("sketch",),
+}
+"""Fields that came after others of their format; left out if they are empty, so that older versions read on."""
 _NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
 _IN_WORDS = {bool: "true or false", dict: "an object", int: "a whole number", list: "a list", str: "text"}
 
@@ -31,7 +41,9 @@ def plain(value: Any) -> Any:
         return {"values": dict(value.values), "variant": value.variant}
     if is_dataclass(value):
         kind: Any = type(value)
-        return {name: plain(getattr(value, name)) for name in _names(kind)}
+        later = LATER.get(kind, ())
+        items = ((name, getattr(value, name)) for name in _names(kind))
+        return {name: plain(item) for name, item in items if item or name not in later}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, dict):

@@ -68,7 +68,8 @@ class Check:
 
     Errors are relative; NaN if an element was not a number or was never written. `bad_rows` of `rows` exceed the row
     tolerance. `repeatable`: every launch on the same input gave the same bits. `seeds`: sets of inputs it was checked
-    on. With several outputs the figures are those of the worst, named by `output`.
+    on. With several outputs the figures are those of the worst, named by `output`. `sketch`: numbers whose distance
+    from those of another config is about that of the outputs, if which is correct is not known; else empty.
     """
 
     relative_error: float
@@ -80,6 +81,7 @@ class Check:
     seeds: int = 1
     findings: tuple[Finding, ...] = ()
     output: str = ""
+    sketch: tuple[float, ...] = ()
 
     @property
     def harmless(self) -> bool:

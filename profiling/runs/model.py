@@ -12,11 +12,14 @@ from ssdprof.kernels.interface import LeftOut, Question, Remark, Tolerances
 from ssdprof.profiling.hardware.occupancy import Occupancy
 from ssdprof.profiling.runs.measured import Check, Compiled, Conditions, Timing
 
-Status = Literal["ok", "wrong", "unstable", "compile-error", "out-of-resources", "launch-error", "timeout", "not-run"]
+Status = Literal[
+    "ok", "wrong", "differs", "unstable", "compile-error", "out-of-resources", "launch-error", "timeout", "not-run"
+]
 STATUSES: Mapping[Status, str] = MappingProxyType(
     {
         "ok": "Correct",
         "wrong": "Wrong output: not ranked, not to be used",
+        "differs": "Another output than what it is held against: which is correct is not known",
         "unstable": "Unstable output: not ranked, not to be used",
         "compile-error": "Did not compile",
         "out-of-resources": "Need more than the GPU has",
@@ -71,7 +74,8 @@ class Row:
     `tied_with_best`: its difference from the best is within the noise. `driver_blocks_per_sm` is the driver's own
     answer, if a GPU was asked. `by_construction`: why the output must be wrong, known before anything ran; empty if it
     need not be. `recorded` is added to rows of a run that measured nothing, and is not kept with them. Only rows with a
-    rank have `achieved` something: a wrong output is no work done.
+    rank have `achieved` something: a wrong output is no work done. `answer` counts the run's different outputs from 1,
+    the reference's first, if which of them is correct is not known.
     """
 
     config: Config
@@ -89,6 +93,7 @@ class Row:
     by_construction: str = ""
     recorded: Recorded | None = None
     achieved: Achieved | None = None
+    answer: int | None = None
 
     @property
     def known_status(self) -> Status:
@@ -156,7 +161,8 @@ class RunHeader:
     `kernel_file`: the source file that the kernel was loaded from, if it is not part of ssdprof. `ptxas`: the version
     of the one that compiled, and its path unless it is Triton's own; empty if that was not noted. `stopped`: why the
     sweep gave up compiling, which no config is to blame for; empty if it did not. `question`: what users of this kernel
-    ask about one parameter.
+    ask about one parameter. `unordered`: outputs that the kernel sums by atomics. `reference`: what outputs
+    were held against, in words; empty if the subject does not say.
     """
 
     kernel: str
@@ -184,6 +190,8 @@ class RunHeader:
     ptxas: str = ""
     stopped: str = ""
     question: Question | None = None
+    unordered: tuple[str, ...] = ()
+    reference: str = ""
 
     @property
     def provenance(self) -> str:

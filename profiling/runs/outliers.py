@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from ssdprof.kernels.interface import Tolerances
 from ssdprof.profiling.runs.measured import Check
-from ssdprof.profiling.runs.model import Row
+from ssdprof.profiling.runs.model import Row, Status
 
 STANDS_OUT = 2.0
 """An error beyond this many times the others' median stands out. Independent errors add up in squares, so three more
@@ -93,12 +93,16 @@ def outliers(rows: Sequence[Row], tolerances: Sequence[Tolerances]) -> dict[str,
 
 
 def compared(rows: Sequence[Row], tolerances: Sequence[Tolerances]) -> tuple[Row, ...]:
-    """The rows in their order; correct ones whose error stands out too far from the others' are wrong."""
+    """The rows in their order; correct ones whose error stands out too far from the others' are wrong.
+
+    If they are held against what is not known to be correct, they differ.
+    """
     wrong = {name: one for name, one in outliers(rows, tolerances).items() if one.is_wrong}
     if not wrong:
         return tuple(rows)
+    status: Status = "differs" if any(one.against for one in tolerances) else "wrong"
     return tuple(
-        replace(row, status="wrong", status_reason=wrong[row.config_id].reason)
+        replace(row, status=status, status_reason=wrong[row.config_id].reason)
         if row.status == "ok" and row.config_id in wrong
         else row
         for row in rows
@@ -110,12 +114,12 @@ def _comparable(
 ) -> Iterator[tuple[str, tuple[Check, Tolerances]]]:
     """The checks that found nothing by themselves, by config id, each with the tolerances of its worst output.
 
-    Those of rows that are wrong only by comparison are among them, so comparing again changes nothing.
+    Those of rows that are wrong or differ only by comparison are among them, so comparing again changes nothing.
     """
     only = next(iter(tolerances.values()), None)
     for row in rows:
         check = row.check
-        if row.status in ("ok", "wrong") and check and check.repeatable and not check.findings:
+        if row.status in ("ok", "wrong", "differs") and check and check.repeatable and not check.findings:
             own = tolerances.get(check.output) if check.output else only
             if own is None or own.relative_error <= 0 or own.row_error <= 0:  # exact or nothing: nothing to compare
                 continue

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from ssdprof.profiling.runs.grouping import numbered
 from ssdprof.profiling.runs.measured import Batch, Timing
 from ssdprof.profiling.runs.model import Achieved, Row, Run, RunHeader
 
@@ -74,7 +75,8 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 def ranked_run(header: RunHeader, rows: Sequence[Row]) -> Run:
     """The run of these rows, each with all that follows from the others and from the header filled in."""
-    return Run(header, tuple(replace(row, achieved=achieved(row, header)) for row in rank(rows, header.baseline_id)))
+    ranked = rank(numbered(rows, header.tolerances), header.baseline_id)
+    return Run(header, tuple(replace(row, achieved=achieved(row, header)) for row in ranked))
 
 
 def achieved(row: Row, header: RunHeader) -> Achieved | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ssdprof.kernels.interface import Referenced, Subject
 from ssdprof.kernels.launch import DTYPE_BYTES, LaunchPlan, TensorMeta
 from ssdprof.profiling.gpu.devices import DeviceError, GpuInfo
-from ssdprof.profiling.measuring.amounts import COPY_BYTES, GUARD_BYTES, LOAD_BYTES, SEEDS, written_storages
+from ssdprof.profiling.measuring.amounts import COPY_BYTES, GUARD_BYTES, LOAD_BYTES, input_sets, written_storages
 from ssdprof.profiling.runs.state import RunState
 from ssdprof.profiling.sweep.begin import cores
 from ssdprof.profiling.sweep.estimate import Shown, cached_number, duration_s
@@ -16,9 +16,6 @@ from ssdprof.profiling.sweep.records import is_untried, resolved_id
 from ssdprof.profiling.sweep.request import SweepRequest
 
 GIB = 1 << 30
-MEMORY_COUNTED = (
-    f"{SEEDS} sets of inputs with their float32 references, 2 outputs, buffers, workspace and the CUDA context"
-)
 FLUSH_BYTES = 256 << 20
 """The most that flushes L2: FLUSH_L2_FACTOR times the 126 MiB of the largest known L2 (B200)."""
 CONTEXT_BYTES = 512 << 20
@@ -116,8 +113,8 @@ def needed_memory_bytes(subject: Subject) -> int:
     metas = subject.tensors().values()
     outs = [meta for meta in metas if meta.is_written]
     read_bytes = sum(meta.size_bytes for meta in metas if meta.role != "out")
-    references_bytes = sum(meta.numel * DTYPE_BYTES["float32"] for meta in outs)
-    sets = subject.memory_bytes() + (SEEDS - 1) * (read_bytes + references_bytes)
+    references_bytes = sum(meta.numel * max(DTYPE_BYTES["float32"], DTYPE_BYTES[meta.dtype]) for meta in outs)
+    sets = subject.memory_bytes() + (input_sets(subject) - 1) * (read_bytes + references_bytes)
     outs_bytes = sum(meta.size_bytes for meta in outs) + sum(map(_guarded_bytes, written_storages(subject.tensors())))
     return FLUSH_BYTES + 2 * LOAD_BYTES + max(sets + outs_bytes, 2 * COPY_BYTES + CONTEXT_BYTES)
 
@@ -140,10 +137,21 @@ def check_measurable(subject: Subject, gpu: GpuInfo) -> None:
     if needed_bytes > gpu.memory_free_bytes:
         users = f" (used by {', '.join(gpu.others)})" if gpu.others else ""
         raise DeviceError(
-            f"the problem needs about {needed_bytes / GIB:.1f} GiB ({MEMORY_COUNTED}), {gpu.name} has "
+            f"the problem needs about {needed_bytes / GIB:.1f} GiB ({_counted(subject)}), {gpu.name} has "
             f"{gpu.memory_free_bytes / GIB:.1f} of {gpu.memory_bytes / GIB:.1f} GiB free{users}: "
             "make the problem smaller, or use another GPU with --device"
         )
+
+
+def _counted(subject: Subject) -> str:
+    """What the memory is needed for."""
+    number = input_sets(subject)
+    sets = (
+        "1 set of inputs with its reference"
+        if number == 1
+        else f"{number} sets of inputs with their float32 references"
+    )
+    return f"{sets}, 2 outputs, buffers, workspace and the CUDA context"
 
 
 def about(duration_s: float) -> str:

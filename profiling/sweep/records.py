@@ -12,7 +12,16 @@ from typing import Any
 
 from ssdprof.kernels.config import Config
 from ssdprof.kernels.errors import ConfigError
-from ssdprof.kernels.interface import Constrained, Costed, Diagnosing, Located, Referenced, Subject
+from ssdprof.kernels.interface import (
+    Constrained,
+    Costed,
+    Diagnosing,
+    Located,
+    NamedReference,
+    Referenced,
+    Subject,
+    Unordered,
+)
 from ssdprof.profiling.gpu.devices import GpuInfo
 from ssdprof.profiling.hardware.limits import SmLimits
 from ssdprof.profiling.hardware.occupancy import LaunchError, occupancy
@@ -60,6 +69,8 @@ def run_header(request: SweepRequest) -> RunHeader:
         kernel_file=os.path.abspath(subject.file) if isinstance(subject, Located) else "",
         ptxas=request.ptxas,
         question=subject.question(request.configs[0]) if isinstance(subject, Diagnosing) and request.configs else None,
+        unordered=tuple(sorted(subject.unordered())) if isinstance(subject, Unordered) else (),
+        reference=subject.reference_name if isinstance(subject, NamedReference) else "",
     )
 
 

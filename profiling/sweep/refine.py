@@ -87,7 +87,10 @@ class _Rounds:
         return [
             row.config_id
             for row in self._asked()
-            if row.status in ("ok", "wrong") and row.check and row.check.harmless and not state.batches(row.config_id)
+            if row.status in ("ok", "wrong", "differs")
+            and row.check
+            and row.check.harmless
+            and not state.batches(row.config_id)
         ]
 
     def _look_again(self) -> None:

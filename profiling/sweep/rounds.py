@@ -29,9 +29,9 @@ SLOWER_ROUNDS = 2
 def finalists(rows: Sequence[Row], baseline_id: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The configs to time again: the leading correct ones; and others, for comparison.
 
-    The others are the baseline, if it is not among the leading, and the fastest wrong config. `rows` have the timing of
-    their first look, in which each was timed alone: the lower ends of their intervals decide, so none is left out
-    because something held up the GPU in those few milliseconds.
+    The others are the baseline, if it is not among the leading, and the fastest wrong config and the fastest one that
+    differs. `rows` have the timing of their first look, in which each was timed alone: the lower ends of their
+    intervals decide, so none is left out because something held up the GPU in those few milliseconds.
     """
     correct = _least_ms(rows, "ok")
     limit_ms = _slower_than_ms(correct.values())
@@ -41,7 +41,7 @@ def finalists(rows: Sequence[Row], baseline_id: str | None) -> tuple[tuple[str, 
         if place < MIN_FINALISTS or (least_ms <= limit_ms and place < MAX_FINALISTS)
     ]
     others = [name for name in correct if name == baseline_id and name not in names]
-    return tuple(names), (*others, *list(_least_ms(rows, "wrong"))[:1])
+    return tuple(names), (*others, *list(_least_ms(rows, "wrong"))[:1], *list(_least_ms(rows, "differs"))[:1])
 
 
 def doubted(rows: Sequence[Row]) -> tuple[str, ...]:

@@ -294,7 +294,7 @@ class Sweep:
         elif failure.out_of_resources:
             status = "out-of-resources"
         row = self.state.rows[name]
-        if row.status in ("wrong", "unstable") and row.check is not None:  # what was found out stands
+        if row.status in ("wrong", "differs", "unstable") and row.check is not None:  # what was found out stands
             self.record(replace(row, status_reason=f"{row.status_reason}; then it failed: {failure.line}"))
         else:
             self.record(self._settled(replace(row, status=status, status_reason=failure.line, check=None)))

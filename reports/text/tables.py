@@ -187,7 +187,9 @@ def _ids(rows: Sequence[Row], baseline_id: str | None = None) -> ScreenColumn:
 
 def status_colour(status: str) -> str:
     """The colour of a status: red for outputs that must not be used, yellow for what failed otherwise."""
-    return {"": "", "ok": "green", "wrong": "red", "unstable": "red", "not-run": ""}.get(status, "yellow")
+    return {"": "", "ok": "green", "wrong": "red", "differs": "red", "unstable": "red", "not-run": ""}.get(
+        status, "yellow"
+    )
 
 
 def _resource_columns(rows: Sequence[Row]) -> list[ScreenColumn]:

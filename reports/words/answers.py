@@ -8,6 +8,7 @@ from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.profiling.hardware.limiters import REGISTERS, SHARED_MEMORY
 from ssdprof.reports.columns import error_text, latency_text, pct_text
 from ssdprof.reports.text.occupancy import counted
+from ssdprof.reports.words.agreement import NAME_IT, several_answers
 from ssdprof.reports.words.verdicts import Figures, listed
 
 BEST = "best"
@@ -42,7 +43,8 @@ def _use(of: Figures) -> str:
         gain = ": there is no baseline's latency to compare with"
     checked = ""
     if of["relative_error"] is not None and not of["recorded"]:
-        checked = f". Error {error_text(of['relative_error'])} in {of['checked_launches']} launches"
+        same = f"Same output as {of['against']}: error" if of.get("against") else "Error"
+        checked = f". {same} {error_text(of['relative_error'])} in {of['checked_launches']} launches"
     return f"{of['config_id']}, {latency_text(of['latency_ms'])} ms{where}{gain}{ties}{checked}."
 
 
@@ -169,6 +171,8 @@ def _do(of: Figures) -> str:
     best = f"take {of['best_id']} instead" if of["best_id"] and of["best_id"] != of["config_id"] else ""
     if of["finding"] == "use-another":
         return f"do not use it{'; ' + best if best else ': take another config'}."
+    if of["finding"] == "name-the-answer":
+        return "not decided: configs give different outputs. " + NAME_IT
     if of["finding"] == "measure":
         return "measure it: `ssdprof sweep` on a GPU. The tables below say what each change costs."
     if of["finding"] == "use-best":
@@ -197,6 +201,7 @@ _GOES: Mapping[str, str] = {
 }
 _TRY_FIRST: Mapping[str, str] = {
     "wrong": "find out where the outputs differ: --wrong says it; then mend the kernel or its list of configs.",
+    "differs": "find out which output is correct: give a reference, or trust another config.",
     "unstable": "look for a race: the same launch gave different outputs.",
     "compile-error": "read what the compiler says: --wrong lists each reason.",
     "out-of-resources": "take smaller tiles or fewer num_stages.",
@@ -214,6 +219,7 @@ _LABELS: Mapping[str, str] = {
     "use": "use",
     "nothing-to-use": "use",
     "compiled-only": "use",
+    "several-answers": "use",
     "floor": "floor",
     "occupancy": "occupancy",
     "not-used": "not used",
@@ -227,6 +233,7 @@ _WORDS: Mapping[str, Callable[[Figures], str]] = {
     "floor": _floor,
     "occupancy": _occupancy,
     "question": _question,
+    "several-answers": lambda of: f"not decided: {several_answers(of)}",
     "not-used": _not_used,
     "limits": _limits,
     "no-binary": lambda of: f"not known, {of['status']}: {of['reason']}",

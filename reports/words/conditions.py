@@ -68,4 +68,9 @@ def _counted(extremes: Sequence[float], noun: str) -> str:
     return f"{span} {noun}" if span == "1" else f"{span} {noun}s"
 
 
-_WORDS: Mapping[str, Callable[[Figures], str]] = {"measured": _measured, "timed-at": _state, "allowed": _allowed}
+_WORDS: Mapping[str, Callable[[Figures], str]] = {
+    "measured": _measured,
+    "timed-at": _state,
+    "allowed": _allowed,
+    "held-against": lambda of: str(of["reference"]),
+}

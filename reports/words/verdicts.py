@@ -13,6 +13,7 @@ from rich.text import Text
 from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.reports.columns import error_text, latency_text, pct_text
 from ssdprof.reports.text.prose import Prose
+from ssdprof.reports.words.agreement import agreement, several_answers
 
 NAMED_TIES = 6
 MARKS = {"good": "✓", "note": "•", "warning": "!"}
@@ -247,6 +248,7 @@ def _driver_differs(of: Figures) -> str:
 
 
 _WORDS: Mapping[str, Callable[[Figures], str]] = {
+    "agreement": agreement,
     "busy": lambda of: (
         ("Another process was" if len(of["processes"]) == 1 else f"{len(of['processes'])} other processes were")
         + f" on the GPU, and none is expected: {listed(of['processes'])}. What runs beside a config makes its latency "
@@ -282,6 +284,7 @@ _WORDS: Mapping[str, Callable[[Figures], str]] = {
         "The tables give each one's reason."
     ),
     "occupancy-and-latency": _occupancy_and_latency,
+    "several-answers": several_answers,
     "stands-out": _stands_out,
     "stopped": lambda of: (
         f"Gave up: {of['reason']}. {of['left_configs']} of {of['configs']} configs were not compiled, and no best is "
@@ -289,6 +292,10 @@ _WORDS: Mapping[str, Callable[[Figures], str]] = {
     ),
     "throttled": _throttled,
     "ties": _ties,
+    "unordered": lambda of: (
+        f"The bits of {listed(of['outputs'])} differ between launches, since the kernel sums them by atomics, in no "
+        "fixed order: not their bits were compared, but the errors of each launch with the tolerance."
+    ),
     "unstable": lambda of: (
         f"{listed(of['config_ids'])} gave different outputs from launch to launch, as a race or a miscompilation does: "
         "do not use; another Triton version may compile it correctly."

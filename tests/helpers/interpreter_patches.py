@@ -13,8 +13,8 @@ from triton.runtime.interpreter import InterpreterBuilder, TensorHandle
 from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.measuring.check import merge
+from ssdprof.profiling.measuring.compare import output_errors, row_norm_rms
 from ssdprof.profiling.measuring.guard import Fingerprints, GuardedOutput
-from ssdprof.profiling.measuring.locate import output_errors, row_norm_rms
 from ssdprof.profiling.runs.measured import Check, Finding
 
 _create_dot = InterpreterBuilder.create_dot

@@ -14,8 +14,8 @@ from ssdprof.kernels import chunk_scan
 from ssdprof.kernels.ssd.problem import D_FORMS, STATES_DTYPES, X_DTYPES, ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.measuring.check import within
+from ssdprof.profiling.measuring.compare import output_errors, row_norm_rms
 from ssdprof.profiling.measuring.guard import same_bits
-from ssdprof.profiling.measuring.locate import output_errors, row_norm_rms
 
 POISON_BYTES = 1 << 30
 STRIDED = ("x", "z", "c", "out")

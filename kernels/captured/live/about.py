@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -15,13 +16,11 @@ def versions() -> dict[str, str]:
     import torch
     import triton
 
-    from ssdprof import __version__
-
     return {
         "triton": triton.__version__,
         "torch": str(torch.__version__),
         "python": platform.python_version(),
-        "ssdprof": __version__,
+        "ssdprof": sys.modules["ssdprof"].__version__,
     }
 
 

@@ -8,6 +8,7 @@ from ssdprof.kernels.captured.live.options import CaptureOptions
 from ssdprof.kernels.captured.live.shapes import kept_shapes
 from ssdprof.kernels.captured.model import Captured, CapturedLaunch, Seen
 
+ELSEWHERE = "another launch of it is kept"
 _Kernel = tuple[str, str]
 
 
@@ -20,18 +21,24 @@ def chosen(captured: Captured, options: CaptureOptions) -> Captured:
     """
     launches = captured.launches
     if options.launch is None:
-        launches = tuple({_kernel(launch): launch for launch in reversed(launches)}.values())[::-1]
-    why = "a launch with other shapes, or of another process, is kept"
+        firsts: dict[_Kernel, CapturedLaunch] = {}
+        for launch in launches:
+            firsts.setdefault(_kernel(launch), launch)
+        launches = tuple(firsts.values())
     if options.slowest and launches:
         times = _times(captured.seen)
         slowest = max((_kernel(launch) for launch in launches), key=lambda kernel: times.get(kernel, (0.0, 0)))
         launches = tuple(launch for launch in launches if _kernel(launch) == slowest)
-        why = f"only the slowest kernel was asked for, {slowest[0]}"
+    kernels = {_kernel(launch) for launch in launches}
     kept = {(*_kernel(launch), kept_shapes(launch)) for launch in launches}
-    seen = [
-        one if one.why_not or (one.name, one.source, one.shapes) in kept else replace(one, why_not=why)
-        for one in (*captured.seen, *_uncounted(captured))
-    ]
+    seen = []
+    for one in (*captured.seen, *_uncounted(captured)):
+        kernel = (one.name, one.source)
+        if not one.why_not and (*kernel, one.shapes) not in kept:
+            why_not = ELSEWHERE if kernel in kernels else f"{launches[0].name} is slower"
+            seen.append(replace(one, why_not=why_not))
+        else:
+            seen.append(one)
     return replace(captured, launches=launches, seen=tuple(seen))
 
 

@@ -17,11 +17,12 @@ from types import ModuleType
 from typing import Any
 
 from ssdprof.kernels.captured.live.calls import Frame, inner
-from ssdprof.kernels.captured.live.noting import OF_INDUCTOR, Noter
+from ssdprof.kernels.captured.live.noting import OF_COMPILED, OF_INDUCTOR, Noter
 from ssdprof.kernels.captured.live.options import DEFAULT_LIMIT_GIB, CaptureError, CaptureOptions
 
 _INDUCTOR = "torch._inductor.runtime.triton_heuristics"
 _INTERPRETER = "triton.runtime.interpreter"
+_COMPILER = "triton.compiler.compiler"
 _AUTOTUNER = "triton.runtime.autotuner"
 
 
@@ -38,9 +39,10 @@ def capture(
     """Notes every launch of a Triton kernel meanwhile, and keeps the first of each kernel in a file at `path`.
 
     What is kept is the kernel's source, its arguments, the bytes of its tensors before and after, and its autotuner's
-    list: all that a sweep of it needs. `kernel`: only kernels whose name fits the pattern, such as `"*_scan*"`. `launch`:
-    only the launch with that number, counted from 1 over the kernels that fit. `slowest`: only the kernel that took most
-    GPU time. `data=False`: statistics of the tensors in place of their bytes. `limit_gib`: the largest size of the file.
+    list: all that a sweep of it needs. `kernel`: only kernels whose name fits the pattern, such as `"*_scan*"`.
+    `launch`: only the launch with that number, counted from 1 over the kernels that fit. `slowest`: only the kernel
+    that took most GPU time. `data=False`: statistics of the tensors in place of their bytes. `limit_gib`: the largest
+    size of the file.
     A launch that cannot be kept does not disturb the program; the file says why. A kept launch takes longer, since the
     kernel is launched some more times on copies; memory is then as the program's own launch left it.
     Raises CaptureError for options that exclude each other and inside another capture, CaptureFileError if the file
@@ -98,8 +100,13 @@ class _Hooks:
 def install(noter: Noter) -> None:
     """Has `noter` told of every launch from now on, of modules that are imported later too."""
     _Hooks.active = noter
-    names = {_AUTOTUNER: _patch_triton, _INTERPRETER: _patch_interpreter, _INDUCTOR: _patch_inductor}
-    late = {}
+    names = {
+        _AUTOTUNER: _patch_triton,
+        _INTERPRETER: _patch_interpreter,
+        _COMPILER: _patch_compiler,
+        _INDUCTOR: _patch_inductor,
+    }
+    late: dict[str, Callable[[ModuleType], None]] = {}
     for name, patch in names.items():
         if name in sys.modules and not getattr(getattr(sys.modules[name], "__spec__", None), "_initializing", False):
             patch(sys.modules[name])
@@ -133,6 +140,10 @@ def _patch_triton(module: ModuleType) -> None:
 
 def _patch_interpreter(module: ModuleType) -> None:
     _patch_family(module.InterpretedFunction, "run", _kernel_run)
+
+
+def _patch_compiler(module: ModuleType) -> None:
+    _patch_family(module.CompiledKernel, "__getitem__", _compiled_run)
 
 
 def _patch_inductor(module: ModuleType) -> None:
@@ -171,7 +182,7 @@ def _kernel_run(original: Callable[..., Any]) -> Callable[..., Any]:
         here, noter = _Hooks.of_thread, _Hooks.active
         if noter is None or not here.is_noting or kwargs.get("warmup") or "grid" not in kwargs:
             return original(self, *args, **kwargs)
-        if here.frames and inner(here.frames[0].layer) is not self:  # what a hook or a model of an autotuner launches
+        if here.frames and not _is_in(here.frames[0].layer, self):  # what a hook or a model of an autotuner launches
             return original(self, *args, **kwargs)
         here.is_noting = False
         try:
@@ -181,6 +192,12 @@ def _kernel_run(original: Callable[..., Any]) -> Callable[..., Any]:
             here.is_noting = True
 
     return run
+
+
+def _is_in(layer: Any, kernel: Any) -> bool:
+    with suppress(AttributeError):
+        return inner(layer) is kernel
+    return False
 
 
 def _unnoted(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -217,6 +234,27 @@ def _inductor_run(original: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _compiled_run(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Around what gives the launcher of a compiled kernel on a grid."""
+
+    @functools.wraps(original)
+    def launcher(self: Any, grid: Any) -> Callable[..., Any]:
+        launch, function = original(self, grid), getattr(getattr(self, "src", None), "fn", None)
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            noter = _Hooks.active
+            if noter is not None and _Hooks.of_thread.is_noting:
+                with suppress(Exception):
+                    code = function.fn.__code__ if function else None
+                    source = f"{code.co_filename}:{code.co_firstlineno}" if code else ""
+                    noter.counted(self.name, source, OF_COMPILED)
+            return launch(*args, **kwargs)
+
+        return counted
+
+    return launcher
+
+
 def _without_grid(kwargs: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in kwargs.items() if name not in ("grid", "warmup")}
 
@@ -227,7 +265,7 @@ class _OnImport(MetaPathFinder):
     def __init__(self, late: dict[str, Callable[[ModuleType], None]]) -> None:
         self._late = late
 
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, _path: Any, _target: Any = None) -> ModuleSpec | None:
         """The spec that the other finders give, with a loader that also calls the function."""
         if fullname not in self._late:
             return None

@@ -11,14 +11,13 @@ import torch
 from ssdprof.kernels.captured.live import about, values
 from ssdprof.kernels.captured.live.calls import Call, tensors_in
 from ssdprof.kernels.captured.live.options import CaptureOptions
-from ssdprof.kernels.captured.live.origin import origin_of
 from ssdprof.kernels.captured.live.relaunching import Relaunched, Touched, relaunched, touched_by
 from ssdprof.kernels.captured.live.storages import Regions, copy_of, free_bytes, host_bytes, regions_of
 from ssdprof.kernels.captured.live.values import CannotKeep
 from ssdprof.kernels.captured.model import CapturedLaunch, KeptStorage, KeptTensor
 from ssdprof.kernels.captured.roles import ELSEWHERE, RoleFound, roles_of
-from ssdprof.kernels.captured.texts import sources_of
-from ssdprof.kernels.launch import Role, dtype_name
+from ssdprof.kernels.captured.texts import origin_of, sources_of
+from ssdprof.kernels.launch import dtype_name
 
 if TYPE_CHECKING:
     from ssdprof.kernels.captured.file import Writer
@@ -53,10 +52,10 @@ class Keeping:
             self._leave(error)
             raise
 
-    def after(self, compiled: Any, grid: tuple[int, ...]) -> CapturedLaunch:
+    def after(self, compiled: Any, grid: Any) -> CapturedLaunch:
         """Keeps what the launch left and what another one writes; gives what is now in the file."""
         try:
-            launch = self._after(compiled, grid)
+            launch = self._after(compiled, values.whole(grid))
             self.writer.add_launch(launch)
         except BaseException as error:
             self._leave(error)
@@ -78,7 +77,7 @@ class Keeping:
     def _before(self) -> None:
         call, arguments = self.call, values.Arguments()
         self.sources = sources_of(call.kernel, call.grid, call.heuristics)
-        self.origin = origin_of(call.kernel.fn)
+        self.origin = origin_of(call.kernel)
         bound = call.bound()
         self.args = arguments.all_of(call.passed())
         self.tensors, self.used_by = arguments.tensors, arguments.used_by
@@ -86,10 +85,11 @@ class Keeping:
             raise CannotKeep("it has no tensors: there is nothing to compare")
         self.launch_options = values.plain(call.options())
         self.compiled = call.launch(compile_only=True)
+        if hasattr(self.compiled, "result"):  # compiled by another thread
+            self.compiled = self.compiled.result()
         roles = self._roles(bound)
-        self.float_atomics = tuple(name for name in call.names if roles and roles[name].float_atomic)  # fmt: skip
-        self.regions = self._regions(roles)
-        self.touched = touched_by(self.tensors, self.used_by, self.regions, roles) if roles else None
+        self.float_atomics = tuple(name for name in call.names if roles and roles[name].float_atomic)
+        self.regions, self.touched = self._regions(roles)
         may_be_written = self.touched.regions if self.touched else range(len(self.regions.regions))
         self._keep_before(set(may_be_written))
 
@@ -108,7 +108,7 @@ class Keeping:
         ]
         return {name: roles.get(name, RoleFound()) for name in self.call.names}
 
-    def _regions(self, roles: Mapping[str, RoleFound] | None) -> Regions:
+    def _regions(self, roles: Mapping[str, RoleFound] | None) -> tuple[Regions, Touched | None]:
         """The launch's memory: whole storages, or if these are beyond the limit, what its tensors span of them."""
         for whole in (True, False):
             regions = regions_of(self.tensors, whole=whole)
@@ -119,11 +119,9 @@ class Keeping:
             if not self.options.data or need <= self.options.limit_bytes:
                 if regions.cut_bytes:
                     self.notes.append(f"{regions.cut_bytes} bytes of its storages are left out: no tensor reaches them")
-                return regions
-        need_gib = need / (1 << 30)
-        raise CannotKeep(
-            f"its memory takes {need_gib:.1f} GiB and a file may have {self.options.limit_gib:g}: raise the limit, or keep no data"
-        )
+                return regions, touched
+        sizes = f"{need / (1 << 30):.1f} GiB and a file may have {self.options.limit_gib:g}"
+        raise CannotKeep(f"its memory takes {sizes}: raise the limit, or keep no data")
 
     def _keep_before(self, may_be_written: set[int]) -> None:
         regions = self.regions.regions
@@ -154,7 +152,7 @@ class Keeping:
             notes.append(f"the function of the grid is not kept: {self.sources.grid_absent}")
         if not self.options.data:
             notes.append(
-                "no data was kept: values are made up after these statistics, and results can differ from the program's"
+                "no data was kept: values made up after these statistics can give other results than the program's"
             )
             notes += [line for index, line in self.statistics.items() if done.touched.roles[index] != "out"]
         return CapturedLaunch(
@@ -183,9 +181,7 @@ class Keeping:
         kept = []
         for tensor, (region, offset), role in zip(self.tensors, self.regions.of, touched.roles, strict=True):
             strides = tuple(int(stride) for stride in tensor.stride())
-            kept.append(
-                KeptTensor(region, dtype_name(tensor), tuple(map(int, tensor.shape)), strides, offset, _role(role))
-            )
+            kept.append(KeptTensor(region, dtype_name(tensor), tuple(map(int, tensor.shape)), strides, offset, role))
         return tuple(kept)
 
     def _kept_storages(self, done: Relaunched) -> tuple[KeptStorage, ...]:
@@ -201,7 +197,3 @@ class Keeping:
     def _wait(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-
-
-def _role(role: str) -> Role:
-    return "in-out" if role == "in-out" else "out" if role == "out" else "in"

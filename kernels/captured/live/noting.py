@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ssdprof.kernels.captured.live.calls import Call, Frame, bound, parameters_of
+from ssdprof.kernels.captured.live.choosing import ELSEWHERE
 from ssdprof.kernels.captured.live.options import CaptureError, CaptureOptions
-from ssdprof.kernels.captured.live.origin import place_of
 from ssdprof.kernels.captured.live.shapes import shapes_text
 from ssdprof.kernels.captured.live.timing import Sample, Timer, timed
 from ssdprof.kernels.captured.model import Seen
@@ -25,6 +26,7 @@ LOCK_S = 10.0
 """How long the end of a program waits for a launch that is being kept by another thread."""
 IN_GRAPH = "it was launched while a CUDA graph was captured: let the program launch it once outside a graph"
 OF_INDUCTOR = "torch.compile generated it, and its launches are not kept"
+OF_COMPILED = "the program launched it compiled, not by its function: call the function of triton.jit to keep it"
 NOT_ASKED = "it was not asked for"
 
 
@@ -42,7 +44,7 @@ class Group:
 
     def seen(self, elsewhere: bool) -> Seen:
         """What is told of it; `elsewhere`: a launch of the same kernel with other shapes is kept."""
-        why = "" if self.kept else self.why_not or ("a launch with other shapes is kept" if elsewhere else NOT_ASKED)
+        why = "" if self.kept else self.why_not or (ELSEWHERE if elsewhere else NOT_ASKED)
         total_ms = self.sample.total_ms()
         return Seen(self.name, self.source, self.shapes, self.sample.count, total_ms, self.first_number, why)
 
@@ -69,6 +71,7 @@ class Noter:
         self._fitting = 0
         self._attempts: dict[tuple[str, str], int] = {}
         self._kept: set[tuple[str, str]] = set()
+        self._keeper = 0  # the thread whose launch is being kept
         self._writer: Any = None
 
     def in_child(self, path: Path) -> None:
@@ -79,9 +82,13 @@ class Noter:
 
     def launched(self, frames: tuple[Frame, ...], launch: Frame, grid: Any, original: Callable[..., Any]) -> Any:
         """Makes the program's launch, notes it, and keeps it if it is one of those that are asked for."""
+        if os.getpid() != self._process:  # forked: the file is the parent's
+            return original(launch.layer, *launch.args, grid=grid, warmup=False, **launch.kwargs)
         try:
-            group, is_captured = self._noted(frames, launch)
-            keeping = None if group is None or is_captured else self._keeping(group, frames, launch, grid, original)
+            group, number, is_captured = self._noted(frames, launch)
+            keeping = None
+            if group and not is_captured:
+                keeping = self._keeping(group, number, frames, launch, grid, original)
         except Exception:  # the program goes on, whatever is wrong with noting
             group, is_captured, keeping = None, True, None
         grids: list[tuple[int, ...]] = []
@@ -102,6 +109,7 @@ class Noter:
                 )
         except BaseException as error:
             if keeping:
+                self._keeper = 0
                 keeping.abandon(error)
             raise
         if keeping and group:
@@ -119,16 +127,19 @@ class Noter:
 
     def finish(self, command: str = "", date: str = "") -> Path | None:
         """Ends the file and gives its path; None if there was nothing to note. Raises CaptureFileError."""
-        if not self._lock.acquire(timeout=LOCK_S):
-            raise CaptureError(f"{self.path} was not finished: another thread is still launching")
-        try:
+        if os.getpid() != self._process:
+            return None
+        given_up = time.monotonic() + LOCK_S
+        while self._keeper not in (0, threading.get_ident()):
+            if time.monotonic() > given_up:
+                raise CaptureError(f"{self.path} was not finished: a launch of another thread does not end")
+            time.sleep(0.01)
+        with self._lock:
             if not self.groups and not self.always:
                 return None
             seen = [group.seen((group.name, group.source) in self._kept) for group in self.groups.values()]
             self._open().finish(seen, command, date)
             return self.path
-        finally:
-            self._lock.release()
 
     def discard(self) -> None:
         """Leaves no file."""
@@ -142,22 +153,23 @@ class Noter:
             self._writer = Writer(self.path, self.options.limit_bytes)
         return self._writer
 
-    def _noted(self, frames: tuple[Frame, ...], launch: Frame) -> tuple[Group | None, bool]:
-        """The group of a launch, and whether it is made inside a capture of a CUDA graph."""
+    def _noted(self, frames: tuple[Frame, ...], launch: Frame) -> tuple[Group | None, int, bool]:
+        """The group of a launch, its number, and whether it is made inside a capture of a CUDA graph."""
         function = launch.layer.fn
-        source = "{}:{}".format(*place_of(function))
+        source = f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
         outer = frames[0] if frames else launch
         values = bound(parameters_of(function), outer.args, outer.kwargs)
         key = (function.__name__, source, *(_shape_key(value) for value in values.values()))
         is_captured = _is_capturing()
         with self._lock:
             self.number += 1
+            number = self.number
             group = self._group(key, lambda: (function.__name__, source, shapes_text(values)))
             if group:
                 group.sample.count += 1
                 if is_captured and not group.kept:
                     group.why_not = IN_GRAPH
-        return group, is_captured
+        return group, number, is_captured
 
     def _group(self, key: tuple[Any, ...], about: Callable[[], tuple[str, str, str]]) -> Group | None:
         group = self.groups.get(key)
@@ -182,48 +194,55 @@ class Noter:
         return kernel not in self._kept and self._attempts.get(kernel, 0) < MOST_ATTEMPTS
 
     def _keeping(
-        self, group: Group, frames: tuple[Frame, ...], launch: Frame, grid: Any, original: Callable[..., Any]
+        self,
+        group: Group,
+        number: int,
+        frames: tuple[Frame, ...],
+        launch: Frame,
+        grid: Any,
+        original: Callable[..., Any],
     ) -> Any:
-        """A launch that is being kept, if it is asked for and can be."""
+        """A launch that is being kept, if it is asked for and can be: one at a time, whatever other threads launch."""
         with self._lock:
-            if not self._is_asked_for(group):
+            if not self._is_asked_for(group) or self._keeper:
                 return None
             kernel = (group.name, group.source)
             self._attempts[kernel] = self._attempts.get(kernel, 0) + 1
+            self._keeper = threading.get_ident()
 
-            def again(*, compile_only: bool = False) -> Any:
-                return original(launch.layer, *launch.args, grid=grid, warmup=compile_only, **launch.kwargs)
+        def again(*, compile_only: bool = False) -> Any:
+            return original(launch.layer, *launch.args, grid=grid, warmup=compile_only, **launch.kwargs)
 
-            try:
-                from ssdprof.kernels.captured.live.keeping import Keeping
+        keeping = None
+        try:
+            from ssdprof.kernels.captured.live.keeping import Keeping
 
-                call = Call(launch.layer, launch.args, launch.kwargs, grid, frames, again)
-                keeping = Keeping(call, self._open(), self.options, self.number)
-                keeping.before()
-            except Exception as error:
-                group.why_not = _reason(error)
-                return None
-            return keeping
+            call = Call(launch.layer, launch.args, launch.kwargs, grid, frames, again)
+            one = Keeping(call, self._open(), self.options, number)
+            one.before()
+            keeping = one
+        except Exception as error:
+            group.why_not = _reason(error)
+        finally:
+            if keeping is None:
+                self._keeper = 0
+        return keeping
 
     def _keep(self, group: Group, keeping: Any, compiled: Any, grid: Any) -> None:
-        from ssdprof.kernels.captured.live.values import whole
-
-        with self._lock:
-            try:
-                keeping.after(compiled, whole(grid))
-            except Exception as error:
-                group.why_not = _reason(error)
-                return
-            group.kept, group.why_not = True, ""
-            self._kept.add((group.name, group.source))
+        try:
+            keeping.after(compiled, grid)
+        except Exception as error:
+            group.why_not = _reason(error)
+        else:
+            with self._lock:
+                group.kept, group.why_not = True, ""
+                self._kept.add((group.name, group.source))
+        finally:
+            self._keeper = 0
 
 
 def _reason(error: Exception) -> str:
     """Why a launch is not kept, in one line."""
-    if os.environ.get("DEBUGC"):
-        import traceback
-
-        traceback.print_exception(error)
     return first_line(str(error) if isinstance(error, SsdprofError) else f"{type(error).__name__}: {error}")
 
 
@@ -237,4 +256,6 @@ def _shape_key(value: Any) -> Any:
 def _is_capturing() -> bool:
     import torch
 
-    return torch.cuda.is_available() and torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
+    if not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return False
+    return torch.cuda.is_current_stream_capturing()

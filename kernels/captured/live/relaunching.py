@@ -1,4 +1,4 @@
-"""Launching a kernel again on the memory that it found: what it writes, whether it repeats itself, and how long it takes.
+"""Launching a kernel again on the memory that it found: what it writes, whether it repeats itself, how long it takes.
 
 Tensors that it writes and never reads are filled first, in one launch with ones and in another with zeros: a byte that
 is still the filling after both was not written.
@@ -25,10 +25,12 @@ from ssdprof.kernels.captured.live.storages import (
     fill,
     host_bytes,
     mask_of,
+    near,
     same,
     view,
     written,
 )
+from ssdprof.kernels.captured.live.timing import new_event
 from ssdprof.kernels.captured.roles import RoleFound
 from ssdprof.kernels.errors import first_line
 from ssdprof.kernels.launch import Role
@@ -64,14 +66,15 @@ class Relaunched:
 def touched_by(
     tensors: Sequence[torch.Tensor], used_by: Sequence[Sequence[str]], regions: Regions, found: Mapping[str, RoleFound]
 ) -> Touched:
-    """The tensors' roles from those of the parameters that they are passed for; one that shares bytes with a tensor that
-    is read counts as read itself.
+    """The tensors' roles from those of the parameters that they are passed for.
+
+    One that shares bytes with a tensor that is read counts as read itself.
     """
     loads, stores = [], []
     for names in used_by:
         loads.append(any(found[name].loads or found[name].unknown for name in names))
         stores.append(any(found[name].stores or found[name].unknown for name in names))
-    reads = {one: [] for one in range(len(regions.regions))}  # type: dict[int, list[int]]
+    reads: dict[int, list[int]] = {one: [] for one in range(len(regions.regions))}
     for index, (region, _) in enumerate(regions.of):
         if loads[index]:
             reads[region].append(index)
@@ -81,8 +84,8 @@ def touched_by(
             roles.append("in")
             continue
         shared = loads[index]
-        if not shared and reads[region] and tensors[index].numel():
-            others = [(tensors[one], regions.of[one][1]) for one in reads[region]]
+        others = [(tensors[one], regions.of[one][1]) for one in reads[region] if near(tensors[one], tensors[index])]
+        if not shared and others:
             mask = mask_of(regions.regions[region], others, tensors[index].device)
             shared = bool((view(mask, tensors[index], offset) != 0).any())
         roles.append("in-out" if shared else "out")
@@ -104,8 +107,8 @@ def relaunched(
 ) -> Relaunched:
     """Launches again, the program's launch being over, and leaves memory as that one left it.
 
-    `before`: the bytes that the launch found, of the regions that it may write. `touched`: what it does with them; None:
-    it is found out by filling. If launching again fails, the program's own bytes are `after`, and a note says so.
+    `before`: the bytes that the launch found, of the regions that it may write. `touched`: what it does with them;
+    None: it is found out by filling. If launching again fails, the program's own bytes are `after`, and a note says so.
     """
     device = tensors[0].device
     own = {one: copy_of(regions.regions[one], home) for one in before}
@@ -179,7 +182,8 @@ class _OneLaunch:
                 roles[index] = "in-out"
             if tensor.dtype.is_floating_point:
                 with suppress(Exception):
-                    roles[index] = self.role_by_filling(one, mask)
+                    found = self.role_by_filling(one, mask)
+                    roles[index] = roles[index] if found == "in" else found
         return Touched(tuple(roles), _written_regions(roles, self.regions))
 
     def role_by_filling(self, filled: int, mask: torch.Tensor) -> Role:
@@ -224,8 +228,8 @@ class _OneLaunch:
             while len(times) < TIMED_LAUNCHES and sum(times) < TIMED_MS:
                 for one in restored:
                     copy_into(self.region(one).data, self.before[one])
-                start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-                torch.cuda._sleep(DELAY_CYCLES)
+                start, end = new_event(), new_event()
+                torch.cuda._sleep(DELAY_CYCLES)  # type: ignore[no-untyped-call]
                 start.record()
                 self.call.launch()
                 end.record()

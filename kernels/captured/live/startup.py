@@ -65,9 +65,9 @@ def run_command(command: Sequence[str], path: Path, options: CaptureOptions) -> 
     """Runs a program, and keeps launches of it and of all its child processes in a file at `path`.
 
     `command`: as for a shell; `-m module` and a file that ends in `.py` are run by this Python. The program has the
-    terminal's input and output, and Ctrl-C ends it and not this. Its processes must be of Pythons that have ssdprof; those
-    with `-I`, `-E` or `-S` are not noted. Raises CaptureError for a command that cannot be started, CaptureFileError if the
-    file cannot be written.
+    terminal's input and output, and Ctrl-C ends it and not this. Its processes must be of Pythons that have ssdprof;
+    those with `-I`, `-E` or `-S` are not noted. Raises CaptureError for a command that cannot be started,
+    CaptureFileError if the file cannot be written.
     """
     command = python_command(command)
     folder = _folder_beside(path)
@@ -113,7 +113,7 @@ class _End:
         self.process = os.getpid()
 
     def __call__(self) -> None:
-        """Ends the file, if the process launched anything. What goes wrong is told to the process that started it all."""
+        """Ends the file, if the process launched anything; what goes wrong is left for `run_command` to tell."""
         if self.process != os.getpid():
             return
         self.process = 0
@@ -129,7 +129,7 @@ class _End:
         self.noter.in_child(_own_path(folder))
         util = sys.modules.get("multiprocessing.util")
         if util is not None:
-            util.register_after_fork(self, lambda end: util.Finalize(None, end, exitpriority=-100))  # type: ignore[attr-defined]
+            util.register_after_fork(self, lambda end: util.Finalize(None, end, exitpriority=-100))
 
     def on_termination(self) -> None:
         """SIGTERM ends the file too, unless the program handles it; the process then ends as it would have."""
@@ -137,7 +137,7 @@ class _End:
             if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
                 signal.signal(signal.SIGTERM, self._terminated)
 
-    def _terminated(self, number: int, frame: object) -> None:
+    def _terminated(self, number: int, _: object) -> None:
         self()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
@@ -177,11 +177,10 @@ def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
         raise CaptureError(
             f"cannot run {command[0]}: {error.strerror}: name a program, or a file that ends in .py"
         ) from None
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:  # the program got it too, and decides
-            continue
+    while process.returncode is None:
+        with suppress(KeyboardInterrupt):  # the program got it too, and decides
+            process.wait()
+    return process.returncode
 
 
 def _together(

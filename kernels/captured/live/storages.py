@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
@@ -122,6 +123,14 @@ def view(data: torch.Tensor, tensor: torch.Tensor, offset: int) -> torch.Tensor:
     return empty.set_(data.untyped_storage(), first + offset, shape, tensor.stride())
 
 
+def near(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether tensors may share bytes: one begins before the other ends."""
+    if not one.numel() or not other.numel():
+        return False
+    (first, end), (first_other, end_other) = _extent(one, False), _extent(other, False)
+    return first < end_other and first_other < end
+
+
 def mask_of(region: Region, tensors: Iterable[tuple[torch.Tensor, int]], device: torch.device) -> torch.Tensor:
     """Bytes on `device`, as many as the region has: all ones where one of the (tensor, offset) lies, else zero."""
     mask = torch.zeros(region.size_bytes, dtype=torch.uint8, device=device)
@@ -144,37 +153,45 @@ def copy_of(region: Region, device: torch.device) -> torch.Tensor:
 
 def copy_into(target: torch.Tensor, source: torch.Tensor) -> None:
     """Copies bytes; between a GPU and the host in chunks through pinned memory, which is several times as fast."""
-    to_host = source.device.type == "cuda" and target.device.type == "cpu"
-    to_gpu = source.device.type == "cpu" and target.device.type == "cuda"
-    if not (to_host or to_gpu) or source.numel() <= CHUNK_BYTES // 16:
+    on_gpu = [one.device for one in (source, target) if one.device.type == "cuda"]
+    if len(on_gpu) != 1 or source.numel() <= CHUNK_BYTES // 16:
         target.copy_(source)
         return
-    gpu = source.device if to_host else target.device
     halves = torch.empty((2, CHUNK_BYTES), dtype=torch.uint8, device="cpu", pin_memory=True)
-    done = [torch.cuda.Event(), torch.cuda.Event()]
+    with torch.cuda.device(on_gpu[0]):
+        copied = [torch.cuda.Event() for _ in halves]  # type: ignore[no-untyped-call]
+        through(halves, copied, target, source, to_host=source.device.type == "cuda")
+
+
+def through(
+    halves: torch.Tensor, copied: Sequence[Any], target: torch.Tensor, source: torch.Tensor, *, to_host: bool
+) -> None:
+    """Copies by the two rows of `halves`: while the GPU copies one, the host copies the other.
+
+    `copied`: an event for each, recorded when its copy on the GPU is queued.
+    """
     waiting: list[tuple[int, slice]] = []
 
     def finish() -> None:
         which, part = waiting.pop(0)
-        done[which].synchronize()
+        copied[which].synchronize()
         if to_host:
             target[part].copy_(halves[which, : part.stop - part.start])
 
-    with torch.cuda.device(gpu):
-        for number, part in enumerate(Region(0, source).chunks()):
-            if len(waiting) == 2:
-                finish()
-            which, size = number % 2, part.stop - part.start
-            half = halves[which, :size]
-            if to_gpu:
-                half.copy_(source[part])
-                target[part].copy_(half, non_blocking=True)
-            else:
-                half.copy_(source[part], non_blocking=True)
-            done[which].record()
-            waiting.append((which, part))
-        while waiting:
+    for number, first in enumerate(range(0, source.numel(), halves.shape[1])):
+        if len(waiting) == len(halves):
             finish()
+        which, part = number % len(halves), slice(first, min(first + halves.shape[1], source.numel()))
+        half = halves[which, : part.stop - part.start]
+        if to_host:
+            half.copy_(source[part], non_blocking=True)
+        else:
+            half.copy_(source[part])
+            target[part].copy_(half, non_blocking=True)
+        copied[which].record()
+        waiting.append((which, part))
+    while waiting:
+        finish()
 
 
 def fill(region: Region, mask: torch.Tensor, value: int) -> None:
@@ -214,7 +231,7 @@ def host_bytes(data: torch.Tensor) -> memoryview:
     """The bytes in the host's memory: a copy if they are on a GPU."""
     if data.device.type != "cpu":
         data = copy_of(Region(0, data), torch.device("cpu"))
-    return memoryview(data.numpy()).cast("B") if data.numel() else memoryview(b"")
+    return memoryview(data.numpy().data) if data.numel() else memoryview(b"")
 
 
 def free_bytes(device: torch.device) -> int:

@@ -32,6 +32,13 @@ class Sample:
         return sum(times) / len(times) * self.count if times else None
 
 
+def new_event() -> Any:
+    """An event that knows when it was recorded."""
+    import torch
+
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+
+
 class Timer:
     """Records events right before and after launches. `attach` it to Triton's hooks, and `detach` it."""
 
@@ -65,9 +72,7 @@ class Timer:
         if len(sample.pairs) < SAMPLE:
             if self._pairs >= MOST_PAIRS:
                 return None
-            import torch
-
-            pair = (torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True))
+            pair = (new_event(), new_event())
             sample.pairs.append(pair)
             self._pairs += 1
             return pair
@@ -84,12 +89,16 @@ _of_thread = _OfThread()
 
 def _before(_: Any) -> None:
     if _of_thread.pair:
-        _of_thread.pair[0].record()
+        try:
+            _of_thread.pair[0].record()
+        except Exception:  # events of another GPU: the launch itself must go on
+            _of_thread.pair = None
 
 
 def _after(_: Any) -> None:
     if _of_thread.pair:
-        _of_thread.pair[1].record()
+        with suppress(Exception):
+            _of_thread.pair[1].record()
 
 
 @contextmanager

@@ -14,13 +14,14 @@ from ssdprof.kernels.captured.model import Argument, Autotune, DescriptorArg, Dt
 from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.launch import DTYPE_BYTES, dtype_name
 
+_STATISTICS_ELEMENTS = 1 << 24
 _REINTERPRETED = {"fp8e4nv": torch.float8_e4m3fn, "fp8e5": torch.float8_e5m2, "fp16": torch.float16,
                   "bf16": torch.bfloat16, "fp32": torch.float32, "fp64": torch.float64, "int8": torch.int8,
                   "uint8": torch.uint8, "int16": torch.int16, "int32": torch.int32, "int64": torch.int64,
                   "int1": torch.bool}  # fmt: skip
 
 
-class CannotKeep(UsageError):  # noqa: N818  # says what, not that it is an error
+class CannotKeep(UsageError):  # noqa: N818  # says what became of it
     """A launch that cannot be kept: its text is one line, the reason."""
 
 
@@ -34,13 +35,13 @@ class Arguments:
 
     def all_of(self, values: Mapping[str, Any]) -> dict[str, Argument]:
         """Arguments by parameter. Raises CannotKeep, naming the parameter."""
-        kept = {}
-        for name, value in values.items():
-            try:
-                kept[name] = self._argument(name, value)
-            except CannotKeep as error:
-                raise CannotKeep(f"{name}: {error}") from None
-        return kept
+        return {name: self._named(name, value) for name, value in values.items()}
+
+    def _named(self, name: str, value: Any) -> Argument:
+        try:
+            return self._argument(name, value)
+        except CannotKeep as error:
+            raise CannotKeep(f"{name}: {error}") from None
 
     def _argument(self, name: str, value: Any) -> Argument:
         if type(value).__name__ == "constexpr":
@@ -76,7 +77,7 @@ class Arguments:
         tensor = as_tensor(value)
         if dtype_name(tensor) not in DTYPE_BYTES:
             raise CannotKeep(f"tensors of dtype {dtype_name(tensor)} cannot be kept, only {', '.join(DTYPE_BYTES)}")
-        key = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.device)
+        key: tuple[Any, ...] = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.device)
         if not tensor.numel():
             key = (*key, len(self.tensors))
         index = self._index.setdefault(key, len(self.tensors))
@@ -99,8 +100,12 @@ def as_tensor(value: Any) -> torch.Tensor:
             raise CannotKeep(
                 f"an object with an address, of type {type(value).__name__}, cannot be kept, only a tensor"
             )
+        if _REINTERPRETED[dtype].itemsize != base.element_size():
+            raise CannotKeep(
+                "a tensor reinterpreted with elements of another size cannot be kept, only of the same size"
+            )
         value = as_tensor(base).view(_REINTERPRETED[dtype])
-    if value.device.type not in ("cuda", "cpu") or hasattr(value, "__tensor_flatten__"):
+    if value.device.type not in ("cuda", "cpu") or hasattr(value, "__tensor_flatten__") or value.is_neg():
         raise CannotKeep(f"a {type(value).__name__} on device {value.device} cannot be kept, only a plain tensor")
     return value.detach()  # type: ignore[no-any-return]
 
@@ -120,8 +125,12 @@ def config_of(call: Call, passed: Mapping[str, Argument], compiled: Any) -> dict
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by name if all are numbers, strings, dtypes or tuples of them. Raises CannotKeep, naming one that is not."""
-    return Arguments().all_of(values)
+    """Values by name, of which none may have a tensor. Raises CannotKeep, naming one that is no plain value."""
+    arguments = Arguments()
+    kept = arguments.all_of(values)
+    if arguments.tensors:
+        raise CannotKeep(f"{arguments.used_by[0][0]}: a tensor cannot be kept as an option, only as an argument")
+    return kept
 
 
 def autotune_of(call: Call) -> tuple[Autotune | None, list[str]]:
@@ -139,13 +148,11 @@ def autotune_of(call: Call) -> tuple[Autotune | None, list[str]]:
     for config, values in zip(layer.configs, call.listed(), strict=True):
         try:
             configs.append(ListedConfig(plain(values), id(config) not in left))
-        except CannotKeep as error:
+        except CannotKeep as error:  # noqa: PERF203
             notes.append(f"a config of the autotuner's list is left out: {error}")
     hooked = sum(getattr(config, "pre_hook", None) is not None for config in layer.configs)
     if hooked:
-        notes.append(
-            f"{hooked} configs of the autotuner's list have a pre_hook: tensors are kept as the chosen one's left them"
-        )
+        notes.append(f"{hooked} configs of its list have a pre_hook: tensors are kept as the chosen one's left them")
     return Autotune(
         tuple(configs),
         tuple(getattr(layer, "keys", None) or ()),
@@ -155,7 +162,7 @@ def autotune_of(call: Call) -> tuple[Autotune | None, list[str]]:
 
 
 def grids_of(call: Call) -> tuple[tuple[Mapping[str, Any], tuple[int, ...]], ...]:
-    """The grid for each config of the autotuner's list, as the program's function computes it; none if it is numbers."""
+    """The grid for each config of the autotuner's list, as the program computes it; none if it is numbers."""
     if not callable(call.grid):
         return ()
     grids = []
@@ -174,17 +181,29 @@ def whole(grid: Iterable[Any]) -> tuple[int, ...]:
 
 def statistics_line(index: int, name: str, tensor: torch.Tensor) -> str:
     """A note on a tensor's values: least, greatest, and of floats also mean, deviation and the share of NaN."""
-    facts: dict[str, Any] = {"tensor": index, "name": name}
-    if tensor.numel():
-        is_float = tensor.dtype.is_floating_point
-        flat = tensor.float() if is_float else tensor.long()
+    is_float = tensor.dtype.is_floating_point
+    nans, lows, highs, sums, squares, numbers = 0, [], [], 0.0, 0.0, 0
+    flat = tensor.reshape(-1)
+    for first in range(0, flat.numel(), _STATISTICS_ELEMENTS):
+        part = flat[first : first + _STATISTICS_ELEMENTS]
+        part = part.double() if is_float else part.long()
         if is_float:
-            is_nan = flat.isnan()
-            facts["nan_share"] = float(is_nan.float().mean())
-            flat = flat[~is_nan]
-        if flat.numel():
-            facts |= {"min": flat.min().item(), "max": flat.max().item()}
-        if is_float and flat.numel():
-            facts |= {"mean": float(flat.mean(dtype=torch.float64)), "std": float(flat.double().std(correction=0))}
+            is_nan = part.isnan()
+            nans += int(is_nan.sum())
+            part = part[~is_nan]
+            sums, squares = sums + float(part.sum()), squares + float(part.square().sum())
+        if part.numel():
+            numbers += part.numel()
+            lows.append(part.min().item())
+            highs.append(part.max().item())
+    facts: dict[str, Any] = {"tensor": index, "name": name}
+    if is_float and tensor.numel():
+        facts["nan_share"] = nans / tensor.numel()
+    if numbers:
+        facts |= {"min": min(lows), "max": max(highs)}
+    if numbers and is_float:
+        mean = sums / numbers
+        variance = squares / numbers - mean * mean
+        facts |= {"mean": mean, "std": math.sqrt(max(variance, 0.0)) if math.isfinite(variance) else variance}
     finite = {key: value for key, value in facts.items() if not isinstance(value, float) or math.isfinite(value)}
     return f"data: {json.dumps(finite)}"

@@ -188,3 +188,17 @@ class FakeSubject(BareSubject):
         if covered < self.columns and not outputs["scaled"][:, covered:].any():
             return f"only {covered} of {self.columns} lanes"
         return None
+
+
+HELD_AGAINST = "the launch as captured"
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedSubject(FakeSubject):
+    """With one set of inputs, which is given, and a reference that is not known to be correct."""
+
+    input_sets: ClassVar[int] = 1
+    reference_name: ClassVar[str] = "the outputs of the program's own launch"
+
+    def tolerances(self) -> tuple[Tolerances, ...]:
+        return tuple(replace(one, against=HELD_AGAINST) for one in FakeSubject.tolerances(self))

@@ -18,7 +18,7 @@ shared_mem_config_bytes, threads_per_block, grid_blocks, blocks_per_sm, warps_pe
 warps_per_scheduler, theoretical_occupancy_pct, limit_registers_blocks, limit_shared_mem_blocks,
 limit_warps_blocks, limit_blocks_blocks, limit_barriers_blocks, limiters, waves_per_sm, compile_s,
 sm_clock_mhz, memory_clock_mhz, power_w, temperature_c, timed_by, dropped_samples, throttled,
-checked_launches, checked_seeds
+checked_launches, checked_seeds, answer
 """
 COLUMNS = columns.columns_of(PARAMS)
 

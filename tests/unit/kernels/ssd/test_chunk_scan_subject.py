@@ -171,7 +171,7 @@ def test_only_some_chunks_are_computed_and_they_are_as_the_whole_has_them(
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_rounding_the_operands_and_the_output_stays_well_within_the_tolerances(dtype: str) -> None:
     from ssdprof.profiling.measuring.check import judge, merge
-    from ssdprof.profiling.measuring.locate import output_errors, row_norm_rms
+    from ssdprof.profiling.measuring.compare import output_errors, row_norm_rms
 
     problem = replace(SMALL, dtype=dtype, headdim=64, chunk_size=64)
     inputs = inputs_of(problem)
@@ -202,7 +202,7 @@ def test_tolerances_say_how_many_roundings_they_allow(dtype: str, expected: str)
 
 def test_rounding_alone_is_no_wrong_row_if_a_row_has_one_element() -> None:
     """As on an H100: 59 760 rows of one element in TF32 were off by 0.00075 in all, and the worst row by 0.014."""
-    from ssdprof.profiling.measuring.locate import output_errors, row_norm_rms
+    from ssdprof.profiling.measuring.compare import output_errors, row_norm_rms
 
     problem = replace(SMALL, headdim=1, dtype="float32")
     generator = torch.Generator().manual_seed(0)

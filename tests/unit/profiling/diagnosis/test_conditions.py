@@ -31,6 +31,12 @@ def test_a_run_that_timed_nothing_has_no_conditions() -> None:
 NO_TOLERANCES = replace(HEADER, tolerances=())
 
 
+def test_what_outputs_were_held_against_is_told_if_the_subject_says_it() -> None:
+    named = replace(h100_run(), header=replace(HEADER, reference="ref.py:attention"))
+    assert {"reference": "ref.py:attention"} == conditions(named)[-1].figures
+    assert ["measured", "timed-at", "allowed", "held-against"] == [one.code for one in conditions(named)]
+
+
 def test_warnings_have_the_value_its_share_and_the_next_step() -> None:
     hot = with_timing(
         row(BASELINE, 255, 41728, latency_ms=2.0), samples=90, dropped_samples=10, throttled=("power cap",)

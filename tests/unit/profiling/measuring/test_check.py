@@ -9,11 +9,10 @@ import pytest
 import torch
 
 from ssdprof.kernels.interface import Tolerances
-from ssdprof.profiling.measuring import guard
-from ssdprof.profiling.measuring import locate as locate_module
+from ssdprof.profiling.measuring import compare, guard
 from ssdprof.profiling.measuring.check import Errors, judge, merge
+from ssdprof.profiling.measuring.compare import output_errors, row_norm_rms
 from ssdprof.profiling.measuring.guard import bit_words, same_bits
-from ssdprof.profiling.measuring.locate import output_errors, row_norm_rms
 from ssdprof.profiling.runs.measured import Check, Finding, FindingCode
 
 TOLERANCES = Tolerances(relative_error=1e-2, row_error=5e-2, reason="it suits the tests", output="out")
@@ -108,7 +107,7 @@ def test_pieces_of_any_size_give_the_same_answer(monkeypatch: pytest.MonkeyPatch
     whole, whole_rms = errors(out, reference), row_norm_rms(reference)
     assert 0 < whole.bad_rows < 15
 
-    monkeypatch.setattr(locate_module, "PIECE_ELEMENTS", piece_elements)
+    monkeypatch.setattr(compare, "PIECE_ELEMENTS", piece_elements)
 
     assert pytest.approx(whole_rms) == row_norm_rms(reference)
     assert (
@@ -117,7 +116,7 @@ def test_pieces_of_any_size_give_the_same_answer(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_nan_in_any_piece_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locate_module, "PIECE_ELEMENTS", 4)
+    monkeypatch.setattr(compare, "PIECE_ELEMENTS", 4)
     reference = torch.ones(6, 4)
     for row in range(6):
         out = reference.clone()

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssdprof.kernels.interface import Axis, Tolerances
-from ssdprof.profiling.measuring import locate as locate_module
+from ssdprof.profiling.measuring import compare
 from ssdprof.profiling.measuring.check import judge, merge
-from ssdprof.profiling.measuring.locate import locate, output_errors, row_norm_rms
+from ssdprof.profiling.measuring.compare import output_errors, row_norm_rms
+from ssdprof.profiling.measuring.locate import locate
 from ssdprof.profiling.runs.measured import Finding
 
 TOLERANCES = Tolerances(relative_error=1e-2, row_error=5e-2, reason="it suits the tests")
@@ -216,7 +217,7 @@ def test_pieces_of_any_size_give_the_same_answer(monkeypatch: pytest.MonkeyPatch
     ]
     whole = [planted(box, value) for box, value in boxes]
 
-    monkeypatch.setattr(locate_module, "PIECE_ELEMENTS", piece_elements)
+    monkeypatch.setattr(compare, "PIECE_ELEMENTS", piece_elements)
 
     assert whole == [planted(box, value) for box, value in boxes]
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import fake_launches
 import pytest
 import torch
 from fake_kernel import FakeSubject, fake
-from fake_launches import CHECKED, Tensors, write
+from fake_launches import CHECKED, FakeKernel, Tensors, write
 from fake_timer import SteadyTimer
 from host_timer import HOST
 from measured_here import SUBJECT, Trouble, measured, planted, status
@@ -123,6 +124,16 @@ def test_a_write_outside_the_outputs_in_the_launch_that_is_timed_is_seen(monkeyp
 
     assert ("wrong", True) == (verdict, "1 element before its beginning" in reason)
     assert ("ok", "") == status(measured("right"))
+
+
+def test_a_result_that_depends_on_what_was_there_before_is_not_correct(monkeypatch: pytest.MonkeyPatch) -> None:
+    def greatest(t: Tensors) -> None:
+        before = t.scaled.clone()
+        write(t)
+        t.scaled.copy_(torch.fmax(t.scaled, before))  # passes over NaN, as Triton's maximum does
+
+    monkeypatch.setattr(fake_launches, "greatest", FakeKernel(greatest), raising=False)
+    assert "unstable" == status(measured("greatest"))[0]
 
 
 @pytest.mark.parametrize("name", ["right", "wrong_row", "unstable", "scribbles", "beyond"])

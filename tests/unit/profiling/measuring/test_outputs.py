@@ -125,3 +125,55 @@ def test_an_output_of_one_dimension_is_one_row(monkeypatch: pytest.MonkeyPatch) 
     assert ("ok", "") == status(measured("of_lines"))
     spoiled = 9.0
     assert status(measured("of_lines"))[1].partition("; ")[2].startswith("all rows: rows 3 to 4; worst: off by ")
+
+
+class LongLineSubject(LineSubject):
+    """With an output of one dimension that is cut into rows."""
+
+    def reference(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {**super().reference(inputs), "scaled": 2 * inputs["x"][:, 0].repeat(100)}
+
+    def tensors(self) -> Mapping[str, TensorMeta]:
+        return {**super().tensors(), "scaled": TensorMeta((100 * self.rows,), "float32", "out")}
+
+
+def test_a_long_output_of_one_dimension_is_located_by_rows_that_it_is_cut_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    def body(t: Tensors) -> None:
+        t.scaled.copy_(2 * t.x[:, 0].repeat(100))
+        t.total.add_(t.weights[:, None] * t.x)
+        t.scaled[300:302] += 9.0
+
+    monkeypatch.setattr(fake_launches, "of_long_lines", FakeKernel(body), raising=False)
+    prepare(LongLineSubject(), HOST, seed=3)
+    assert (
+        "128-element row 2, elements 44 to 45; worst: 128-element row 2, off by "
+        in status(measured("of_long_lines"))[1]
+    )
+
+
+class MaskedSubject(FakeSubject):
+    """Whose `scaled` is NaN in the first lane and -inf in the second."""
+
+    def reference(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        found = super().reference(inputs)
+        found["scaled"][:, 0], found["scaled"][:, 1] = torch.nan, -torch.inf
+        return found
+
+
+@pytest.mark.parametrize(
+    ("first", "verdict"), [(torch.nan, "ok"), (0.0, "wrong"), (torch.inf, "wrong"), (None, "wrong")]
+)
+def test_nan_is_correct_where_the_reference_has_it_unless_it_is_what_was_never_written(
+    monkeypatch: pytest.MonkeyPatch, first: float | None, verdict: str
+) -> None:
+    def body(t: Tensors) -> None:
+        t.scaled[:, 2:].copy_(2 * t.x[:, 2:])
+        t.scaled[:, 1] = -torch.inf
+        t.total.add_(t.weights[:, None] * t.x)
+        if first is not None:
+            t.scaled[:, 0] = first
+
+    monkeypatch.setattr(fake_launches, "masks", FakeKernel(body), raising=False)
+    prepare(MaskedSubject(), HOST, seed=3)
+    assert verdict == status(measured("masks"))[0]
+    assert {"scaled"} == (measure_module._session and measure_module._session.special)

@@ -99,6 +99,7 @@ ROWS = whole(
     tied_with_best=st.none(),
     recorded=st.none(),
     achieved=st.none(),
+    answer=st.none(),
 )
 BATCHES = whole(Batch, config_id=st.sampled_from(IDS), conditions=CONDITIONS)
 LISTS_OF_RECORDS = st.lists(ROWS | BATCHES | HEADERS, max_size=4)
@@ -152,7 +153,7 @@ def test_each_record_is_a_line_of_strict_json_that_says_what_it_is() -> None:
 
 
 def test_a_row_is_kept_without_its_rank_and_what_goes_with_it() -> None:
-    derived = {"rank", "speedup_vs_baseline", "tied_with_best", "recorded", "achieved"}
+    derived = {"rank", "speedup_vs_baseline", "tied_with_best", "recorded", "achieved", "answer"}
     (line,) = dump_records([h100_run().ranked[0]]).splitlines()
     assert {field.name for field in fields(Row)} - derived | {"kind"} == json.loads(line).keys()
 

@@ -21,4 +21,4 @@ def codes() -> set[str]:
 def test_every_code_is_worded_once_and_no_words_are_left_over() -> None:
     worded = [*verdicts._WORDS, *explanation._WORDS, *conditions._WORDS, *answers._WORDS]
     assert codes() == set(worded)
-    assert ["occupancy-and-latency"] == sorted({code for code in worded if worded.count(code) > 1})
+    assert ["occupancy-and-latency", "several-answers"] == sorted({code for code in worded if worded.count(code) > 1})
