@@ -97,6 +97,11 @@ def test_json_tells_of_a_launch_what_it_was_and_how_large_it_is() -> None:
     assert (0, None) == (plain["listed_configs"], plain["in_place_ms"])
 
 
+def test_a_file_of_nothing_says_so() -> None:
+    assert "no launch of a Triton kernel was seen\n" == launches_text(Captured((), ()))
+    assert ([], []) == tuple(json.loads(launches_json(Captured((), ())))[name] for name in ("seen", "launches"))
+
+
 @pytest.mark.parametrize(("launches", "expected"), [(1, "ssdprof sweep x.launch"), (2, "ssdprof sweep x.launch --all")])
 def test_what_comes_next_is_a_sweep_of_the_file(launches: int, expected: str) -> None:
     assert expected == next_of(captured(*[softmax_launch()] * launches), Path("x.launch"))
