@@ -131,6 +131,8 @@ class SubjectOptions:
 
     def each(self) -> list[SubjectOptions]:
         """The same for each of the lengths. Raises UsageError for what is no whole number, and one that is repeated."""
+        if self.is_captured and self.seqlen is not None:
+            raise UsageError("--seqlen: a captured launch has the problem that it was captured with: leave it out")
         lengths = [] if self.seqlen is None else [text.strip() for text in self.seqlen.split(",")]
         for text in lengths:
             if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):

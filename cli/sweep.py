@@ -133,6 +133,8 @@ def sweep(
     if launch is not None and subject.kernel is not None:
         raise UsageError(f"{launch} and --kernel {subject.kernel} both name a kernel: leave one of them out")
     subject = replace(subject, kernel=launch) if launch is not None else subject
+    if launch is not None and not subject.is_captured:
+        raise UsageError(f"{launch} is no captured launch: name a file that ends in .launch, or a kernel with --kernel")
     with closing(api.started(target.device)) as pool:  # it does the slow imports while this process does the rest
         from ssdprof.kernels.space import values_from
 

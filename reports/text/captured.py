@@ -19,6 +19,8 @@ SHAPES_WIDTH = 60
 
 def launches_text(captured: Captured) -> str:
     """A line for each kernel and shapes that were launched, the most time first, and why one is not kept."""
+    if not captured.seen:
+        return "no launch of a Triton kernel was seen\n"
     kept = _kept_numbers(captured)
     ordered = sorted(captured.seen, key=lambda one: (-(one.total_ms or 0.0), one.first_number))
     rows = []

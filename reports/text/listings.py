@@ -42,7 +42,7 @@ def aligned(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A line a row, columns below their headings, numbers to the right; the last column is as long as it is."""
     lines = [heading, *rows]
     *widths, _ = (max(map(len, cells)) for cells in zip(*lines, strict=True))
-    numeric = [all(not cell.strip("–0123456789") for cell in cells) for cells in zip(*rows, strict=True)]
+    numeric = [all(not cell.strip("–.,0123456789") for cell in cells) for cells in zip(*rows, strict=True)]
     text = ""
     for *cells, last in lines:
         padded = (

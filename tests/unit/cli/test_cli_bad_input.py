@@ -108,7 +108,8 @@ def test_what_explain_refuses(say: Say, arguments: tuple[str, ...], expected: st
     [
         (("swep",), "ssdprof: No such command 'swep'"),
         (("sweep", "--nope"), "ssdprof: No such option: --nope"),
-        (("sweep", "extra"), "ssdprof: Got unexpected extra argument"),
+        (("sweep", "extra"), "ssdprof: extra is no captured launch: name a file that ends in .launch, or a kernel"),
+        (("explain", "best", "extra"), "ssdprof: Got unexpected extra argument"),
         (
             ("sweep", "--seqlen", "many"),
             "ssdprof: --seqlen many: give a whole number of tokens, or several as in 2048,",

@@ -12,13 +12,20 @@ from typing import Any
 
 import pytest
 import typer
+from captured_softmax import write_file
 from fake_runs import explanation
 from fake_sweeps import Asked, fake_sweeps
 
-from ssdprof.cli import options, sweep, verify
+from ssdprof.cli import capture, options, sweep, verify
 from ssdprof.cli.main import app
 from ssdprof.cli.main import run as ssdprof
 from ssdprof.kernels import registry
+from ssdprof.kernels.captured.file import read
+from ssdprof.kernels.captured.live import startup
+from ssdprof.kernels.captured.live.options import DEFAULT_LIMIT_GIB, CaptureOptions
+from ssdprof.kernels.captured.live.startup import Finished
+from ssdprof.kernels.captured.model import Seen
+from ssdprof.kernels.captured.subject import SUFFIX
 from ssdprof.kernels.foreign.files import PLACES
 from ssdprof.kernels.interface import Spaced
 from ssdprof.kernels.registry import subject
@@ -33,7 +40,7 @@ MOST_TIMES = 3
 HEAVY = ("torch", "triton", "pandas", "numpy", "elftools", "pynvml", "yaml", "ssdprof.profiling", "ssdprof.reports")
 LIGHT = ("ssdprof", "ssdprof.kernels", "ssdprof.kernels.errors")
 
-COMMANDS = ["sweep", "explain", "occupancy", "verify", "spaces", "presets", "devices"]
+COMMANDS = ["sweep", "explain", "capture", "launches", "occupancy", "verify", "spaces", "presets", "devices"]
 GOLDEN = Path(__file__).parents[2] / "golden"
 LAUNCHES = "compute_capability,threads_per_block,registers_per_thread,dynamic_shared_mem_bytes\n9.0,64,255,41728\n"
 EXPORT = (GOLDEN / "ncu_h100_chunk_scan.csv").read_text(encoding="utf-8")
@@ -59,6 +66,7 @@ EXAMPLES = examples_of_the_help()
 def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
     """A made-up GPU with a run on it, on which every command does its work at once; and the files that they read."""
     requests = fake_sweeps(monkeypatch, tmp_path)
+    monkeypatch.setattr(startup, "run_command", captured)
     monkeypatch.setattr(explain_module, "explain", lambda *_, **__: explanation())
     monkeypatch.setattr(verify_run, "verify", lambda request, _: replace(VERIFIED, notes=request.notes))
     monkeypatch.chdir(tmp_path)
@@ -66,6 +74,13 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
     Path("launches.csv").write_text(LAUNCHES, encoding="utf-8")
     Path("report.csv").write_text(EXPORT, encoding="utf-8")
     return requests
+
+
+def captured(_command: list[str], path: Path, _options: CaptureOptions) -> Finished:
+    """A program that launched a softmax, which is in the file."""
+    shapes = "x_ptr[6, 5] f32, o_ptr[6, 5] f32"
+    write_file(path, seen=(Seen("softmax", "/somewhere/program.py:7", shapes, 3, 0.25, 1),))
+    return Finished(0, read(path))
 
 
 def cpu_s(*arguments: str) -> float:
@@ -111,7 +126,8 @@ def test_the_help_of_sweep_lists_our_spellings_and_hides_the_others(capsys: pyte
     out = capsys.readouterr().out
     options = """--kernel --preset --seqlen --batch --nheads --headdim --ngroups --dstate --chunk-size --dtype
         --states-dtype --d-form --z --no-z --seq-idx --no-seq-idx --tp --space --values --variant --baseline --arch
-        --gpu --jobs --timeout --budget --timing --seed --csv --top --run-file --resume --json --quiet --help"""
+        --gpu --jobs --timeout --budget --timing --seed --csv --top --run-file --resume --json --quiet --help
+        --reference --trust LAUNCH --all"""
     assert [] == [option for option in options.split() if not re.search(rf"{option}\b", out)]
     assert [] == [option for option in ("--d-state", "--d-head", "--n-heads", "--seq-len") if option in out]
 
@@ -131,6 +147,8 @@ def test_every_command_has_two_examples_of_its_own_and_each_fits_on_a_line() -> 
 def test_every_example_of_the_help_runs(stage: Asked, example: str, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     _, *arguments = shlex.split(example)
+    if "scan.launch" in arguments and "-o" not in arguments:
+        write_file(Path("scan.launch"))
 
     assert 0 == ssdprof(arguments)
     assert capsys.readouterr().out or Path(arguments[arguments.index("--csv") + 1]).read_text(encoding="utf-8")
@@ -208,6 +226,7 @@ def test_a_kernel_and_its_problem_can_be_named_wherever_one_is_compiled(
 def test_the_defaults_in_the_help_are_the_real_ones() -> None:
     assert (presets.DEFAULT_PRESET, presets.DEFAULT_SEQLEN) == (options.DEFAULT_PRESET, options.DEFAULT_SEQLEN)
     assert (registry.CHUNK_SCAN, DEFAULT_BUDGET_S) == (options.DEFAULT_KERNEL, sweep.DEFAULT_BUDGET_S)
+    assert (DEFAULT_LIMIT_GIB, SUFFIX) == (capture.DEFAULT_LIMIT_GIB, capture.SUFFIX)
 
 
 def test_the_help_names_every_space_and_every_engine_that_there_is() -> None:
