@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from ssdprof.kernels.captured.load import Loaded, load, source_file
 from ssdprof.kernels.captured.model import Argument, CapturedLaunch, DescriptorArg, DtypeArg, KeptTensor, TensorArg
 from ssdprof.kernels.captured.params import OPTIONS
+from ssdprof.kernels.captured.source.load import Loaded, load, source_file
 from ssdprof.kernels.config import Config, ParamTable
 from ssdprof.kernels.errors import ConfigError, UsageError, first_line
 from ssdprof.kernels.launch import DescriptorRef, LaunchPlan, TensorRef

@@ -38,7 +38,7 @@ class Sources:
 class Origin:
     """Where a kernel came from: its name, module, source file and line, and a hash of its own text there.
 
-    The hash is `ssdprof.kernels.captured.texts.text_hash` of the lines of the function, decorators left out.
+    The hash is `ssdprof.kernels.captured.source.texts.text_hash` of the lines of the function, decorators left out.
     """
 
     qualname: str

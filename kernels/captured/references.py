@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ssdprof.kernels.captured import made_up
 from ssdprof.kernels.captured.arguments import has_data, read_launch_inputs, read_launch_outputs, written_mask
 from ssdprof.kernels.captured.model import CapturedLaunch
-from ssdprof.kernels.captured.texts import changed_since
+from ssdprof.kernels.captured.source.texts import changed_since
 from ssdprof.kernels.errors import UsageError, first_line
 from ssdprof.kernels.interface import Tensors, Tolerances
 from ssdprof.kernels.launch import LaunchPlan, TensorMeta

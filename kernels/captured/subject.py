@@ -18,7 +18,7 @@ from ssdprof.kernels.captured.file import Reader, read
 from ssdprof.kernels.captured.launching import Launching
 from ssdprof.kernels.captured.model import Argument, CapturedLaunch, DescriptorArg, DtypeArg, TensorArg
 from ssdprof.kernels.captured.params import AROUND, OWN, captured_config, space_of_launch, table_of
-from ssdprof.kernels.captured.texts import sources_hash
+from ssdprof.kernels.captured.source.texts import sources_hash
 from ssdprof.kernels.config import Config, ParamTable
 from ssdprof.kernels.config_text import parse_config
 from ssdprof.kernels.errors import SpaceError, UsageError

@@ -31,7 +31,7 @@ def answer(run: Run) -> list[Statement]:
     first = ranked[0] if ranked else next(iter(listed), None)
     if undecided := several_answers(run):
         occupancy = [_occupancy(first, run)] if first else []
-        return [*_unfinished(run), undecided, *occupancy, *_question(run, listed), *_not_used(run)]
+        return [*_unfinished(run), undecided, *occupancy, *_not_used(run)]
     return [
         *_unfinished(run),
         *([_use(ranked[0], run)] if ranked else _nothing_to_use(run, listed)),

@@ -103,7 +103,7 @@ def _view(memory: torch.Tensor, start_bytes: int, meta: TensorMeta, dtype: torch
 def _pattern(tensor: torch.Tensor) -> torch.Tensor:
     """One element whose bytes are all PATTERN, of the tensor's dtype."""
     pattern = torch.full((tensor.element_size(),), PATTERN, dtype=torch.uint8, device=tensor.device)
-    return pattern.view(tensor.dtype)
+    return pattern.view(tensor.dtype)[0]
 
 
 class Fingerprints:

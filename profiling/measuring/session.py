@@ -237,15 +237,15 @@ class Session:
         errors = [errors for name, errors in found if name == output]
         return merge(errors, repeatable, launches, seeds, findings, output if len(self.tolerances) > 1 else "")
 
-    def _excess(self, found: tuple[str, Errors]) -> float:
-        """How far beyond its tolerance an output is, given its name and errors; NaN is furthest."""
+    def _excess(self, found: tuple[str, Errors]) -> tuple[bool, float]:
+        """How far beyond its tolerance an output is, given its name and errors; NaN, told first, is furthest."""
         name, errors = found
         tolerances = self.tolerances[name]
         shares = (
             share_of(errors.relative_error, tolerances.relative_error),
             share_of(errors.worst_row_error, tolerances.row_error),
         )
-        return math.inf if any(map(math.isnan, shares)) else max(shares)
+        return any(map(math.isnan, shares)), max(shares)
 
     def damage(self) -> list[Finding]:
         """What was written where nothing may be; it is restored before the next config."""

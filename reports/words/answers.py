@@ -141,6 +141,8 @@ def _limits(of: Figures) -> str:
 
 def _matters(of: Figures) -> str:
     finding = of["finding"]
+    if of["status"] == "differs":
+        return f"not known, since it gives {of['reason']}"
     if finding == "not-usable":
         return f"no, it is {of['status']}: {of['reason']}"
     if finding == "not-known":

@@ -20,8 +20,8 @@ from ssdprof.kernels.captured.file import Reader, check, read
 from ssdprof.kernels.captured.live import keeping
 from ssdprof.kernels.captured.live.options import CaptureOptions
 from ssdprof.kernels.captured.live.startup import run_command
-from ssdprof.kernels.captured.load import load
 from ssdprof.kernels.captured.model import CapturedLaunch, DescriptorArg, TensorArg
+from ssdprof.kernels.captured.source.load import load
 
 pytestmark = pytest.mark.gpu
 

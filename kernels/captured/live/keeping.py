@@ -15,8 +15,8 @@ from ssdprof.kernels.captured.live.relaunching import Relaunched, Touched, relau
 from ssdprof.kernels.captured.live.storages import Regions, copy_of, free_bytes, host_bytes, regions_of
 from ssdprof.kernels.captured.live.values import CannotKeep
 from ssdprof.kernels.captured.model import CapturedLaunch, KeptStorage, KeptTensor
-from ssdprof.kernels.captured.roles import ELSEWHERE, RoleFound, roles_of
-from ssdprof.kernels.captured.texts import origin_of, sources_of
+from ssdprof.kernels.captured.source.roles import ELSEWHERE, RoleFound, roles_of
+from ssdprof.kernels.captured.source.texts import origin_of, sources_of
 from ssdprof.kernels.launch import dtype_name
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from ssdprof.kernels.captured.live.storages import (
     written,
 )
 from ssdprof.kernels.captured.live.timing import new_event
-from ssdprof.kernels.captured.roles import RoleFound
+from ssdprof.kernels.captured.source.roles import RoleFound
 from ssdprof.kernels.errors import first_line
 from ssdprof.kernels.launch import Role
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from ssdprof.kernels.captured import load as loading
-from ssdprof.kernels.captured.load import LoadError, load, source_file
+from ssdprof.kernels.captured.source import load as loading
 from ssdprof.kernels.captured.model import Ref, Sources
+from ssdprof.kernels.captured.source.load import LoadError, load, source_file
 
 KERNEL = """
 import triton
@@ -78,7 +78,7 @@ def test_a_cache_that_cannot_be_written_is_no_hindrance(cache: Path) -> None:
 def test_several_processes_at_once_load_the_same(tmp_path: Path) -> None:
     script = tmp_path / "loading.py"
     script.write_text(
-        "from ssdprof.kernels.captured.load import load\n"
+        "from ssdprof.kernels.captured.source.load import load\n"
         "from ssdprof.kernels.captured.model import Ref, Sources\n"
         f"text = {KERNEL.format(value=107, more='')!r}\n"
         "print(load(Sources({'m0': text}, Ref('m0', 'k'))).kernel.src.count('107'))\n"

@@ -8,7 +8,7 @@ import triton
 from fake_programs import compiled, program
 from triton.tools.tensor_descriptor import TensorDescriptor
 
-from ssdprof.kernels.captured.roles import ELSEWHERE, RoleFound, RolesError, roles_of
+from ssdprof.kernels.captured.source.roles import ELSEWHERE, RoleFound, RolesError, roles_of
 
 F32 = torch.float32
 IN, OUT, BOTH = RoleFound(loads=True), RoleFound(stores=True), RoleFound(loads=True, stores=True)

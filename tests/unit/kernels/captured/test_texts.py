@@ -8,9 +8,9 @@ import pytest
 import torch
 from fake_programs import all_texts, binary, program
 
-from ssdprof.kernels.captured.load import load, source_file
 from ssdprof.kernels.captured.model import Sources
-from ssdprof.kernels.captured.texts import NotKept, sources_hash, sources_of
+from ssdprof.kernels.captured.source.load import load, source_file
+from ssdprof.kernels.captured.source.texts import NotKept, sources_hash, sources_of
 from ssdprof.kernels.loading import load_module
 
 HEAD = """

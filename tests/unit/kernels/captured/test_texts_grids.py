@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from fake_programs import all_texts, program
 
-from ssdprof.kernels.captured.load import load
 from ssdprof.kernels.captured.model import Sources
-from ssdprof.kernels.captured.texts import NotKept, sources_of
+from ssdprof.kernels.captured.source.load import load
+from ssdprof.kernels.captured.source.texts import NotKept, sources_of
 
 HEAD = """
 import functools

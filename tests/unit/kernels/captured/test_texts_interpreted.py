@@ -7,8 +7,8 @@ from pathlib import Path
 
 PROGRAM = """
 import torch, triton, triton.language as tl
-from ssdprof.kernels.captured.load import load
-from ssdprof.kernels.captured.texts import origin_of, sources_of
+from ssdprof.kernels.captured.source.load import load
+from ssdprof.kernels.captured.source.texts import origin_of, sources_of
 
 SCALE = tl.constexpr(3)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from fake_programs import program
 
-from ssdprof.kernels.captured.texts import changed_since, origin_of, text_hash
+from ssdprof.kernels.captured.source.texts import changed_since, origin_of, text_hash
 
 BODY = """
 import triton

@@ -14,8 +14,8 @@ from captured_softmax import COLS, ROWS, SOURCES, TEXT, softmax_launch, write_fi
 from ssdprof.kernels.captured import references
 from ssdprof.kernels.captured.file import Writer
 from ssdprof.kernels.captured.model import CapturedLaunch, KeptStorage, KeptTensor, Origin, TensorArg
+from ssdprof.kernels.captured.source.texts import text_hash
 from ssdprof.kernels.captured.subject import CapturedSubject
-from ssdprof.kernels.captured.texts import text_hash
 from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.launch import TensorMeta
 

@@ -140,7 +140,7 @@ def test_if_no_config_gives_the_captured_output_that_is_said() -> None:
 
 def test_nothing_is_recommended_while_it_is_not_decided() -> None:
     said = answer(two())
-    assert ["several-answers", "occupancy", "question", "not-used"] == codes(said)
+    assert ["several-answers", "occupancy", "not-used"] == codes(said)
     assert answer_words.words(said[0]).startswith("not decided: 2 answers: 2 configs give ")
     assert ("use", answer_words.words(said[0])) == answer_words.labelled(said)[0]
     assert "3 differs of 5." == answer_words.words(said[-1])
@@ -187,6 +187,13 @@ def test_an_explanation_of_such_a_run_recommends_nothing_either() -> None:
     assert ("do", "name-the-answer") == (found.code, found.figures["finding"])
     assert answer_words.words(found).startswith("not decided: configs give different outputs. Name the one to trust:")
     assert "name-the-answer" != advice(replace(made, source=one()))[-1].figures["finding"]
+
+
+def test_whether_the_occupancy_of_a_config_that_differs_matters_is_not_known() -> None:
+    other = two().rows[2]
+    matters, do = advice(replace(explanation(), row=other, source=two()))[1:]
+    assert answer_words.words(matters).startswith(f"not known, since it gives another output than {AGAINST}: ")
+    assert answer_words.words(do).startswith("not decided: ")
 
 
 def test_a_run_that_is_read_again_has_the_same_answers() -> None:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
+import fake_launches
 import pytest
 import torch
+from fake_kernel import FakeSubject, fake
+from host_timer import HOST
 
+from ssdprof.kernels.config import Config
 from ssdprof.kernels.interface import Axis, Tolerances
-from ssdprof.kernels.launch import TensorMeta
+from ssdprof.kernels.launch import LaunchPlan, TensorMeta, TensorRef
 from ssdprof.profiling.measuring import compare
+from ssdprof.profiling.measuring import measure as measure_module
 from ssdprof.profiling.measuring.check import Errors, judge, merge, share_of
 from ssdprof.profiling.measuring.compare import as_rows, is_cut, output_errors, row_norm_rms
 from ssdprof.profiling.measuring.guard import GuardedOutput, finite_poison
 from ssdprof.profiling.measuring.locate import locate
+from ssdprof.profiling.measuring.measure import measure, prepare
 
 TOLERANCES = Tolerances(1e-2, 5e-2, "it suits the tests", output="out")
 EXACT = Tolerances(0.0, 0.0, "integers are compared exactly", output="out")
@@ -220,3 +228,64 @@ def test_special_elements_are_found_in_pieces_of_any_size(monkeypatch: pytest.Mo
         out = reference.clone()
         out[row, 1] = value
         assert 1 == special(out, reference).bad_rows
+
+
+class OddShapes(FakeSubject):
+    """With an output of no elements and one of no dimensions beside its own."""
+
+    def tensors(self) -> Mapping[str, TensorMeta]:
+        return {
+            **super().tensors(),
+            "none": TensorMeta((0, 5), "float32", "out"),
+            "one": TensorMeta((), "int64", "out"),
+        }
+
+    def reference(self, inputs: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        more = {"none": torch.zeros(0, 5), "one": torch.tensor(41)}
+        return {**super().reference(inputs), **more}
+
+    def tolerances(self) -> tuple[Tolerances, ...]:
+        return (*super().tolerances(), replace(EXACT, output="none"), replace(EXACT, output="one", against="another"))
+
+    def launch(self, config: Config) -> LaunchPlan:
+        plan = super().launch(config)
+        return replace(plan, args={**plan.args, "none": TensorRef("none", "float32"), "one": TensorRef("one", "int64")})
+
+    def axes(self, output: str) -> Sequence[Axis]:
+        return super().axes(output) if output in ("scaled", "total") else ()
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    value: int
+    factor: float = 2.0
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        def run(
+            *, x: torch.Tensor, scaled: torch.Tensor, total: torch.Tensor, weights: torch.Tensor, **more: Any
+        ) -> None:
+            scaled.copy_(self.factor * x)
+            total.add_(weights[:, None] * x)
+            more["one"].fill_(self.value)
+
+        return run
+
+
+@pytest.mark.parametrize(
+    ("kernel", "expected"),
+    [
+        (_Kernel(41), ("ok", "")),
+        (_Kernel(42), ("differs", "another output than another: one: 1 of 1 rows differ")),
+        (_Kernel(42, NAN), ("wrong", "scaled: 8 of 8 rows wrong, NaN, inf or never-written elements among them")),
+    ],
+)
+def test_outputs_of_no_elements_and_of_no_dimensions_are_checked_and_nan_is_told_before_all(
+    monkeypatch: pytest.MonkeyPatch, kernel: _Kernel, expected: tuple[str, str]
+) -> None:
+    monkeypatch.setattr(fake_launches, "odd_shapes", kernel, raising=False)
+    monkeypatch.setattr(measure_module, "_session", None)
+    subject = OddShapes()
+    prepare(subject, HOST, seed=3)
+    check = measure(subject.launch(fake("odd_shapes")), fake("odd_shapes"), "odd_shapes").check
+    status, reason = judge(check, {one.output: one for one in subject.tolerances()})
+    assert expected == (status, reason.partition("; ")[0])

@@ -14,8 +14,8 @@ from triton.runtime.autotuner import Autotuner
 import ssdprof
 from ssdprof.kernels.captured.arguments import read_launch_inputs, read_launch_outputs
 from ssdprof.kernels.captured.file import Reader, read
-from ssdprof.kernels.captured.load import load
 from ssdprof.kernels.captured.model import CapturedLaunch, TensorArg
+from ssdprof.kernels.captured.source.load import load
 
 
 def kept(path: Path) -> dict[str, CapturedLaunch]:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ssdprof.kernels.captured.load import source_file
 from ssdprof.kernels.captured.model import Origin, Sources
-from ssdprof.kernels.captured.texts_collect import Collector
-from ssdprof.kernels.captured.texts_cut import NotKept as NotKept
-from ssdprof.kernels.captured.texts_cut import cut_jitted
+from ssdprof.kernels.captured.source.load import source_file
+from ssdprof.kernels.captured.source.texts_collect import Collector
+from ssdprof.kernels.captured.source.texts_cut import NotKept as NotKept
+from ssdprof.kernels.captured.source.texts_cut import cut_jitted
 from ssdprof.kernels.errors import first_line
 from ssdprof.kernels.sources import source_hash
 

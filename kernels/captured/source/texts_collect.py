@@ -11,8 +11,8 @@ from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 from ssdprof.kernels.captured.model import Ref
-from ssdprof.kernels.captured.texts_cut import Chains, Cut, NotKept, cut_jitted, cut_python, shown
-from ssdprof.kernels.captured.texts_values import RESERVED, WHOLE, Reference, expression, import_of, is_installed
+from ssdprof.kernels.captured.source.texts_cut import Chains, Cut, NotKept, cut_jitted, cut_python, shown
+from ssdprof.kernels.captured.source.texts_values import RESERVED, WHOLE, Reference, expression, import_of, is_installed
 
 _ABSENT = object()
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ssdprof.kernels.captured.ttir import Node, Program
+from ssdprof.kernels.captured.source.ttir import Node, Program
 from ssdprof.kernels.errors import UsageError
 
 

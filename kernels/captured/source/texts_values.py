@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from ssdprof.kernels.captured.texts_cut import Chains, NotKept
+from ssdprof.kernels.captured.source.texts_cut import Chains, NotKept
 
 RESERVED = {
     "_triton_": "import triton as _triton_",
