@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -58,7 +58,7 @@ sys.exit(3 if "fail" in sys.argv else 0)
 
 
 @pytest.fixture(scope="session")
-def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the program, and the user's folders beside it."""
     folder = tmp_path_factory.mktemp("captured")
     (folder / "program.py").write_text(PROGRAM)
