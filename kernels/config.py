@@ -46,7 +46,8 @@ class Param:
     `name` is the kernel's own; `column` is its name in CSV files (default: `name`); `letter` stands for it in the short
     id. It takes whole numbers from `low` to `high`, powers of two if `power_of_two`; `low` None takes any value.
     A `required` parameter has no default. `axis`: the output dimension that it tiles, if any. `around`: values that
-    `explain` tries beside a config's own. `aliases`: other names for it in a text.
+    `explain` tries beside a config's own. `is_passed`: the program itself passes the default, so a
+    list of configs need not have it. `aliases`: other names for it in a text.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Param:
     required: bool = False
     default: Value = None
     is_option: bool = False
+    is_passed: bool = False
     axis: str = ""
     around: tuple[int, ...] = ()
     aliases: tuple[str, ...] = ()
@@ -202,10 +204,11 @@ class ParamTable:
 def triton_kwargs(params: Iterable[Param], config: Config) -> dict[str, Any]:
     """The arguments of `triton.Config` for a config, which has no place for the variant.
 
-    They are `kwargs`, the values that are set, and the launch options; what is at its default is left out.
+    They are `kwargs`, the values that are set, and the launch options that are not at their defaults.
     """
     given = [(param, config[param.name]) for param in params if config[param.name] is not None]
-    tiles = {param.name: value for param, value in given if param.name not in _KEYWORDS and value != param.default}
+    passed = {param.name for param, value in given if param.is_passed and value == param.default}
+    tiles = {param.name: value for param, value in given if param.name not in (*_KEYWORDS, *passed)}
     options = {param.name: value for param, value in given if param.name in _KEYWORDS and value != param.default}
     return {"kwargs": tiles, **options}
 

@@ -41,7 +41,8 @@ def sweep_kernel(
         path = Path(folder, "kernel.launch")
         with capture(path):
             kernel[grid](*args, **kwargs)
-        whys = [one.why_not for one in read(path).seen if one.why_not] if path.exists() else []
-        if whys or not path.exists():
+        captured = read(path)
+        if not captured.launches:
+            whys = [one.why_not for one in captured.seen if one.why_not]
             raise UsageError(f"the launch cannot be kept: {whys[0] if whys else 'no Triton kernel was launched'}")
         return sweep(captured_subject(str(path), reference or "", trust or ""), **(options or {}))

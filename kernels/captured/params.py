@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,8 +15,9 @@ from ssdprof.kernels.interface import LeftOut, Space
 OWN, AROUND = "own", "around"
 """The kernel's own list, and the captured config with one parameter changed at a time."""
 OPTIONS = (NUM_WARPS, NUM_STAGES, MAXNREG, NUM_CTAS)
-_SIZES = ("BLOCK", "TILE", "CHUNK", "GROUP", "SPLIT")
-"""How names of meta-parameters that are sizes begin; those have neighbours at half and at twice the value."""
+_SIZES = re.compile(r"(BLOCK|BLK|TILE|CHUNK|GROUP|SPLIT)|B[A-Z]{1,2}$", re.IGNORECASE)
+"""How names of meta-parameters that are sizes begin, or short ones such as BM; those have neighbours at half and at
+twice the value. Without a list of its own, a kernel's configs set these alone."""
 
 
 def table_of(launch: CapturedLaunch) -> ParamTable:
@@ -27,7 +29,7 @@ def table_of(launch: CapturedLaunch) -> ParamTable:
     others = [name for name in given if name not in names]
     tunables = [_tunable(name, [one.values.get(name) for one in listed], given.get(name)) for name in names]
     fixed = [
-        Param(name, description="constant of this launch", low=_low([given[name]]), default=given[name])
+        Param(name, description="constant of this launch", low=_low([given[name]]), default=given[name], is_passed=True)
         for name in others
     ]
     table = ParamTable((*tunables, *OPTIONS, *fixed), functions=(launch.name,))
@@ -65,7 +67,10 @@ def space_of_launch(launch: CapturedLaunch, table: ParamTable, name: str) -> Spa
 
 
 def _listed(launch: CapturedLaunch) -> tuple[ListedConfig, ...]:
-    return launch.autotune.configs if launch.autotune is not None else (ListedConfig(launch.config),)
+    if launch.autotune is not None:
+        return launch.autotune.configs
+    names = [name for name in launch.config if name not in launch.constexprs or _SIZES.match(name)]
+    return (ListedConfig({name: launch.config[name] for name in names}),)
 
 
 def _constants(launch: CapturedLaunch) -> dict[str, Any]:
@@ -89,7 +94,7 @@ def _tunable(name: str, listed: list[Any], given: Any) -> Param:
     """A meta-parameter of the list: it must be set if every config sets it and the launch has no value for it."""
     values = [value for value in (*listed, given) if value is not None]
     around = {value for value in values if type(value) is int}
-    if name.upper().startswith(_SIZES):
+    if _SIZES.match(name):
         around |= {half for value in around if (half := value // 2) >= 1} | {2 * value for value in around}
     return Param(
         name,

@@ -57,7 +57,7 @@ def test_importing_ssdprof_and_naming_what_it_has_loads_nothing_heavy(code: str)
 
 
 def test_only_what_is_promised_is_there() -> None:
-    assert ["capture", "explain", "occupancy", "subject", "sweep"] == sorted(ssdprof.__all__)
+    assert ["capture", "explain", "occupancy", "subject", "sweep", "sweep_kernel"] == sorted(ssdprof.__all__)
     assert (api.sweep, api.explain, api.occupancy) == (ssdprof.sweep, ssdprof.explain, ssdprof.occupancy)
     with pytest.raises(AttributeError, match="module 'ssdprof' has no attribute 'profile'"):
         ssdprof.profile  # type: ignore[attr-defined]  # noqa: B018

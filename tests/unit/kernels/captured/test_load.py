@@ -8,8 +8,8 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from ssdprof.kernels.captured.source import load as loading
 from ssdprof.kernels.captured.model import Ref, Sources
+from ssdprof.kernels.captured.source import load as loading
 from ssdprof.kernels.captured.source.load import LoadError, load, source_file
 
 KERNEL = """
