@@ -181,7 +181,8 @@ def tolerances(launch: CapturedLaunch, metas: Mapping[str, TensorMeta], against:
             f"the least precise floats here are {what}, each off by up to {size:.2g}: {WHOLE_ROUNDINGS} such roundings "
             f"for the whole, {ROW_ROUNDINGS:g} for a row"
         )
-        found.append(Tolerances(WHOLE_ROUNDINGS * size, ROW_ROUNDINGS * size, reason, name, against))
+        whole, row = (float(f"{roundings * size:.2g}") for roundings in (WHOLE_ROUNDINGS, ROW_ROUNDINGS))
+        found.append(Tolerances(whole, row, reason, name, against))
     return tuple(found)
 
 

@@ -22,7 +22,7 @@ from ssdprof.kernels.captured.source.texts import sources_hash
 from ssdprof.kernels.config import Config, ParamTable
 from ssdprof.kernels.config_text import parse_config
 from ssdprof.kernels.errors import SpaceError, UsageError
-from ssdprof.kernels.interface import Axis, Question, Remark, Space, Tensors, Tolerances
+from ssdprof.kernels.interface import HELD_AGAINST, Axis, Question, Remark, Space, Tensors, Tolerances
 from ssdprof.kernels.launch import LaunchPlan, TensorMeta
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def captured_subject(name: str, reference: str = "", trust: str = "") -> Capture
 
 def captured_again(file: str, kernel: str, identity: Mapping[str, Any]) -> CapturedSubject:
     """The launch of a capture file that a run was of. Raises UsageError if it is not there any more."""
-    held = str(identity.get("held_against", ""))
+    held = str(identity.get(HELD_AGAINST, ""))
     trusted = held.removeprefix(_TRUSTED[0]).removesuffix(_TRUSTED[1]) if held.startswith(_TRUSTED[0]) else ""
     named = "" if trusted or held == recognised.NAME else held
     named = CAPTURED if named in (AS_CAPTURED, AS_MADE_UP) else named
@@ -150,7 +150,7 @@ class CapturedSubject:
             for name, value in arguments.items()
             if name not in names and not name.lower().startswith(_STRIDE)
         }
-        return {**told, "data": data, "held_against": self.reference_name}
+        return {**told, "data": data, HELD_AGAINST: self.reference_name}
 
     def resolve(self, config: Config) -> Config:
         """The config itself. Raises ConfigError for one that the kernel cannot take or whose grid is not known."""
@@ -206,8 +206,8 @@ class CapturedSubject:
         return references.tolerances(self.captured, self.tensors(), against)
 
     def axes(self, output: str) -> Sequence[Axis]:
-        """The dimensions by number."""
-        return [Axis(f"dim {i}") for i in range(len(self.tensors()[output].shape))]
+        """The dimensions by number: index0 is the first."""
+        return [Axis(f"index{i}") for i in range(len(self.tensors()[output].shape))]
 
     def unordered(self) -> frozenset[str]:
         """The outputs that it sums with floating-point atomics."""

@@ -186,7 +186,8 @@ def _joined(amount: str, where: str) -> str:
 
 
 def _range(name: str, first: int, last: int) -> str:
-    return f"{name} {first}" if first == last else f"{name}s {first} to {last}"
+    plural = "" if name[-1:].isdigit() else "s"
+    return f"{name} {first}" if first == last else f"{name}{plural} {first} to {last}"
 
 
 def share(count: int, rows: int) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ssdprof.kernels.interface import HELD_AGAINST
 from ssdprof.profiling.diagnosis.rows import (
     has_latencies,
     listed_rows,
@@ -62,11 +63,12 @@ def source_lines(header: RunHeader) -> list[tuple[str, str]]:
     for variant, of in header.kernel_hashes.items():
         variants.setdefault(of, []).append(variant)
     sources = ", ".join(f"{of} ({', '.join(names)})" if any(names) else of for of, names in variants.items())
+    told = {name: value for name, value in header.problem.items() if name != HELD_AGAINST}
     ptxas = f", {header.ptxas}" if header.ptxas else ""
     torch = f", PyTorch {header.torch}" if header.torch else ""
     return [
         ("kernel", f"{header.kernel}, source {sources}"),
-        ("problem", ", ".join(f"{name} {_plain(value)}" for name, value in header.problem.items())),
+        ("problem", ", ".join(f"{name} {_plain(value)}" for name, value in told.items())),
         ("versions", f"ssdprof {header.ssdprof}, Triton {header.triton}{ptxas}{torch}, Python {header.python}"),
     ]
 

@@ -12,6 +12,7 @@ from ssdprof.reports.words.agreement import NAME_IT, several_answers
 from ssdprof.reports.words.verdicts import Figures, listed
 
 BEST = "best"
+EQUAL = "1.00 times "
 
 
 def labelled(found: Iterable[Statement]) -> list[tuple[str, str]]:
@@ -38,7 +39,8 @@ def _use(of: Figures) -> str:
     if of["is_baseline"]:
         gain = ": the baseline; no other correct config is faster" if not tied else ": the baseline"
     elif of["speedup_vs_baseline"]:
-        gain = f": {of['speedup_vs_baseline']:.2f} times as fast as the baseline {of['baseline_id']}"
+        times = f"{of['speedup_vs_baseline']:.2f} times "
+        gain = f": {'' if times == EQUAL else times}as fast as the baseline {of['baseline_id']}"
     else:
         gain = ": there is no baseline's latency to compare with"
     checked = ""

@@ -152,7 +152,7 @@ def test_remarks_tell_the_source_the_grid_and_the_captures_notes(tmp_path: Path)
 
 
 def test_axes_are_numbered(file: Path) -> None:
-    assert ["dim 0", "dim 1"] == [axis.name for axis in captured_subject(str(file)).axes("o_ptr")]
+    assert ["index0", "index1"] == [axis.name for axis in captured_subject(str(file)).axes("o_ptr")]
 
 
 @pytest.mark.parametrize("config", [BEST, OTHER, "BLOCK_M=4,num_warps=1,num_stages=1,BLOCK=32"])
