@@ -75,10 +75,9 @@ def capture(
     if not captured.launches:
         names = ", ".join(dict.fromkeys(one.name for one in captured.seen))
         console.note(f"no launch is kept: {names} were launched; the list says why none was kept")
-    console.show(report.launches_json(captured) if json else report.launches_text(captured))
+    console.show(report.launches_json(captured) if json else report.launches_report(captured))
     if captured.launches and not quiet:
-        size_gib = out.stat().st_size / (1 << 30)
-        kept = f"kept {len(captured.launches)} in {out} ({size_gib:.2f} GiB)"
+        kept = f"kept {len(captured.launches)} in {out} ({report.size_text(out.stat().st_size)})"
         console.note(f"{kept}; next: {report.next_of(captured, out)}")
     return exit_code or (0 if captured.launches else 1)
 
@@ -92,5 +91,5 @@ def launches(
     from ssdprof.reports.text import captured as report
 
     captured = read(file)
-    console.show(report.launches_json(captured) if json else report.launches_text(captured))
+    console.show(report.launches_json(captured) if json else report.launches_report(captured))
     return 0

@@ -6,31 +6,45 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from rich.console import Group, RenderableType
+
 from ssdprof.kernels.captured.live.shapes import kept_shapes
 from ssdprof.kernels.captured.model import Captured, CapturedLaunch, Seen
 from ssdprof.reports.columns import NOT_KNOWN, latency_text
 from ssdprof.reports.export.run_json import SCHEMA, json_text
-from ssdprof.reports.text.listings import aligned
+from ssdprof.reports.text.fitted import FittedTable, ScreenColumn
+from ssdprof.reports.text.prose import Prose
 
 _Key: TypeAlias = tuple[str, str, str]
 SHAPES_WIDTH = 60
 """Longer lists of shapes are cut, with an ellipsis; JSON has them whole."""
 
 
-def launches_text(captured: Captured) -> str:
-    """A line for each kernel and shapes that were launched, the most time first, and why one is not kept."""
+def launches_report(captured: Captured) -> RenderableType:
+    """A row for each kernel and shapes that were launched, the most time first, and why one is not kept."""
     if not captured.seen:
-        return "no launch of a Triton kernel was seen\n"
+        return Prose("no launch of a Triton kernel was seen")
     kept = _kept_numbers(captured)
     ordered = sorted(captured.seen, key=lambda one: (-(one.total_ms or 0.0), one.first_number))
-    rows = []
-    for one in ordered:
-        shapes = one.shapes if len(one.shapes) <= SHAPES_WIDTH else one.shapes[: SHAPES_WIDTH - 1] + "…"
-        time = NOT_KNOWN if one.total_ms is None else latency_text(one.total_ms)
-        rows.append((one.name, str(one.count), time, kept.get(_key(one), NOT_KNOWN), one.source, shapes))
-    text = aligned(("kernel", "launches", "ms in all", "kept as", "source", "shapes"), rows)
-    whys = dict.fromkeys(f"{one.name}: {one.why_not}" for one in captured.seen if one.why_not)
-    return text + "".join(f"not kept: {why}\n" for why in whys)
+    times = [NOT_KNOWN if one.total_ms is None else latency_text(one.total_ms) for one in ordered]
+    shapes = [one.shapes for one in ordered]
+    shown = [text if len(text) <= SHAPES_WIDTH else text[: SHAPES_WIDTH - 1] + "…" for text in shapes]
+    columns = (
+        ScreenColumn("kernel", tuple(one.name for one in ordered), right=False, is_id=True),
+        ScreenColumn("launches", tuple(str(one.count) for one in ordered)),
+        ScreenColumn("ms", tuple(times)),
+        ScreenColumn("kept", tuple(kept.get(_key(one), NOT_KNOWN) for one in ordered)),
+        ScreenColumn("source", tuple(one.source for one in ordered), right=False, gives_up=2),
+        ScreenColumn("shapes", tuple(shown), right=False, gives_up=1),
+    )
+    whys = dict.fromkeys(f"not kept: {one.name}: {one.why_not}" for one in captured.seen if one.why_not)
+    return Group(FittedTable(columns, ("",) * len(ordered), elsewhere="--json"), *map(Prose, whys))
+
+
+def size_text(size_bytes: int) -> str:
+    """A file's size, in MiB below one GiB."""
+    mib = size_bytes / (1 << 20)
+    return f"{mib / 1024:.2f} GiB" if mib >= 1024 else f"{mib:.2f} MiB"
 
 
 def launches_json(captured: Captured) -> str:

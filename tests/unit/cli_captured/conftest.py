@@ -67,7 +67,7 @@ def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_in(folder: Path, *arguments: str, **environment: str) -> CompletedProcess[str]:
     """`ssdprof` with these arguments, in that folder, in a process of its own."""
-    home = {"XDG_DATA_HOME": str(folder / "data"), "XDG_CACHE_HOME": str(folder / "cache"), "COLUMNS": "120"}
+    home = {"XDG_DATA_HOME": str(folder / "data"), "XDG_CACHE_HOME": str(folder / "cache"), "COLUMNS": "240"}
     command = [sys.executable, "-m", "ssdprof", *arguments]
     env = {**os.environ, **home, **environment}
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
@@ -85,6 +85,7 @@ def here(session_folder: Path, captured: CompletedProcess[str], monkeypatch: pyt
     assert 0 == captured.returncode, captured.stderr
     monkeypatch.chdir(session_folder)
     monkeypatch.setenv("XDG_CACHE_HOME", str(session_folder / "cache"))
+    monkeypatch.setenv("COLUMNS", "240")
     return session_folder
 
 
