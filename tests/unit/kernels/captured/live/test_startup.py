@@ -78,7 +78,15 @@ def test_a_module_is_captured(path: Path) -> None:
     )
 
 
+@pytest.fixture
+def without_coverage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No coverage in child processes: it imports ssdprof before they begin, and handles SIGTERM itself."""
+    for name in ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("without_coverage")
 def test_all_child_processes_are_captured_however_they_start_and_end(path: Path, tmp_path: Path) -> None:
     script = tmp_path / "children.py"
     script.write_text(CHILDREN)
@@ -146,7 +154,7 @@ def test_starting_imports_neither_torch_nor_triton(path: Path, tmp_path: Path) -
 
 def test_a_python_without_ssdprof_is_told_of(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ssdprof").mkdir()  # a package of that name in front of the real one
-    (tmp_path / "ssdprof" / "__init__.py").write_text("")
+    (tmp_path / "ssdprof" / "__init__.py").write_text('raise ModuleNotFoundError("No module named \'ssdprof.kernels\'")')
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
     finished = run_command(["-c", "print()"], path, CaptureOptions())
