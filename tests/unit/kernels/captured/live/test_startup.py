@@ -154,7 +154,8 @@ def test_starting_imports_neither_torch_nor_triton(path: Path, tmp_path: Path) -
 
 def test_a_python_without_ssdprof_is_told_of(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "ssdprof").mkdir()  # a package of that name in front of the real one
-    (tmp_path / "ssdprof" / "__init__.py").write_text('raise ModuleNotFoundError("No module named \'ssdprof.kernels\'")')
+    missing = "raise ModuleNotFoundError(\"No module named 'ssdprof.kernels'\")"
+    (tmp_path / "ssdprof" / "__init__.py").write_text(missing)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
     finished = run_command(["-c", "print()"], path, CaptureOptions())
