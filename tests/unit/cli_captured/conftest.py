@@ -70,6 +70,7 @@ def run_in(folder: Path, *arguments: str, **environment: str) -> CompletedProces
     home = {"XDG_DATA_HOME": str(folder / "data"), "XDG_CACHE_HOME": str(folder / "cache"), "COLUMNS": "240"}
     command = [sys.executable, "-m", "ssdprof", *arguments]
     env = {**os.environ, **home, **environment}
+    env.pop("COVERAGE_PROCESS_CONFIG", None)  # imports take twice as long under coverage, and other tests run the same
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 

@@ -29,7 +29,8 @@ print(sorted(row.config_id for row in run.rows), bool((out == 2 * x).all()), run
 """
 
 
-def test_a_launch_is_swept_directly(tmp_path: Path) -> None:
+def test_a_launch_is_swept_directly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # imports take twice as long under coverage
     (tmp_path / "program.py").write_text(PROGRAM)
     done = subprocess.run(
         [sys.executable, "program.py"],
