@@ -46,11 +46,12 @@ def alike(launches: Sequence[CapturedLaunch]) -> tuple[tuple[int, ...], ...]:
 
 
 def distinct(launches: Sequence[CapturedLaunch]) -> tuple[CapturedLaunch, ...]:
-    """Of launches alike, the first with each data that they read."""
+    """Of launches alike, the first with each data that they read; all of them if no data was kept."""
     found: dict[tuple[str, ...], CapturedLaunch] = {}
     for launch in launches:
         read = sorted({tensor.storage for tensor in launch.tensors if tensor.role != "out"})
-        found.setdefault(tuple(launch.storages[number].before for number in read), launch)
+        data = tuple(launch.storages[number].before for number in read)
+        found.setdefault((*data, str(len(found))) if "" in data else data, launch)
     return tuple(found.values())
 
 

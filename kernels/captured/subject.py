@@ -104,8 +104,8 @@ class CapturedSubject:
 
     @property
     def input_sets(self) -> int:
-        """The program's own inputs, a set of each launch that read other data; two made-up ones if none was kept."""
-        return len(self.sets) if has_data(self.captured) else MADE_UP_SETS
+        """The program's own inputs, a set of each launch that read other data; at least two if they are made up."""
+        return max(len(self.sets), 1 if has_data(self.captured) else MADE_UP_SETS)
 
     @property
     def captured(self) -> CapturedLaunch:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from captured_softmax import COLS, ROWS, softmax_launch, write_file
-from host_timer import HOST
+from host_timer import HostTimer
 
 from ssdprof.kernels.captured.alike import InputSet, alike
 from ssdprof.kernels.captured.arguments import memoryview_of
@@ -23,7 +23,7 @@ from ssdprof.kernels.captured.subject import (
     captured_names,
     captured_subject,
 )
-from ssdprof.profiling.sweep.preflight import needed_memory_bytes
+from ssdprof.profiling.measuring.session import Session
 
 Make = Callable[[Writer], CapturedLaunch]
 
@@ -150,23 +150,27 @@ def test_an_output_that_one_launch_writes_in_part_is_in_out_in_all_sets(tmp_path
     assert torch.equal(torch.full((ROWS - 1, COLS), 7.0), part[1:])
 
 
-def test_made_up_inputs_stay_two_however_many_launches(tmp_path: Path) -> None:
-    note = 'data: {"tensor": 0, "name": "x_ptr", "min": -2.0, "max": 3.0, "mean": 0.5, "std": 1.0}'
-    dry = [lambda _: softmax_launch(notes=(note,))] * 3
-    subject = captured_subject(str(write_file(tmp_path / "dry.launch", *dry)))
-    assert MADE_UP_SETS == subject.input_sets
-    first, second = (subject.inputs("cpu", seed)["x_ptr"] for seed in (0, 1))
-    assert not torch.equal(first, second)
+def test_made_up_inputs_are_after_the_statistics_of_each_launch_and_at_least_two_sets(tmp_path: Path) -> None:
+    def dry(least: float) -> Make:
+        note = f'data: {{"tensor": 0, "name": "x_ptr", "min": {least}, "max": 90.0, "mean": 0.5, "std": 1.0}}'
+        return lambda _: softmax_launch(notes=(note,))
+
+    subject = captured_subject(str(write_file(tmp_path / "dry.launch", *map(dry, (10.0, 20.0, 30.0)))))
+    assert [10.0, 20.0, 30.0, 10.0] == [subject.inputs("cpu", seed)["x_ptr"].min().item() for seed in range(4)]
+    assert 3 == subject.input_sets
+    assert "same-inputs" not in [one.code for one in subject.remarks((), "sm_90")]
+    alone = captured_subject(str(write_file(tmp_path / "alone.launch", dry(-3.0))))
+    assert MADE_UP_SETS == alone.input_sets
+    assert not torch.equal(*(alone.inputs("cpu", seed)["x_ptr"] for seed in (0, 1)))
 
 
-def test_memory_is_of_one_set_and_a_sweep_counts_the_inputs_and_outputs_of_each(tmp_path: Path, three: Path) -> None:
+def test_memory_is_of_one_set_however_many_there_are(tmp_path: Path, three: Path) -> None:
     subject, single = captured_subject(str(three)), captured_subject(str(write_file(tmp_path / "one.launch")))
     assert 2 * 240 + CONTEXT_BYTES == subject.memory_bytes() == single.memory_bytes()
-    assert 2 * (120 + 120) == needed_memory_bytes(subject) - needed_memory_bytes(single)
 
 
 def test_a_session_checks_each_set_against_its_own_outputs(three: Path) -> None:
-    session = Session(captured_subject(str(three)), HOST, seed=2)
+    session = Session(captured_subject(str(three)), HostTimer(), seed=2)  # type: ignore[arg-type]
     assert [2, 0, 1] == [inputs.tensors.number for inputs in session.inputs if isinstance(inputs.tensors, InputSet)]
     for inputs in session.inputs:
         assert torch.equal(torch.softmax(inputs.tensors["x_ptr"], 1), inputs.reference["o_ptr"])
