@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import pytest
 import torch
 from captured_softmax import COLS, ROWS, softmax_launch, write_file
 from host_timer import HostTimer
+from interpreted import call, interpreting_worker
 
 from ssdprof.kernels.captured.alike import InputSet, alike
 from ssdprof.kernels.captured.arguments import memoryview_of
@@ -23,7 +24,8 @@ from ssdprof.kernels.captured.subject import (
     captured_names,
     captured_subject,
 )
-from ssdprof.profiling.measuring.session import Session
+from ssdprof.profiling.measuring.session import LAUNCHES_PER_SEED, Session
+from ssdprof.profiling.workers.worker import Worker
 
 Make = Callable[[Writer], CapturedLaunch]
 
@@ -60,6 +62,12 @@ def partly(writer: Writer) -> CapturedLaunch:
     written = writer.add_blob(flags)
     storages = (KeptStorage(120, blobs[0]), KeptStorage(120, blobs[1], blobs[2], written))
     return softmax_launch(storages=storages)
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    with interpreting_worker() as worker:
+        yield worker
 
 
 @pytest.fixture
@@ -174,6 +182,18 @@ def test_a_session_checks_each_set_against_its_own_outputs(three: Path) -> None:
     assert [2, 0, 1] == [inputs.tensors.number for inputs in session.inputs if isinstance(inputs.tensors, InputSet)]
     for inputs in session.inputs:
         assert torch.equal(torch.softmax(inputs.tensors["x_ptr"], 1), inputs.reference["o_ptr"])
+
+
+@pytest.mark.parametrize(("is_correct", "verdict"), [(True, "ok"), (False, "differs")])
+def test_a_config_is_checked_on_every_set(worker: Worker, tmp_path: Path, is_correct: bool, verdict: str) -> None:
+    def last(writer: Writer) -> CapturedLaunch:
+        launch = of(numbers(2))(writer)
+        x, out = launch.storages
+        return launch if is_correct else replace(launch, storages=(x, replace(out, after=x.before)))
+
+    path = write_file(tmp_path / "last.launch", of(numbers(0)), of(numbers(1)), last)
+    found = call(worker, "captured_softmax:checked_here", str(path), "BLOCK_M=1,num_warps=2,num_stages=3")
+    assert (3, 3 * LAUNCHES_PER_SEED, verdict) == tuple(found)
 
 
 def test_a_launch_without_inputs_is_held_against_what_it_left(tmp_path: Path) -> None:

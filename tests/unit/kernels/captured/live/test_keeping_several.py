@@ -125,11 +125,10 @@ def test_how_arguments_are_passed_does_not_matter(program: Any, path: Path) -> N
 
 
 def test_a_file_that_is_full_keeps_what_it_has_and_says_why_there_is_no_more(program: Any, path: Path) -> None:
-    with ssdprof.capture(path, keep=3, limit_gib=1.5e-3):
-        for i in range(3):
-            program.add(torch.zeros(100_000), torch.full((100_000,), float(i)))
+    with ssdprof.capture(path, keep=3, limit_gib=1.4e-3):  # the inputs alone are 1.5e-3
+        launched(program, *[100_000] * 3)
 
-    assert [0.0] == added(path)
+    assert [1.0, 2.0] == added(path)
     [why] = whys(path)
     assert why.startswith(FURTHER)
     assert why.endswith("raise the limit, or keep no data")
