@@ -33,6 +33,9 @@ def capture(
     slowest: Annotated[
         bool, option("Launches", "Only the kernel that took most GPU time in all.", "--slowest")
     ] = False,
+    keep: Annotated[
+        int, option("Launches", "So many launches of each kernel, alike but for their data.", "--keep", default=True)
+    ] = 1,
     no_data: Annotated[
         bool,
         option(
@@ -59,7 +62,7 @@ def capture(
     if out.suffix != SUFFIX:
         raise UsageError(f"--out {out}: the name must end in {SUFFIX}, by which the other commands know it")
     console.check_writable(out, "--out", force)
-    options = CaptureOptions(kernel, launch, slowest, not no_data, limit_gib)
+    options = CaptureOptions(kernel, launch, slowest, not no_data, limit_gib, keep)
     done = run_command(command, out, options)
     for problem in done.problems:
         console.note(problem)

@@ -26,7 +26,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "capture": (
         "ssdprof capture -- bench.py",
         "ssdprof capture -o scan.launch --kernel '*scan*' -- python bench.py",
-        "ssdprof capture --slowest -- -m pytest test_model.py",
+        "ssdprof capture --slowest --keep 3 -- -m pytest test_model.py",
     ),
     "launches": ("ssdprof launches scan.launch", "ssdprof launches scan.launch --json"),
     "occupancy": (

@@ -201,7 +201,7 @@ COLUMNS: tuple[Column, ...] = (
         "empty: not lowered, or NVML does not say",
     ),
     _of("check", "checked_launches", "launches", "checked", "launches whose output was checked"),
-    _of("check", "checked_seeds", "", "seeds", "seeds of the inputs it was checked on"),
+    _of("check", "checked_seeds", "", "seeds", "sets of inputs it was checked on, drawn by seed or given"),
     _of(
         "",
         "answer",

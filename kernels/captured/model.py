@@ -164,7 +164,8 @@ class CapturedLaunch:
 class Seen:
     """A kernel that a program launched with the same shapes: how often, how long, and whether a launch of it is kept.
 
-    `total_ms`: GPU time of all its launches; None if it was not timed. `why_not`: why none is kept, in one line.
+    `total_ms`: GPU time of all its launches; None if it was not timed. `why_not`: why none is kept, or fewer than were
+    asked for, in one line.
     """
 
     name: str

@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import math
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,21 +38,24 @@ WHOLE_ROUNDINGS, ROW_ROUNDINGS = 2.6, 13.0
 
 
 def inputs(
-    reader: Reader, launch: CapturedLaunch, names: Mapping[str, int], device: str | torch.device, seed: int
+    reader: Reader,
+    launch: CapturedLaunch,
+    names: Mapping[str, int],
+    partial: Collection[int],
+    device: str | torch.device,
+    seed: int,
 ) -> dict[str, torch.Tensor]:
-    """Every tensor that the launch reads, or writes in part, as the program had it; made up if no data was kept.
+    """Every tensor that the launch reads, or that is one of `partial`, as the program had it, or made up without data.
 
     What it writes of a tensor that it does not read is NaN, or bytes of 0xA5 if integers, which no config may leave.
     """
     found = read_launch_inputs(reader, launch, device) if has_data(launch) else made_up.inputs(launch, device, seed)
     tensors = {}
     for name, index in names.items():
-        kept = launch.tensors[index]
-        is_partial = kept.role == "out" and launch.storages[kept.storage].written != ""
-        if kept.role == "out" and not is_partial:
+        if launch.tensors[index].role == "out" and index not in partial:
             continue
         tensors[name] = found[index]
-        if is_partial:
+        if index in partial:
             poison(found[index], written_mask(reader, launch, index, device))
     return tensors
 
@@ -226,6 +229,11 @@ def changed_line(launch: CapturedLaunch) -> str:
         return ""
     where = f"{launch.origin.qualname} in {launch.origin.file}"
     return f"{where} has changed since it was captured: these results are of the captured text; capture it again"
+
+
+def same_inputs_line(launches: int, sets: int) -> str:
+    """That some of several launches alike read the same data."""
+    return f"of its {launches} launches some read the same data: there are {sets} different sets of inputs"
 
 
 def _function(reference: str) -> Any:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssdprof.kernels.captured import made_up, recognised, references
+from ssdprof.kernels.captured import alike, made_up, recognised, references
 from ssdprof.kernels.captured.arguments import has_data
 from ssdprof.kernels.captured.consistency import meta
 from ssdprof.kernels.captured.file import Reader, read
 from ssdprof.kernels.captured.launching import Launching
-from ssdprof.kernels.captured.model import Argument, CapturedLaunch, DescriptorArg, DtypeArg, TensorArg
+from ssdprof.kernels.captured.model import CapturedLaunch, TensorArg
 from ssdprof.kernels.captured.params import AROUND, OWN, captured_config, space_of_launch, table_of
 from ssdprof.kernels.captured.source.texts import sources_hash
 from ssdprof.kernels.config import Config, ParamTable
@@ -45,6 +43,7 @@ _TRUSTED = ("the output of ", ", which --trust names")
 def captured_subject(name: str, reference: str = "", trust: str = "") -> CapturedSubject:
     """The launch that a text names: FILE.launch, or FILE.launch:KERNEL or :NUMBER if the file has several.
 
+    Launches that differ in their data alone are one, with several sets of inputs.
     `reference`: FILE:FUNCTION, called with the launch's arguments by name for the correct outputs; `trust`: a config
     whose output is taken for correct. Without either, a recognised kernel is held against plain PyTorch, and any other
     against the launch as captured; `reference` "captured" says so of every kernel.
@@ -55,7 +54,7 @@ def captured_subject(name: str, reference: str = "", trust: str = "") -> Capture
     if not path.is_file():
         raise UsageError(f"there is no file {path}: `ssdprof capture -o {path.name} -- COMMAND` makes one")
     launches = _launches(str(path), _stamp(str(path)))
-    index = _chosen(launches, which, path)
+    index = alike.chosen(launches, which, path)
     if reference and trust:
         raise UsageError("--reference and --trust both say which output is correct: leave one of them out")
     named = reference if reference in ("", CAPTURED) else references.absolute(reference)
@@ -71,7 +70,7 @@ def captured_again(file: str, kernel: str, identity: Mapping[str, Any]) -> Captu
     trusted = held.removeprefix(_TRUSTED[0]).removesuffix(_TRUSTED[1]) if held.startswith(_TRUSTED[0]) else ""
     named = "" if trusted or held == recognised.NAME else held
     named = CAPTURED if named in (AS_CAPTURED, AS_MADE_UP) else named
-    for index in range(len(_launches(file, _stamp(file)))):
+    for index, *_ in alike.alike(_launches(file, _stamp(file))):
         found = CapturedSubject(file, index, named, trusted)
         if found.name == kernel and found.identity() == dict(identity):
             return found
@@ -79,18 +78,19 @@ def captured_again(file: str, kernel: str, identity: Mapping[str, Any]) -> Captu
 
 
 def captured_names(path: Path) -> list[str]:
-    """A name for each launch of a capture file, as `captured_subject` takes it. Raises UsageError."""
+    """A name for each launch of a capture file, as `captured_subject` takes it; one for several alike.
+
+    Raises UsageError.
+    """
     launches = read(path).launches
     if not launches:
         raise UsageError(f"{path} has no launch whose data was kept: capture the program again")
-    kernels = [launch.name for launch in launches]
-    ends = [name if kernels.count(name) == 1 else str(i + 1) for i, name in enumerate(kernels)]
-    return [f"{path}:{end}" for end in ends]
+    return [f"{path}:{end}" for end in alike.names(launches)]
 
 
 @dataclass(frozen=True)
 class CapturedSubject:
-    """Launch number `index` of a capture file.
+    """Launch number `index` of a capture file, with those alike.
 
     `reference_file`: FILE:FUNCTION, or CAPTURED, or empty for what is known best; `trusted`: a config's id.
     """
@@ -104,16 +104,18 @@ class CapturedSubject:
 
     @property
     def input_sets(self) -> int:
-        """The program's own inputs; two made-up sets if they were not kept."""
-        return 1 if has_data(self.captured) else MADE_UP_SETS
+        """The program's own inputs, a set of each launch that read other data; at least two if they are made up."""
+        return max(len(self.sets), 1 if has_data(self.captured) else MADE_UP_SETS)
 
     @property
     def captured(self) -> CapturedLaunch:
-        """What is kept of the launch. Raises UsageError if the file is gone or was changed."""
-        launches = _launches(self.file, _stamp(self.file))
-        if self.index >= len(launches):
-            raise UsageError(f"{self.file} was replaced: it has {len(launches)} launches; name the launch again")
-        return launches[self.index]
+        """What is kept of the launch; of several alike, of the first. Raises UsageError as `sets` does."""
+        return self.sets[0]
+
+    @property
+    def sets(self) -> tuple[CapturedLaunch, ...]:
+        """The launches alike, one for each data that they read. Raises UsageError if the file is gone or changed."""
+        return alike.distinct(self._alike)
 
     @property
     def name(self) -> str:
@@ -137,14 +139,12 @@ class CapturedSubject:
         return AS_CAPTURED if has_data(self.captured) else AS_MADE_UP
 
     def identity(self) -> dict[str, Any]:
-        """The arguments: tensors by dtype and shape, anything else by value; and a hash of them all with their data.
+        """The arguments: tensors by dtype and shape, anything else by value; and a hash of them and of all their data.
 
         Strides, and the constants that a config may set, are in the hash alone.
         """
-        launch, names = self.captured, set(self.params.by_name)
-        arguments = {name: _shown(value, launch) for name, value in launch.args.items()}
-        tensors = [[asdict(one) for one in launch.tensors], [one.before for one in launch.storages]]
-        data = hashlib.sha256(json.dumps([arguments, tensors], sort_keys=True).encode()).hexdigest()[:16]
+        arguments, data = alike.told(self.sets)
+        names = self.params.by_name
         told = {
             name: value
             for name, value in arguments.items()
@@ -164,31 +164,39 @@ class CapturedSubject:
 
     def tensors(self) -> Mapping[str, TensorMeta]:
         """Every tensor of the launch. One that it writes in part alone counts as read: the rest is as it was."""
-        launch = self.captured
+        launch, partial = self.captured, alike.partly_written(self.sets)
         found = {}
         for name, index in self._launching.names.items():
             kept = launch.tensors[index]
-            is_partial = kept.role == "out" and launch.storages[kept.storage].written != ""
-            role = "in-out" if is_partial else kept.role
+            role = "in-out" if index in partial else kept.role
             found[name] = replace(meta(kept), role=role, storage=str(kept.storage))
         return found
 
-    def inputs(self, device: str, seed: int) -> dict[str, torch.Tensor]:
-        """The program's own, whatever the seed, or made up; what it writes of a partly written one is poisoned."""
+    def inputs(self, device: str, seed: int) -> alike.InputSet:
+        """The program's own, the seed counting round its sets, or made up.
+
+        What it writes of a partly written one is poisoned.
+        """
+        number, sets = seed % self.input_sets, self.sets
+        launch, partial = sets[number % len(sets)], alike.partly_written(sets)
         with Reader(Path(self.file)) as reader:
-            return references.inputs(reader, self.captured, self._launching.names, device, seed)
+            found = references.inputs(reader, launch, self._launching.names, partial, device, seed)
+        return alike.InputSet(found, number, device)
 
     def launch(self, config: Config) -> LaunchPlan:
         """The launch of a resolved config."""
         return self._launching.plan(config)
 
     def memory_bytes(self) -> int:
-        """Its storages, as they were before and after the launch, and as much again while they are compared."""
-        sizes = [storage.size_bytes for storage in self.captured.storages]
-        return 2 * sum(sizes) + CONTEXT_BYTES
+        """Of its largest set, the storages as they were before and after the launch; as much again for comparisons."""
+        sizes = [sum(storage.size_bytes for storage in launch.storages) for launch in self.sets]
+        return 2 * max(sizes) + CONTEXT_BYTES
 
     def reference(self, inputs: Tensors) -> dict[str, torch.Tensor]:
-        """The outputs of what was named, or else of plain PyTorch if it is known, or of the launch as captured."""
+        """The outputs of what was named, or else of plain PyTorch if it is known, or of the launch as captured.
+
+        `inputs`: as `inputs` gave them, which know whose set they are; any others are taken for the first.
+        """
         if self.trusted or self.reference_name == AS_MADE_UP:
             config = parse_config(self.trusted, self.params) if self.trusted else self.baseline()
             return references.of_launch(self.launch(config), self.tensors(), inputs)
@@ -196,9 +204,11 @@ class CapturedSubject:
             return references.of_function(self.reference_file, self.captured, self.tensors(), inputs, self._launching)
         if self._is_recognised:
             return recognised.reference(self.captured, inputs)
+        if not isinstance(inputs, alike.InputSet):
+            inputs = alike.InputSet(inputs, 0, str(next(iter(inputs.values())).device))
         with Reader(Path(self.file)) as reader:
-            device = next(iter(inputs.values())).device
-            return references.as_captured(reader, self.captured, self.tensors(), self._launching.names, device)
+            launch = self.sets[inputs.number]
+            return references.as_captured(reader, launch, self.tensors(), self._launching.names, inputs.device)
 
     def tolerances(self) -> tuple[Tolerances, ...]:
         """By output: a few roundings of the least precise dtype of floats that the launch reads or writes."""
@@ -246,11 +256,17 @@ class CapturedSubject:
             found.append(Remark("warning", "source-changed", change))
         if grid := self._launching.grid_remark(configs):
             found.append(Remark("note", "grid-as-captured", grid))
+        if (count := len(self._alike)) > (sets := len(self.sets)):
+            found.append(Remark("note", "same-inputs", references.same_inputs_line(count, sets)))
         return [*found, *(Remark("note", "capture-note", note) for note in made_up.plain_notes(launch))]
 
     def cause(self, _config: Config, _inputs: Tensors, _reference: Tensors, _outputs: Tensors) -> str | None:
         """None: nothing is known of the kernel but its source."""
         return None
+
+    @property
+    def _alike(self) -> tuple[CapturedLaunch, ...]:
+        return _alike(self.file, _stamp(self.file), self.index)
 
     @property
     def _is_recognised(self) -> bool:
@@ -276,41 +292,19 @@ def _launches(file: str, _mtime_ns: int) -> tuple[CapturedLaunch, ...]:
 
 
 @lru_cache(maxsize=16)
+def _alike(file: str, mtime_ns: int, index: int) -> tuple[CapturedLaunch, ...]:
+    launches = _launches(file, mtime_ns)
+    for group in alike.alike(launches):
+        if index in group:
+            return tuple(launches[number] for number in group)
+    raise UsageError(f"{file} was replaced: it has {len(launches)} launches; name the launch again")
+
+
+@lru_cache(maxsize=16)
 def _table(file: str, mtime_ns: int, index: int) -> ParamTable:
-    return table_of(_launches(file, mtime_ns)[index])
+    return table_of(_alike(file, mtime_ns, index)[0])
 
 
 @lru_cache(maxsize=16)
 def _prepared(file: str, mtime_ns: int, index: int) -> Launching:
-    return Launching(_launches(file, mtime_ns)[index], _table(file, mtime_ns, index))
-
-
-def _chosen(launches: Sequence[CapturedLaunch], which: str, path: Path) -> int:
-    """The number of the launch that a text names, from 0. Raises UsageError."""
-    listed = ", ".join(f"{i + 1} {launch.name}" for i, launch in enumerate(launches))
-    if not launches:
-        raise UsageError(f"{path} has no launch whose data was kept: capture the program again")
-    if not which and len(launches) == 1:
-        return 0
-    if which.isascii() and which.isdigit() and len(which) < 10 and 1 <= int(which) <= len(launches):
-        return int(which) - 1
-    named = [i for i, launch in enumerate(launches) if launch.name == which]
-    if len(named) == 1:
-        return named[0]
-    if not which:
-        raise UsageError(f"{path} has {len(launches)} launches ({listed}): name one as {path.name}:NUMBER")
-    many = "more than one launch" if named else "no launch"
-    raise UsageError(f"{path} has {many} {which!r}: name one of {listed} by its number")
-
-
-def _shown(value: Argument, launch: CapturedLaunch) -> Any:
-    """An argument in one JSON value."""
-    if isinstance(value, (TensorArg, DescriptorArg)):
-        kept = launch.tensors[value.index]
-        text = f"{kept.dtype}[{','.join(map(str, kept.shape))}]"
-        return text if isinstance(value, TensorArg) else f"descriptor of {text}"
-    if isinstance(value, DtypeArg):
-        return value.name
-    if isinstance(value, tuple):
-        return [_shown(one, launch) for one in value]
-    return value if not isinstance(value, float) else repr(value)
+    return Launching(_alike(file, mtime_ns, index)[0], _table(file, mtime_ns, index))

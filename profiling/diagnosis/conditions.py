@@ -25,6 +25,7 @@ def conditions(run: Run) -> list[Statement]:
     how = {
         "launches": extremes(check.launches for check in checks),
         "seeds": extremes(check.seeds for check in checks),
+        "drawn": not run.header.reference,
         "timed_by": dict(Counter(timing.timed_by for timing in timings).most_common()),
         "samples": extremes(timing.samples for timing in timings),
     }

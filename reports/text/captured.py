@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 from rich.console import Group, RenderableType
 
+from ssdprof.kernels.captured.alike import alike
 from ssdprof.kernels.captured.live.shapes import kept_shapes
 from ssdprof.kernels.captured.model import Captured, CapturedLaunch, Seen
 from ssdprof.reports.columns import NOT_KNOWN, latency_text
@@ -58,7 +59,7 @@ def launches_json(captured: Captured) -> str:
 
 def next_of(captured: Captured, path: Path) -> str:
     """What to do with the file next, as a command."""
-    return f"ssdprof sweep {path}" + (" --all" if len(captured.launches) > 1 else "")
+    return f"ssdprof sweep {path}" + (" --all" if len(alike(captured.launches)) > 1 else "")
 
 
 def _kept_numbers(captured: Captured) -> Mapping[_Key, str]:

@@ -24,7 +24,8 @@ def _measured(of: Figures) -> str:
     timed = f"timed by {' and '.join(by)}, {_counted(of['samples'], 'sample')} each"
     if not of["launches"]:
         return timed
-    return f"checked on {_span(of['launches'])} launches and {_counted(of['seeds'], 'seed')} each, {timed}"
+    sets = _counted(of["seeds"], "seed") if of["drawn"] else _counted(of["seeds"], "set", " of inputs")
+    return f"checked on {_span(of['launches'])} launches and {sets} each, {timed}"
 
 
 def _state(of: Figures) -> str:
@@ -63,9 +64,9 @@ def _span(extremes: Sequence[float]) -> str:
     return " to ".join(dict.fromkeys(f"{value:.0f}" for value in extremes))
 
 
-def _counted(extremes: Sequence[float], noun: str) -> str:
+def _counted(extremes: Sequence[float], noun: str, more: str = "") -> str:
     span = _span(extremes)
-    return f"{span} {noun}" if span == "1" else f"{span} {noun}s"
+    return f"{span} {noun}{'' if span == '1' else 's'}{more}"
 
 
 _WORDS: Mapping[str, Callable[[Figures], str]] = {

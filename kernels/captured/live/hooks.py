@@ -35,6 +35,7 @@ def capture(
     slowest: bool = False,
     data: bool = True,
     limit_gib: float = DEFAULT_LIMIT_GIB,
+    keep: int = 1,
 ) -> Iterator[None]:
     """Notes every launch of a Triton kernel meanwhile, and keeps the first of each kernel in a file at `path`.
 
@@ -42,13 +43,14 @@ def capture(
     list: all that a sweep of it needs. `kernel`: only kernels whose name fits the pattern, such as `"*_scan*"`.
     `launch`: only the launch with that number, counted from 1 over the kernels that fit. `slowest`: only the kernel
     that took most GPU time. `data=False`: statistics of the tensors in place of their bytes. `limit_gib`: the largest
-    size of the file.
+    size of the file. `keep`: how many launches of each kernel; after its first, those that differ from it in their data
+    alone, for a sweep to check every config on each.
     A launch that cannot be kept does not disturb the program; the file says why. A kept launch takes longer, since the
     kernel is launched some more times on copies; memory is then as the program's own launch left it.
     Raises CaptureError for options that exclude each other and inside another capture, CaptureFileError if the file
     cannot be written.
     """
-    options = CaptureOptions(kernel, launch, slowest, data, limit_gib)
+    options = CaptureOptions(kernel, launch, slowest, data, limit_gib, keep)
     if _Hooks.active is not None:
         raise CaptureError("a capture is under way already: end it first, there is one at a time")
     noter = Noter(Path(path), options)

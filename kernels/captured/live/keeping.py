@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ssdprof.kernels.captured.alike import form
 from ssdprof.kernels.captured.live import about, values
 from ssdprof.kernels.captured.live.calls import Call, tensors_in
+from ssdprof.kernels.captured.live.choosing import OTHERWISE
 from ssdprof.kernels.captured.live.options import CaptureOptions
 from ssdprof.kernels.captured.live.relaunching import Relaunched, Touched, relaunched, touched_by
 from ssdprof.kernels.captured.live.storages import Regions, copy_of, free_bytes, host_bytes, regions_of
@@ -30,12 +32,13 @@ _SPARE_BYTES = 1 << 29
 class Keeping:
     """A launch that is being kept: `before` the program's launch, then `after`; `abandon` if that failed.
 
+    `like`: the form (`alike.form`) that it must have, if there is one kept already.
     All three raise CannotKeep, with the reason in one line, or what torch and the file raise. The program's memory is
     then as its own launch left it.
     """
 
-    def __init__(self, call: Call, writer: Writer, options: CaptureOptions, number: int) -> None:
-        self.call, self.writer, self.options, self.number = call, writer, options, number
+    def __init__(self, call: Call, writer: Writer, options: CaptureOptions, number: int, like: str = "") -> None:
+        self.call, self.writer, self.options, self.number, self.like = call, writer, options, number, like
         self.notes: list[str] = []
         self.blobs: dict[int, str] = {}
         self.copies: dict[int, torch.Tensor] = {}
@@ -56,6 +59,8 @@ class Keeping:
         """Keeps what the launch left and what another one writes; gives what is now in the file."""
         try:
             launch = self._after(compiled, values.whole(grid))
+            if self.like and form(launch) != self.like:
+                raise CannotKeep(OTHERWISE)
             self.writer.add_launch(launch)
         except BaseException as error:
             self._leave(error)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ssdprof.kernels.captured.live.calls import Call, Frame, bound, parameters_of
-from ssdprof.kernels.captured.live.choosing import ELSEWHERE
+from ssdprof.kernels.captured.live.choosing import ELSEWHERE, FURTHER, OTHERWISE
 from ssdprof.kernels.captured.live.options import CaptureError, CaptureOptions
 from ssdprof.kernels.captured.live.shapes import shapes_text
 from ssdprof.kernels.captured.live.timing import Sample, Timer, timed
@@ -32,21 +32,30 @@ NOT_ASKED = "it was not asked for"
 
 @dataclass(slots=True)
 class Group:
-    """A kernel with the same shapes, as far as it was seen. `kept`: whether a launch of it is in the file."""
+    """A kernel with the same shapes, as far as it was seen. `kept`: how many launches of it are in the file."""
 
     name: str
     source: str
     shapes: str
     first_number: int
     why_not: str = ""
-    kept: bool = False
+    kept: int = 0
     sample: Sample = field(default_factory=Sample)
 
     def seen(self, elsewhere: bool) -> Seen:
         """What is told of it; `elsewhere`: a launch of the same kernel with other shapes is kept."""
-        why = "" if self.kept else self.why_not or (ELSEWHERE if elsewhere else NOT_ASKED)
+        why = self.why_not or ("" if self.kept else ELSEWHERE if elsewhere else NOT_ASKED)
         total_ms = self.sample.total_ms()
         return Seen(self.name, self.source, self.shapes, self.sample.count, total_ms, self.first_number, why)
+
+
+@dataclass(frozen=True, slots=True)
+class _First:
+    """The first launch of a kernel that is kept: its group, its arguments but for data, and its form."""
+
+    group: Group
+    arguments: Any
+    form: str
 
 
 class Noter:
@@ -70,7 +79,7 @@ class Noter:
         self.number = 0
         self._fitting = 0
         self._attempts: dict[tuple[str, str], int] = {}
-        self._kept: set[tuple[str, str]] = set()
+        self._kept: dict[tuple[str, str], _First] = {}
         self._keeper = 0  # the thread whose launch is being kept
         self._writer: Any = None
 
@@ -167,8 +176,8 @@ class Noter:
             group = self._group(key, lambda: (function.__name__, source, shapes_text(values)))
             if group:
                 group.sample.count += 1
-                if is_captured and not group.kept:
-                    group.why_not = IN_GRAPH
+                if is_captured and group.kept < self.options.keep:
+                    group.why_not = FURTHER + IN_GRAPH if group.kept else IN_GRAPH
         return group, number, is_captured
 
     def _group(self, key: tuple[Any, ...], about: Callable[[], tuple[str, str, str]]) -> Group | None:
@@ -184,14 +193,22 @@ class Noter:
         except Exception:
             return None
 
-    def _is_asked_for(self, group: Group) -> bool:
+    def _is_asked_for(self, group: Group, function: Callable[..., Any], program: Frame) -> bool:
         if not self.options.fits(group.name):
             return False
         self._fitting += 1
         kernel = (group.name, group.source)
         if self.options.launch is not None:
             return self._fitting == self.options.launch
-        return kernel not in self._kept and self._attempts.get(kernel, 0) < MOST_ATTEMPTS
+        if self._attempts.get(kernel, 0) - group.kept >= MOST_ATTEMPTS:
+            return False
+        first = self._kept.get(kernel)
+        if first is None or first.group is not group or group.kept >= self.options.keep:
+            return first is None
+        if first.arguments != _arguments_key(function, program):
+            group.why_not = group.why_not or FURTHER + OTHERWISE
+            return False
+        return True
 
     def _keeping(
         self,
@@ -204,9 +221,10 @@ class Noter:
     ) -> Any:
         """A launch that is being kept, if it is asked for and can be: one at a time, whatever other threads launch."""
         with self._lock:
-            if not self._is_asked_for(group) or self._keeper:
+            if not self._is_asked_for(group, launch.layer.fn, frames[0] if frames else launch) or self._keeper:
                 return None
             kernel = (group.name, group.source)
+            like = self._kept[kernel].form if group.kept else ""
             self._attempts[kernel] = self._attempts.get(kernel, 0) + 1
             self._keeper = threading.get_ident()
 
@@ -218,11 +236,11 @@ class Noter:
             from ssdprof.kernels.captured.live.keeping import Keeping
 
             call = Call(launch.layer, launch.args, launch.kwargs, grid, frames, again)
-            one = Keeping(call, self._open(), self.options, number)
+            one = Keeping(call, self._open(), self.options, number, like)
             one.before()
             keeping = one
         except Exception as error:
-            group.why_not = _reason(error)
+            _not_kept(group, error)
         finally:
             if keeping is None:
                 self._keeper = 0
@@ -230,20 +248,28 @@ class Noter:
 
     def _keep(self, group: Group, keeping: Any, compiled: Any, grid: Any) -> None:
         try:
-            keeping.after(compiled, grid)
+            kept = keeping.after(compiled, grid)
         except Exception as error:
-            group.why_not = _reason(error)
+            _not_kept(group, error)
         else:
             with self._lock:
-                group.kept, group.why_not = True, ""
-                self._kept.add((group.name, group.source))
+                if not group.kept:
+                    from ssdprof.kernels.captured.alike import form
+
+                    call = keeping.call
+                    arguments = _arguments_key(call.kernel.fn, call.program) if self.options.keep > 1 else None
+                    self._kept[group.name, group.source] = _First(group, arguments, form(kept))
+                group.kept += 1
+                if group.kept == 1 or group.kept >= self.options.keep:
+                    group.why_not = ""
         finally:
             self._keeper = 0
 
 
-def _reason(error: Exception) -> str:
-    """Why a launch is not kept, in one line."""
-    return first_line(str(error) if isinstance(error, SsdprofError) else f"{type(error).__name__}: {error}")
+def _not_kept(group: Group, error: Exception) -> None:
+    """Says why a launch is not kept, in one line."""
+    reason = first_line(str(error) if isinstance(error, SsdprofError) else f"{type(error).__name__}: {error}")
+    group.why_not = FURTHER + reason if group.kept else reason
 
 
 def _shape_key(value: Any) -> Any:
@@ -251,6 +277,20 @@ def _shape_key(value: Any) -> Any:
     if shape is None:
         return tuple(_shape_key(one) for one in value) if isinstance(value, tuple) else None
     return tuple(shape), getattr(value, "dtype", None)
+
+
+def _arguments_key(function: Callable[..., Any], program: Frame) -> Any:
+    """What a program passes, but for the tensors' data: launches alike have it alike."""
+    values = {**program.kwargs, **bound(parameters_of(function), program.args, program.kwargs)}
+    return {name: _argument_key(value) for name, value in values.items()}
+
+
+def _argument_key(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(_argument_key(one) for one in value)
+    if hasattr(value, "data_ptr") and hasattr(value, "storage_offset"):
+        return tuple(value.shape), value.dtype, value.stride(), value.storage_offset()
+    return repr(value) if isinstance(value, (bool, int, float, str)) else type(value)
 
 
 def _is_capturing() -> bool:

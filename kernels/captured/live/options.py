@@ -23,7 +23,8 @@ class CaptureOptions:
     Without `kernel`, `launch` and `slowest`: the first launch of each kernel. `kernel`: only of kernels whose name fits
     this pattern (`*`, `?`, `[…]`; case counts). `launch`: only the launch with that number, counted from 1 over the
     launches of the kernels that fit. `slowest`: only of the kernel that took most GPU time in all. `data`: whether the
-    tensors' bytes are kept, or statistics of them alone. `limit_gib`: the largest size of the file.
+    tensors' bytes are kept, or statistics of them alone. `limit_gib`: the largest size of the file. `keep`: how many
+    launches of each kernel, those after the first only if they are like it in all but the tensors' data.
     Raises CaptureError for options that exclude each other or are out of range.
     """
 
@@ -32,12 +33,17 @@ class CaptureOptions:
     slowest: bool = False
     data: bool = True
     limit_gib: float = DEFAULT_LIMIT_GIB
+    keep: int = 1
 
     def __post_init__(self) -> None:
         if self.launch is not None and self.launch < 1:
             raise CaptureError(f"launch {self.launch}: launches are counted from 1, ask for 1 or more")
         if self.launch is not None and self.slowest:
             raise CaptureError("a launch by number and the slowest kernel exclude each other, ask for one of them")
+        if type(self.keep) is not int or self.keep < 1:
+            raise CaptureError(f"keep {self.keep}: say how many launches of each kernel, a whole number from 1 on")
+        if self.launch is not None and self.keep > 1:
+            raise CaptureError("a launch by number and several to keep exclude each other, ask for one of them")
         if not self.limit_gib > 0:
             raise CaptureError(f"limit {self.limit_gib:g} GiB: a file needs room, ask for more than 0")
 

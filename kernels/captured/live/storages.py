@@ -81,6 +81,7 @@ def regions_of(tensors: Sequence[torch.Tensor], *, whole: bool = True) -> Region
                 raise CannotKeep("two of its storages overlap in part, only whole ones can be kept")
             spans[-1].end = end
         spans[-1].members.append(index)
+    spans.sort(key=lambda span: min(span.members))  # not by address: launches alike then number them alike
     for number, span in enumerate(spans):
         for index in span.members:
             offset, rest = divmod(tensors[index].data_ptr() - span.first, tensors[index].element_size())

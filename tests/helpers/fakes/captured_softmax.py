@@ -102,6 +102,21 @@ def reference_here(name: str, reference: str, trust: str) -> dict[str, list[Any]
     return {output: one.tolist() for output, one in found.items()}
 
 
+def checked_here(name: str, config: str) -> tuple[int, int, str]:
+    """Sets of inputs, launches and verdict of a config's check; for a process with the interpreter."""
+    from host_timer import HOST
+
+    from ssdprof.kernels.config_text import parse_config
+    from ssdprof.profiling.measuring import measure
+    from ssdprof.profiling.measuring.check import judge
+
+    subject = captured_subject(name)
+    chosen = subject.resolve(parse_config(config, subject.params))
+    measure.prepare(subject, HOST, seed=0)
+    check = measure.measure(subject.launch(chosen), chosen, config).check
+    return check.seeds, check.launches, judge(check, {one.output: one for one in subject.tolerances()})[0]
+
+
 def outputs_here(name: str, config: str) -> dict[str, list[Any]]:
     """What a captured launch writes under a config, in copies; for a process with the interpreter."""
     from ssdprof.kernels.captured import references

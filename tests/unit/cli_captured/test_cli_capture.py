@@ -111,6 +111,18 @@ def test_a_program_without_kernels_leaves_no_file(
     assert not [path for path in here.iterdir() if "idle.launch" in path.name]
 
 
+def test_several_launches_alike_are_listed_together_and_swept_without_a_number(
+    command: Command, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--keep", "3", "--kernel", "dou*", "-o", "three.launch"]
+    done = command("capture", *asked, "--", "program.py", TRITON_INTERPRET="1")
+    assert 0 == done.returncode, done.stderr
+    assert "1,2,3" == next(line.split()[3] for line in done.stdout.splitlines() if line.startswith("double"))
+    assert "kept 3 in three.launch (0.00 GiB); next: ssdprof sweep three.launch\n" in done.stderr
+    assert 0 == ssdprof(["sweep", "three.launch", "--all", "--gpu", "none", "-q", "--json"])
+    assert "captured:double" == json.loads(capsys.readouterr().out)["header"]["kernel"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -119,6 +131,8 @@ def test_a_program_without_kernels_leaves_no_file(
         (("-o", "missing/x.launch"), "--out missing/x.launch: there is no folder missing, create it first"),
         (("-o", "x.launch", "--launch", "0"), "launch 0: launches are counted from 1, ask for 1 or more"),
         (("-o", "x.launch", "--launch", "1", "--slowest"), "a launch by number and the slowest kernel exclude each"),
+        (("-o", "x.launch", "--keep", "0"), "keep 0: say how many launches of each kernel, a whole number from 1 on"),
+        (("-o", "x.launch", "--keep", "2", "--launch", "1"), "a launch by number and several to keep exclude each"),
         (("-o", "x.launch", "--limit", "0"), "limit 0 GiB: a file needs room, ask for more than 0"),
         (("-o", "x.launch", "--limit", "nan"), "limit nan GiB: a file needs room"),
     ],

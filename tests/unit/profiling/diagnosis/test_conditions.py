@@ -10,7 +10,13 @@ from ssdprof.profiling.diagnosis.warnings import measurement_warnings
 
 def test_conditions_are_the_extremes_over_the_ranked_rows() -> None:
     measured, timed_at, allowed = conditions(h100_run())
-    assert {"launches": [10, 10], "seeds": [2, 2], "timed_by": {"events": 5}, "samples": [100, 100]} == measured.figures
+    assert {
+        "launches": [10, 10],
+        "seeds": [2, 2],
+        "drawn": True,
+        "timed_by": {"events": 5},
+        "samples": [100, 100],
+    } == measured.figures
     assert ([1980, 1980], [600.5, 600.5], 700.0, True) == tuple(
         timed_at.figures[name] for name in ("sm_clock_mhz", "power_w", "power_limit_w", "throttling_told")
     )

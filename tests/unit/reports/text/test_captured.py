@@ -124,6 +124,14 @@ def test_a_file_of_nothing_says_so() -> None:
     assert ([], []) == tuple(json.loads(launches_json(Captured((), ())))[name] for name in ("seen", "launches"))
 
 
-@pytest.mark.parametrize(("launches", "expected"), [(1, "ssdprof sweep x.launch"), (2, "ssdprof sweep x.launch --all")])
-def test_what_comes_next_is_a_sweep_of_the_file(launches: int, expected: str) -> None:
-    assert expected == next_of(captured(*[softmax_launch()] * launches), Path("x.launch"))
+@pytest.mark.parametrize(
+    ("launches", "expected"),
+    [
+        ((softmax_launch(),), "ssdprof sweep x.launch"),
+        ((softmax_launch(), softmax_launch(number=2)), "ssdprof sweep x.launch"),
+        ((softmax_launch(), wide()), "ssdprof sweep x.launch --all"),
+    ],
+    ids=["one", "two alike", "two"],
+)
+def test_what_comes_next_is_a_sweep_of_the_file(launches: tuple[CapturedLaunch, ...], expected: str) -> None:
+    assert expected == next_of(captured(*launches), Path("x.launch"))

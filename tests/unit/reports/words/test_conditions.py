@@ -63,6 +63,8 @@ def test_the_ways_of_timing_and_the_least_and_most_samples_are_told() -> None:
         "checked on 10 launches and 2 seeds each, timed by CUDA graphs (2 of 3) and CUDA events (1 of 3), "
         "100 to 340 samples each"
     ) == header_line("measured", run(rows))
+    given = replace(HEADER, reference="the launch as captured")
+    assert header_line("measured", run(rows, given)).startswith("checked on 10 launches and 2 sets of inputs each, ")
     host = [with_timing(replace(first, check=None), timed_by="host", samples=1)]
     assert "timed by the host's clock, 1 sample each" == header_line("measured", run(host))
 

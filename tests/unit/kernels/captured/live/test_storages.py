@@ -223,3 +223,12 @@ def test_a_half_is_used_again_only_after_its_copy_is_over(to_host: bool, size: i
     assert torch.equal(source, target)
     assert -(-size // 8) == len(happened)
     assert not any(event.is_pending for event in events)
+
+
+def test_storages_are_numbered_by_the_first_tensor_that_has_them_wherever_they_are() -> None:
+    first, second, third = sorted((numbers() for _ in range(3)), key=torch.Tensor.data_ptr)
+
+    for tensors in ([third, first, third[5:], second], [first, third, first[5:], second]):
+        found = regions_of(tensors)
+        assert ((0, 0), (1, 0), (0, 5), (2, 0)) == found.of
+        assert [tensors[i].data_ptr() for i in (0, 1, 3)] == [region.address for region in found.regions]
