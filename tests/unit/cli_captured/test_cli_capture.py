@@ -118,7 +118,7 @@ def test_several_launches_alike_are_listed_together_and_swept_without_a_number(
     done = command("capture", *asked, "--", "program.py", TRITON_INTERPRET="1")
     assert 0 == done.returncode, done.stderr
     assert "1,2,3" == next(line.split()[3] for line in done.stdout.splitlines() if line.startswith("double"))
-    assert "kept 3 in three.launch (0.00 GiB); next: ssdprof sweep three.launch\n" in done.stderr
+    assert "kept 3 in three.launch (0.01 MiB); next: ssdprof sweep three.launch\n" in done.stderr
     assert 0 == ssdprof(["sweep", "three.launch", "--all", "--gpu", "none", "-q", "--json"])
     assert "captured:double" == json.loads(capsys.readouterr().out)["header"]["kernel"]
 
