@@ -17,7 +17,7 @@ from ssdprof.kernels.captured.consistency import meta
 from ssdprof.kernels.captured.file import Reader, read
 from ssdprof.kernels.captured.launching import Launching
 from ssdprof.kernels.captured.model import Argument, CapturedLaunch, DescriptorArg, DtypeArg, TensorArg
-from ssdprof.kernels.captured.params import AROUND, OWN, captured_config, space_of_launch, table_of
+from ssdprof.kernels.captured.params import OWN, captured_config, own_space, table_of
 from ssdprof.kernels.captured.source.texts import sources_hash
 from ssdprof.kernels.config import Config, ParamTable
 from ssdprof.kernels.config_text import parse_config
@@ -220,13 +220,15 @@ class CapturedSubject:
         return captured_config(self.captured, self.params)
 
     def space_names(self) -> Mapping[str, str]:
-        """Its own list, and the neighbours of the captured config."""
-        return {name: space_of_launch(self.captured, self.params, name).description for name in (OWN, AROUND)}
+        """Its own list alone."""
+        return {OWN: own_space(self.captured, self.params).description}
 
     def space(self, name: str, variant: str | None = None) -> Space:
         """The space of that name. Raises SpaceError."""
         self.under_variant((), variant or "")
-        return space_of_launch(self.captured, self.params, name)
+        if name != OWN:
+            raise SpaceError(f"unknown space {name!r}: only {OWN}")
+        return own_space(self.captured, self.params)
 
     def under_variant(self, configs: Sequence[Config], variant: str) -> Sequence[Config]:
         """The configs as they are. Raises SpaceError for a variant, since there are none."""

@@ -60,6 +60,14 @@ def test_one_launch_is_swept_against_a_reference_with_other_constants(
     assert {8, 16} == {row["BLOCK"] for row in run["rows"]}
 
 
+def test_a_captured_launch_is_swept_around_a_config(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["two.launch:1", "--around", CONFIGS[0], "--values", "num_stages=3", "--values", "num_warps=2"]
+    assert 0 == ssdprof(["sweep", *asked, "--gpu", "none", "-q", "--json"])
+    run = json.loads(capsys.readouterr().out)
+    assert f"around {CONFIGS[0]}, num_stages=3, num_warps=2" == run["header"]["space"]
+    assert [1, 2] == sorted(row["ROWS"] for row in run["rows"])
+
+
 def test_a_config_of_a_captured_launch_is_explained(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == ssdprof(["explain", CONFIGS[0], "--kernel", "two.launch:softmax", "--gpu", "none", "-q"])
     out = capsys.readouterr().out
@@ -101,7 +109,10 @@ def test_a_config_of_a_captured_launch_is_explained(here: Path, capsys: pytest.C
         (("two.launch", "--all", "--top", "3"), "--top and --all exclude each other"),
         (("--trust", CONFIGS[0]), "--trust is for captured launches: chunk-scan has a reference of its own"),
         (("--reference", "mine.py:f"), "--reference is for captured launches: chunk-scan has a reference of its own"),
-        (("two.launch:1", "--space", "vllm"), "unknown space vllm: one of own, around, or the path of a file"),
+        (("two.launch:1", "--space", "vllm"), "unknown space vllm: one of own, or the path of a file"),
+        (("two.launch:1", "--around", CONFIGS[0], "--space", "own"), "--around and --space both say which configs"),
+        (("two.launch:1", "--around", "ROWS=3,num_warps=3,num_stages=3"), "num_warps must be a power of two"),
+        (("two.launch", "--all", "--around", "best"), "--around best is of one run, not of 2: name the config itself"),
         (("two.launch:1", "--variant", "tile"), "captured:softmax has no variants: leave --variant out"),
         (("two.launch:1", "--values", "COLUMNS=2"), "COLUMNS"),
     ],

@@ -13,7 +13,7 @@ from interpreted import call, interpreting_worker
 
 from ssdprof.kernels.captured.file import Writer
 from ssdprof.kernels.captured.model import CapturedLaunch, KeptStorage, KeptTensor, Ref
-from ssdprof.kernels.captured.params import AROUND, OWN
+from ssdprof.kernels.captured.params import OWN
 from ssdprof.kernels.captured.subject import (
     AS_CAPTURED,
     CONTEXT_BYTES,
@@ -116,14 +116,16 @@ def test_outputs_that_are_summed_atomically_have_no_order(tmp_path: Path, file: 
     assert frozenset() == captured_subject(str(file)).unordered()
 
 
-def test_its_spaces_are_its_own_list_and_what_is_around(file: Path) -> None:
+def test_its_only_space_is_its_own_list(file: Path) -> None:
     subject = captured_subject(str(file))
-    assert [OWN, AROUND] == list(subject.space_names())
+    assert [OWN] == list(subject.space_names())
     assert OWN == subject.default_space
     assert BEST == subject.params.id(subject.baseline())
     assert subject.baseline() in subject.space(OWN).configs
     with pytest.raises(SpaceError, match="captured:softmax has no variants: leave --variant out"):
         subject.space(OWN, "tile")
+    with pytest.raises(SpaceError, match="unknown space 'vllm': only own"):
+        subject.space("vllm")
 
 
 def test_a_config_resolves_to_itself_if_it_can_be_launched(tmp_path: Path, file: Path) -> None:
