@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 DEFAULT_BUDGET_S = 10.0  # said in the help; ssdprof.profiling.api has it
 LAUNCH_HELP = "A captured launch, FILE.launch or FILE.launch:NUMBER; --all: each of the file, and the whole."
 SPACE_HELP = "compare, mamba, tensorrt-llm-pr, vllm, wide, ssdprof, all; own (foreign kernels); or a JSON or YAML file."
-AROUND_HELP = "This config and its neighbours, as explain tries them: an id, …, best, '#3'; not with --space."
+AROUND_HELP = "This config (an id, best, '#3', …) and what explain tries beside it, instead of --space."
 VARIANT_HELP = "tile, split, grouped, or both (tile and split)."
 VALUES_HELP = "NAME=VALUE,…: values of a parameter to cross with the space. Can be repeated."
 
@@ -182,20 +182,22 @@ class Asked:
                 on_kept=kept.append,
                 pool=pool,
             )
+        run = replace(run, file=self._to_name(kept))
         try:
             show(run)
         finally:
             for one in kept:
                 if one.is_warning or not self.quiet:
-                    console.note(one.line + ("" if one.is_warning else self._for_explain(one)))
+                    named = f", with --run {shlex.quote(run.file)}" if run.file and not one.is_warning else ""
+                    console.note(one.line + named)
         return run
 
-    def _for_explain(self, kept: Kept) -> str:
-        """The options without which `explain` would not find this kernel or this run."""
-        run_file = self.results.run_file or (kept.path if self.is_one_of_several else None)
-        options = [self.subject.arguments] if self.subject.kernel else []
-        options += [f"--run {shlex.quote(str(run_file))}"] if run_file else []
-        return f", with {' '.join(options)}" if options else ""
+    def _to_name(self, kept: Sequence[Kept]) -> str:
+        """The file without which `explain` would take another run than this, and that one's kernel; empty if none."""
+        path = self.results.run_file
+        if path is None and kept and (self.is_one_of_several or not kept[0].is_latest):
+            path = kept[0].path
+        return str(path or "")
 
 
 def sweep_each(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -58,6 +59,27 @@ def test_one_launch_is_swept_against_a_reference_with_other_constants(
     assert f"{here / 'mine.py'}:f" == run["header"]["problem"]["held_against"]
     assert 4 == len(run["rows"])
     assert {8, 16} == {row["BLOCK"] for row in run["rows"]}
+
+
+def test_what_the_answer_says_to_do_next_works_as_it_stands(
+    here: Path, reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    mine, as_captured = str(tmp_path / "mine.jsonl"), "the launch as captured"
+    for options, file, held in (
+        ([], None, as_captured),
+        (["--reference", reference], None, f"{here / reference}"),
+        (["-o", mine], mine, as_captured),
+    ):
+        assert 0 == ssdprof(["sweep", "two.launch:1", *options, "--gpu", "none", "--json"])
+        said = capsys.readouterr()
+        step = json.loads(said.out)["answer"][-1]
+        command = step["message"].split("`")[1]
+        assert file == step["figures"]["run"]
+        assert said.err.endswith(f"explain any config above{f', with --run {file}' if file else ''}\n")
+        assert 0 == ssdprof([*shlex.split(command)[1:], "-q", "--json"])
+        header = json.loads(capsys.readouterr().out)["header"]
+        assert ("captured:softmax", held) == (header["kernel"], header["problem"]["held_against"])
 
 
 def test_a_captured_launch_is_swept_around_a_config(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
