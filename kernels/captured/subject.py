@@ -38,6 +38,8 @@ AS_MADE_UP = "the captured config on made-up inputs"
 MADE_UP_SETS = 2
 CAPTURED = "captured"
 """Instead of FILE:FUNCTION: the launch as captured, also if the kernel is a recognised one."""
+DATA_HASH = "data hash"
+"""The key of an identity with the hash of all arguments; like HELD_AGAINST, no name of a Python parameter."""
 _STRIDE = "stride"
 _TRUSTED = ("the output of ", ", which --trust names")
 
@@ -145,12 +147,8 @@ class CapturedSubject:
         arguments = {name: _shown(value, launch) for name, value in launch.args.items()}
         tensors = [[asdict(one) for one in launch.tensors], [one.before for one in launch.storages]]
         data = hashlib.sha256(json.dumps([arguments, tensors], sort_keys=True).encode()).hexdigest()[:16]
-        told = {
-            name: value
-            for name, value in arguments.items()
-            if name not in names and not name.lower().startswith(_STRIDE)
-        }
-        return {**told, "data": data, HELD_AGAINST: self.reference_name}
+        told = [name for name in arguments if name not in names and not name.lower().startswith(_STRIDE)]
+        return {**{name: arguments[name] for name in told}, DATA_HASH: data, HELD_AGAINST: self.reference_name}
 
     def resolve(self, config: Config) -> Config:
         """The config itself. Raises ConfigError for one that the kernel cannot take or whose grid is not known."""

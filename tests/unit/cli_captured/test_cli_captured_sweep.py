@@ -13,6 +13,7 @@ from captured_softmax import write_file
 
 from ssdprof.cli.main import run as ssdprof
 from ssdprof.kernels.captured.subject import captured_subject
+from ssdprof.kernels.interface import HELD_AGAINST
 from ssdprof.kernels.registry import subject_of_run
 from ssdprof.profiling.runs.store import load_run
 
@@ -56,7 +57,7 @@ def test_one_launch_is_swept_against_a_reference_with_other_constants(
     assert 0 == ssdprof(["sweep", *asked, "--gpu", "none", "-q", "--json"])
     run = json.loads(capsys.readouterr().out)
     assert "captured:softmax" == run["header"]["kernel"]
-    assert f"{here / 'mine.py'}:f" == run["header"]["problem"]["held_against"]
+    assert f"{here / 'mine.py'}:f" == run["header"]["problem"][HELD_AGAINST]
     assert 4 == len(run["rows"])
     assert {8, 16} == {row["BLOCK"] for row in run["rows"]}
 
@@ -79,7 +80,7 @@ def test_what_the_answer_says_to_do_next_works_as_it_stands(
         assert said.err.endswith(f"explain any config above{f', with --run {file}' if file else ''}\n")
         assert 0 == ssdprof([*shlex.split(command)[1:], "-q", "--json"])
         header = json.loads(capsys.readouterr().out)["header"]
-        assert ("captured:softmax", held) == (header["kernel"], header["problem"]["held_against"])
+        assert ("captured:softmax", held) == (header["kernel"], header["problem"][HELD_AGAINST])
 
 
 def test_a_captured_launch_is_swept_around_a_config(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
