@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -109,6 +112,19 @@ def test_a_program_without_kernels_leaves_no_file(
     assert code == done.returncode
     assert (said in done.stderr, bool(said)) == (True, "ssdprof:" in done.stderr)
     assert not [path for path in here.iterdir() if "idle.launch" in path.name]
+
+
+def test_sigterm_ends_the_program_and_keeps_what_it_launched(here: Path, tmp_path: Path) -> None:
+    waiting = "\nprint('waiting', flush=True)\nimport time\ntime.sleep(60)\n"
+    (tmp_path / "waiting.py").write_text((here / "program.py").read_text().rpartition("sys.exit")[0] + waiting)
+    words = [sys.executable, "-m", "ssdprof", "capture", "-o", "ended.launch", "--", "waiting.py"]
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    with subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert ["sum 24\n", "waiting\n"] == [process.stdout.readline() for _ in range(2)]
+        process.terminate()
+        assert 143 == process.wait(60)
+    assert ["softmax", "double"] == [one.name for one in read(tmp_path / "ended.launch").launches]
 
 
 @pytest.mark.parametrize(
