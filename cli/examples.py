@@ -17,6 +17,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "ssdprof sweep --preset nemotron-3-nano --space vllm --seqlen 2048,50000",
         "ssdprof sweep --gpu none --arch A100 --csv -",
         "ssdprof sweep scan.launch --values BLOCK=64,128",
+        "ssdprof sweep --around best --values maxnreg=none,128",
     ),
     "explain": (
         "ssdprof explain best",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 DEFAULT_BUDGET_S = 10.0  # said in the help; ssdprof.profiling.api has it
 LAUNCH_HELP = "A captured launch, FILE.launch or FILE.launch:NUMBER; --all: each of the file, and the whole."
 SPACE_HELP = "compare, mamba, tensorrt-llm-pr, vllm, wide, ssdprof, all; own (foreign kernels); or a JSON or YAML file."
+AROUND_HELP = "This config (an id, best, '#3', …) and what explain tries beside it, instead of --space."
 VARIANT_HELP = "tile, split, grouped, or both (tile and split)."
 VALUES_HELP = "NAME=VALUE,…: values of a parameter to cross with the space. Can be repeated."
 
@@ -45,6 +46,7 @@ class SpaceOptions:
     """Which configs to sweep."""
 
     space: Annotated[str | None, _configs(SPACE_HELP, default="compare, or own", values=completion.spaces)] = None
+    around: Annotated[str | None, _configs(AROUND_HELP)] = None
     values: Annotated[list[str] | None, _configs(VALUES_HELP)] = None
     variant: Annotated[str | None, _configs(VARIANT_HELP, default="as in the space")] = None
     baseline: Annotated[
@@ -136,9 +138,12 @@ def sweep(
     if launch is not None and not subject.is_captured:
         raise UsageError(f"{launch} is no captured launch: name a file that ends in .launch, or a kernel with --kernel")
     with closing(api.started(target.device)) as pool:  # it does the slow imports while this process does the rest
+        from ssdprof.kernels.config_text import is_run_reference
         from ssdprof.kernels.space import values_from
 
         problems = subject.each_captured() if subject.is_captured and results.all_rows else subject.each()
+        if len(problems) > 1 and is_run_reference(space.around or ""):
+            raise UsageError(f"--around {space.around} is of one run, not of {len(problems)}: name the config itself")
         results.check(json=json, several=len(problems) > 1)
         options = {**asdict(space), **asdict(target), **asdict(timing), "values": values_from(space.values or ())}
         if len(problems) > 1:
@@ -177,20 +182,22 @@ class Asked:
                 on_kept=kept.append,
                 pool=pool,
             )
+        run = replace(run, file=self._to_name(kept))
         try:
             show(run)
         finally:
             for one in kept:
                 if one.is_warning or not self.quiet:
-                    console.note(one.line + ("" if one.is_warning else self._for_explain(one)))
+                    named = f", with --run {shlex.quote(run.file)}" if run.file and not one.is_warning else ""
+                    console.note(one.line + named)
         return run
 
-    def _for_explain(self, kept: Kept) -> str:
-        """The options without which `explain` would not find this kernel or this run."""
-        run_file = self.results.run_file or (kept.path if self.is_one_of_several else None)
-        options = [self.subject.arguments] if self.subject.kernel else []
-        options += [f"--run {shlex.quote(str(run_file))}"] if run_file else []
-        return f", with {' '.join(options)}" if options else ""
+    def _to_name(self, kept: Sequence[Kept]) -> str:
+        """The file without which `explain` would take another run than this, and that one's kernel; empty if none."""
+        path = self.results.run_file
+        if path is None and kept and (self.is_one_of_several or not kept[0].is_latest):
+            path = kept[0].path
+        return str(path or "")
 
 
 def sweep_each(

@@ -12,8 +12,8 @@ from ssdprof.kernels.launch import LaunchPlan, TensorMeta
 if TYPE_CHECKING:
     import torch
 
-HELD_AGAINST = "held_against"
-"""The key of an identity with what outputs are held against, which a run says in a line of its own."""
+HELD_AGAINST = "held against"
+"""The key of an identity with what outputs are held against, which a run says elsewhere; no name of a parameter."""
 Tensors: TypeAlias = "Mapping[str, torch.Tensor]"
 
 

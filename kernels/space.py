@@ -1,8 +1,9 @@
-"""A subject's space: by name, from a file, or crossed with values."""
+"""A subject's space: by name, from a file, around a config, or crossed with values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
@@ -40,9 +41,36 @@ def space_of(
         near = get_close_matches(name, known, n=1)
         guess = f", did you mean {near[0]}? One" if near else ": one"
         raise SpaceError(f"unknown space {shown(name)}{guess} of {', '.join(known)}, or {files}")
-    if values:
-        found = _crossed_with(subject, found, values)
-    return replace(found, configs=tuple(dict.fromkeys(found.configs)))
+    return _crossed_with(subject, found, values)
+
+
+def space_around(subject: Subject, config: Config, variant: str | None = None, values: Values | None = None) -> Space:
+    """The config and its neighbours; `variant` and `values` are as for `space_of`.
+
+    Raises ConfigError if the kernel cannot take the config, SpaceError as `space_of` does.
+    """
+    centres: Sequence[Config] = (subject.resolve(config),)
+    name = f"around {subject.params.id(centres[0])}"
+    if variant is not None:
+        centres = [subject.resolve(one) for one in _under_variant(subject, centres, variant)]
+    groups = [members for one in centres for members in ([one], *neighbours(subject, one).values())]
+    configs = tuple(member for members in groups for member in members)
+    return _crossed_with(subject, Space(name, configs, "a config, and with one parameter changed at a time"), values)
+
+
+def neighbours(subject: Subject, config: Config) -> dict[Param, list[Config]]:
+    """A resolved config with each value around a parameter's own, its own among them, in order, by parameter.
+
+    Values that the kernel cannot take are left out, as are parameters with no value to try.
+    """
+    groups: dict[Param, list[Config]] = {}
+    for param in subject.params:
+        if not param.around or config[param.name] is None:
+            continue
+        for value in sorted({*param.around, config.number(param.name)}):
+            with suppress(ConfigError):
+                groups.setdefault(param, []).append(subject.resolve(config.with_values({param.name: value})))
+    return {param: members for param, members in groups.items() if len(members) > 1}
 
 
 def listed_spaces(subject: Subject) -> tuple[ListedSpace, ...]:
@@ -79,14 +107,18 @@ def _from_file(subject: Subject, path: Path, variant: str | None) -> Space:
     sizes = {name.lower(): size for name, size in subject.identity().items() if type(size) is int}
     name, configs, own_variant = read_space_file(path, subject.params, sizes, partial(_completed, subject))
     wanted = own_variant if variant is None else variant
-    if wanted is not None and isinstance(subject, Spaced):
+    if wanted is not None:
         try:
-            configs = list(subject.under_variant(configs, wanted))
+            configs = list(_under_variant(subject, configs, wanted))
         except SpaceError as error:
             raise SpaceError(f"{path}, variant: {error}" if variant is None else str(error)) from None
-    elif wanted is not None:
-        raise SpaceError(f"{subject.name} has no variants: leave --variant out")
     return Space(name, tuple(configs), f"configs of {path.name}")
+
+
+def _under_variant(subject: Subject, configs: Sequence[Config], variant: str) -> Sequence[Config]:
+    if isinstance(subject, Spaced):
+        return subject.under_variant(configs, variant)
+    raise SpaceError(f"{subject.name} has no variants: leave --variant out")
 
 
 def _completed(subject: Subject, config: Config) -> Config:
@@ -97,11 +129,12 @@ def _completed(subject: Subject, config: Config) -> Config:
         return config
 
 
-def _crossed_with(subject: Subject, space: Space, values: Values) -> Space:
+def _crossed_with(subject: Subject, space: Space, values: Values | None) -> Space:
+    """The space with each of its configs under each of the values, and each config once."""
     listed: dict[Param, list[Value]] = {}
     name = ""
     try:
-        for name, given in values.items():
+        for name, given in (values or {}).items():
             param = param_of(name, subject.params)
             if param is None or param in listed:
                 raise ConfigError(f"{param.column} is given twice" if param else "it cannot be swept")
@@ -113,4 +146,5 @@ def _crossed_with(subject: Subject, space: Space, values: Values) -> Space:
     changes = [dict(zip((p.name for p in listed), each, strict=True)) for each in product(*listed.values())]
     if len(changes) * len(space.configs) > CONFIGS_MAX:
         raise SpaceError(f"--values: {len(changes) * len(space.configs)} configs, a space has at most {CONFIGS_MAX}")
-    return replace(space, configs=tuple(config.with_values(change) for config in space.configs for change in changes))
+    configs = dict.fromkeys(config.with_values(change) for config in space.configs for change in changes)
+    return replace(space, configs=tuple(configs))

@@ -6,7 +6,6 @@ Functions import what they need when called, so importing this module stays quic
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
@@ -38,6 +37,7 @@ def sweep(
     subject: Subject,
     *,
     space: str | None = None,
+    around: str | Config | None = None,
     variant: str | None = None,
     values: Mapping[str, Sequence[object]] | None = None,
     baseline: str | Config | None = None,
@@ -63,8 +63,9 @@ def sweep(
     """Compiles, checks, times and ranks every config of a space; without a GPU, only compiles for `arch`.
 
     - `subject`: a kernel on a problem, as `ssdprof.subject` makes it;
-    - `space`: a space's name or the path of a JSON or YAML file (default: the subject's own); `variant` replaces its
-      configs' variant, `values` (by parameter) are crossed with them;
+    - `space`: a space's name or the path of a JSON or YAML file (default: the subject's own); or `around`: a config,
+      as for `baseline`, and its neighbours, as `explain` tries them; `variant` replaces the configs' variant, `values`
+      (by parameter) are crossed with them;
     - `baseline`: what speed-ups are relative to: an id, or `best` or `#3` from the latest run (default: the subject's);
     - `arch` such as sm_90 (default: the GPU's, else sm_90); `device`: auto, none, or a GPU's index;
     - `jobs`: configs to compile at once (default: the CPU cores); `timeout_s`: for one config to compile or to measure;
@@ -86,9 +87,8 @@ def sweep(
     from ssdprof.profiling.sweep.sweep import sweep as run_sweep
 
     start_s = time.monotonic()
-    request = sweep_request(
-        subject, space, variant, values, baseline, arch, device, jobs, timeout_s, budget_s, timing, seed, command
-    )
+    configs = (space, around, variant, values, baseline)
+    request = sweep_request(subject, *configs, arch, device, jobs, timeout_s, budget_s, timing, seed, command)
     check_arch(request.arch, force)
     if pool is not None and request.gpu is None:
         pool.dismiss_measurers()
@@ -278,15 +278,9 @@ def find_ncu(path: Path | None = None) -> tuple[Path | None, str]:
 
 def answer_launches(path: Path, *, arch: str | None = None, num_sms: int | None = None) -> LaunchTable:
     """The occupancy of every launch in a CSV file (`-`: stdin). Raises UsageError for anything that cannot be read."""
-    from ssdprof.profiling.hardware.launch_table import MAX_FILE_BYTES, answered
+    from ssdprof.profiling.hardware.launch_table import answered_file
 
-    is_stdin = path == Path("-")
-    try:
-        with nullcontext(sys.stdin.buffer) if is_stdin else path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"--from-csv {path} cannot be read: {error.strerror or error}") from None
-    return answered(content, "stdin" if is_stdin else str(path), arch=arch, num_sms=num_sms)
+    return answered_file(path, arch=arch, num_sms=num_sms)
 
 
 def devices() -> tuple[tuple[GpuInfo, ...], tuple[str, ...]]:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from ssdprof.kernels.captured.model import CapturedLaunch, ListedConfig
 from ssdprof.kernels.config import MAXNREG, NUM_CTAS, NUM_STAGES, NUM_WARPS, TRITON_DEFAULTS, Config, Param, ParamTable
-from ssdprof.kernels.errors import ConfigError, SpaceError
+from ssdprof.kernels.errors import ConfigError
 from ssdprof.kernels.interface import LeftOut, Space
 
-OWN, AROUND = "own", "around"
-"""The kernel's own list, and the captured config with one parameter changed at a time."""
+OWN = "own"
+"""The space that is the kernel's own list."""
 OPTIONS = (NUM_WARPS, NUM_STAGES, MAXNREG, NUM_CTAS)
 _SIZES = re.compile(r"(BLOCK|BLK|TILE|CHUNK|GROUP|SPLIT)|B[A-Z]{1,2}$", re.IGNORECASE)
 """How names of meta-parameters that are sizes begin, or short ones such as BM; those have neighbours at half and at
@@ -41,14 +41,8 @@ def captured_config(launch: CapturedLaunch, table: ParamTable) -> Config:
     return table.config({**_options(launch, table), **_known(launch.config, table)})
 
 
-def space_of_launch(launch: CapturedLaunch, table: ParamTable, name: str) -> Space:
-    """The space of that name. Raises SpaceError for another name."""
-    own = captured_config(launch, table)
-    if name == AROUND:
-        configs = tuple(dict.fromkeys([own, *_around(own, table)]))
-        return Space(name, configs, "the captured config, and with one parameter changed at a time")
-    if name != OWN:
-        raise SpaceError(f"unknown space {name!r}: one of {OWN}, {AROUND}")
+def own_space(launch: CapturedLaunch, table: ParamTable) -> Space:
+    """Its autotune list without what its pruning leaves out, or the captured config alone."""
     kept, left_out, options = [], {}, _options(launch, table)
     for one in _listed(launch):
         try:
@@ -60,10 +54,10 @@ def space_of_launch(launch: CapturedLaunch, table: ParamTable, name: str) -> Spa
             left_out[table.id(config)] = "left out by the kernel's own pruning for this launch"
         else:
             kept.append(config)
-    configs = tuple(dict.fromkeys(kept or [own]))
+    configs = tuple(dict.fromkeys(kept or [captured_config(launch, table)]))
     several = f"the kernel's own autotune list: {len(configs)} configs"
     description = several if launch.autotune is not None else "the captured config: the kernel has no list of its own"
-    return Space(name, configs, description, tuple(LeftOut(*one) for one in left_out.items()))
+    return Space(OWN, configs, description, tuple(LeftOut(*one) for one in left_out.items()))
 
 
 def _listed(launch: CapturedLaunch) -> tuple[ListedConfig, ...]:
@@ -110,15 +104,3 @@ def _low(values: list[Any]) -> int | None:
     """0 for what is set, and a whole number of 31 bits wherever it is; None: any value."""
     given = [value for value in values if value is not None]
     return 0 if given and all(type(value) is int and 0 <= value < 1 << 31 for value in given) else None
-
-
-def _around(own: Config, table: ParamTable) -> Iterator[Config]:
-    """The config with one parameter at each of the values around its own."""
-    for param in table:
-        value = own[param.name]
-        if value is None or not param.around:
-            continue
-        below = [other for other in param.around if type(value) is int and other < value]
-        above = [other for other in param.around if type(value) is int and other > value]
-        for other in (*below[-1:], *above[:1]):
-            yield own.with_values({param.name: other})

@@ -6,8 +6,10 @@ import ast
 import importlib.util
 import inspect
 import math
+import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,29 +96,18 @@ def of_launch(plan: LaunchPlan, metas: Mapping[str, TensorMeta], tensors: Tensor
 def of_function(
     reference: str, launch: CapturedLaunch, metas: Mapping[str, TensorMeta], tensors: Tensors, launching: Launching
 ) -> dict[str, torch.Tensor]:
-    """The outputs that FILE:FUNCTION returns for the launch's arguments by name.
+    """The outputs that FILE:FUNCTION returns for the launch's arguments by name; it may import its neighbours.
 
     It may return one tensor, several in the order of the launch's outputs, or some by name; or None if it writes into
     the tensors that it is given, which are copies. Raises UsageError for anything else.
     """
     import torch
 
-    function = _function(reference)
     own = {**tensors, **copies(metas, tensors)}
     plan = launching.plan(launching.params.example or launching.params.config(launch.config))
     values = plan.arguments(lambda ref: own[ref.name], tma=False) | {name: own[name] for name in metas}
-    takes = inspect.signature(function).parameters
-    takes_all = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in takes.values())
-    if unknown := [name for name, one in takes.items() if name not in values and _is_needed(one)]:
-        raise UsageError(
-            f"--reference {reference} wants {unknown[0]}, which is no argument of {launch.name}: name its parameters "
-            f"as the kernel's: {', '.join(values)}"
-        )
-    try:
-        given = function(**{name: value for name, value in values.items() if takes_all or name in takes})
-    except Exception as error:
-        said = first_line(f"{type(error).__name__}: {error}")
-        raise UsageError(f"--reference {reference} fails on the arguments of {launch.name}: {said}") from error
+    with _importing_neighbours(reference):
+        given = _called(reference, _function(reference), values, launch.name)
     names = list(outputs_of(metas))
     if given is None:
         found = {name: own[name] for name in names}
@@ -134,6 +125,33 @@ def of_function(
                 f"outputs {', '.join(names)} in this order or by name"
             )
     return {name: found[name] for name in names}
+
+
+@contextmanager
+def _importing_neighbours(reference: str) -> Iterator[None]:
+    """Puts the file's folder in front of `sys.path`, as Python does for a script, and leaves the list as it was."""
+    before = list(sys.path)
+    sys.path.insert(0, os.path.dirname(os.path.realpath(reference.rpartition(":")[0])))
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _called(reference: str, function: Any, values: Mapping[str, Any], kernel: str) -> Any:
+    """What a function returns for those of the values, by name, that it takes. Raises UsageError."""
+    takes = inspect.signature(function).parameters
+    takes_all = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in takes.values())
+    if unknown := [name for name, one in takes.items() if name not in values and _is_needed(one)]:
+        raise UsageError(
+            f"--reference {reference} wants {unknown[0]}, which is no argument of {kernel}: name its parameters as the "
+            f"kernel's: {', '.join(values)}"
+        )
+    try:
+        return function(**{name: value for name, value in values.items() if takes_all or name in takes})
+    except Exception as error:
+        said = first_line(f"{type(error).__name__}: {error}")
+        raise UsageError(f"--reference {reference} fails on the arguments of {kernel}: {said}") from error
 
 
 def copies(metas: Mapping[str, TensorMeta], tensors: Tensors) -> dict[str, torch.Tensor]:

@@ -15,7 +15,7 @@ from ssdprof.kernels.captured.consistency import meta
 from ssdprof.kernels.captured.file import Reader, read
 from ssdprof.kernels.captured.launching import Launching
 from ssdprof.kernels.captured.model import CapturedLaunch, TensorArg
-from ssdprof.kernels.captured.params import AROUND, OWN, captured_config, space_of_launch, table_of
+from ssdprof.kernels.captured.params import OWN, captured_config, own_space, table_of
 from ssdprof.kernels.captured.source.texts import sources_hash
 from ssdprof.kernels.config import Config, ParamTable
 from ssdprof.kernels.config_text import parse_config
@@ -36,6 +36,8 @@ AS_MADE_UP = "the captured config on made-up inputs"
 MADE_UP_SETS = 2
 CAPTURED = "captured"
 """Instead of FILE:FUNCTION: the launch as captured, also if the kernel is a recognised one."""
+DATA_HASH = "data hash"
+"""The key of an identity with the hash of all arguments; like HELD_AGAINST, no name of a Python parameter."""
 _STRIDE = "stride"
 _TRUSTED = ("the output of ", ", which --trust names")
 
@@ -150,7 +152,7 @@ class CapturedSubject:
             for name, value in arguments.items()
             if name not in names and not name.lower().startswith(_STRIDE)
         }
-        return {**told, "data": data, HELD_AGAINST: self.reference_name}
+        return {**told, DATA_HASH: data, HELD_AGAINST: self.reference_name}
 
     def resolve(self, config: Config) -> Config:
         """The config itself. Raises ConfigError for one that the kernel cannot take or whose grid is not known."""
@@ -230,13 +232,15 @@ class CapturedSubject:
         return captured_config(self.captured, self.params)
 
     def space_names(self) -> Mapping[str, str]:
-        """Its own list, and the neighbours of the captured config."""
-        return {name: space_of_launch(self.captured, self.params, name).description for name in (OWN, AROUND)}
+        """Its own list alone."""
+        return {OWN: own_space(self.captured, self.params).description}
 
     def space(self, name: str, variant: str | None = None) -> Space:
         """The space of that name. Raises SpaceError."""
         self.under_variant((), variant or "")
-        return space_of_launch(self.captured, self.params, name)
+        if name != OWN:
+            raise SpaceError(f"unknown space {name!r}: only {OWN}")
+        return own_space(self.captured, self.params)
 
     def under_variant(self, configs: Sequence[Config], variant: str) -> Sequence[Config]:
         """The configs as they are. Raises SpaceError for a variant, since there are none."""

@@ -175,8 +175,7 @@ def _next(run: Run, first: Row | None) -> Iterator[Statement]:
     if run.header.interrupted or run.header.stopped:
         return
     step: NextStep = "measure-on-gpu" if first and not run.measured else "explain" if first else "read-reasons"
-    explain = "best" if run.ranked else first.config_id if first else None
-    figures: dict[str, Any] = {"step": step, "explain": explain}
+    figures: dict[str, Any] = {"step": step, **of_rows.to_explain(run, first)}
     if step == "read-reasons":
         counts = Counter(row.known_status for row in run.rows).most_common(1)
         figures["status"] = counts[0][0] if counts else "not-run"

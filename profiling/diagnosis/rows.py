@@ -26,6 +26,11 @@ def listed_rows(run: Run) -> list[Row]:
     return list(run.ranked) if run.measured else compiled_rows(run)
 
 
+def to_explain(run: Run, first: Row | None) -> dict[str, str | None]:
+    """The config to explain of a run with that `first` row, and the file of the run if that must be named."""
+    return {"explain": "best" if run.ranked else first.config_id if first else None, "run": run.file or None}
+
+
 def compiled_rows(run: Run) -> list[Row]:
     """The rows that have a rank, best first, then those that compiled and of which nothing says that they are wrong."""
     others = [row for row in run.rows if row.rank is None and row.compiled and row.known_status in ("ok", "not-run")]

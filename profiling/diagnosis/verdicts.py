@@ -141,7 +141,7 @@ def _limiters(run: Run) -> Iterator[Statement]:
         figures = {
             "configs": len(rows),
             "limiters": [{"limiters": list(names), "configs": count} for names, count in counts],
-            "explain": "best" if run.ranked else first.config_id,
+            **of_rows.to_explain(run, first),
             "first": {"config_id": first.config_id, **of_first, "limiters": limiter_names(occ)} if run.ranked else None,
         }
         yield Statement("note", "limiters", figures, "explain")

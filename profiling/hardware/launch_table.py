@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import re
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ssdprof.kernels.errors import UsageError
@@ -60,6 +63,17 @@ class LaunchTable:
     def as_records(self) -> list[dict[str, object]]:
         """The rows by column name; input columns are the original text."""
         return [dict(zip(self.header, row, strict=True)) for row in self.rows]
+
+
+def answered_file(path: Path, *, arch: str | None = None, num_sms: int | None = None) -> LaunchTable:
+    """The occupancy of every launch in a CSV file (`-`: stdin), as `answered` gives it. Raises LaunchTableError."""
+    is_stdin = path == Path("-")
+    try:
+        with nullcontext(sys.stdin.buffer) if is_stdin else path.open("rb") as file:
+            content = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise LaunchTableError(f"--from-csv {path} cannot be read: {error.strerror or error}") from None
+    return answered(content, "stdin" if is_stdin else str(path), arch=arch, num_sms=num_sms)
 
 
 def answered(content: bytes, name: str, *, arch: str | None = None, num_sms: int | None = None) -> LaunchTable:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -209,10 +209,11 @@ class RunHeader:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The complete result of one sweep."""
+    """The complete result of one sweep. `file`: what `explain` must be given to find it; empty if it was kept last."""
 
     header: RunHeader
     rows: tuple[Row, ...]
+    file: str = field(default="", compare=False)
 
     @property
     def measured(self) -> bool:

@@ -112,11 +112,15 @@ def differences(old: RunHeader, new: RunHeader) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What became of a run's file, in one line, and whether that is a warning; the file, if all is well."""
+    """What became of a run's file, in one line, and whether that is a warning; the file, if all is well.
+
+    `is_latest`: whether that is the run that is taken if none is named.
+    """
 
     line: str
     is_warning: bool
     path: Path | None = field(default=None, compare=False)
+    is_latest: bool = field(default=True, compare=False)
 
 
 class Keeper:
@@ -162,7 +166,8 @@ class Keeper:
             remedy = ": make room and measure the rest again with --resume"
             return Kept(f"{kept}{remedy}" if kept else "nothing is kept", True)
         which = "best, '#2' or any config above" if run.ranked else "any config above"
-        return Kept(f"run kept in {self.path}; next: ssdprof explain {which}", False, self.path)
+        is_latest = self.path is not None and _kept()[:1] == [self.path.absolute()]
+        return Kept(f"run kept in {self.path}; next: ssdprof explain {which}", False, self.path, is_latest)
 
     def _opened(self) -> RunFile:
         if self.path is None:

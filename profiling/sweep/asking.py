@@ -13,7 +13,7 @@ from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.interface import Baselined, Subject
 from ssdprof.kernels.registry import subject as default_subject
 from ssdprof.kernels.registry import subject_of_run
-from ssdprof.kernels.space import space_of
+from ssdprof.kernels.space import space_around, space_of
 from ssdprof.profiling.gpu.devices import GpuInfo, select_gpu
 from ssdprof.profiling.hardware.limits import DEFAULT_ARCH, canonical_arch
 from ssdprof.profiling.runs.measured import TimedBy
@@ -30,6 +30,7 @@ TIMINGS: Mapping[str, TimedBy | None] = {"auto": None, "events": "events", "grap
 def sweep_request(
     subject: Subject,
     space: str | None,
+    around: str | Config | None,
     variant: str | None,
     values: Mapping[str, Sequence[object]] | None,
     baseline: str | Config | None,
@@ -48,7 +49,12 @@ def sweep_request(
     if timing not in TIMINGS:
         raise UsageError(f"unknown timing {timing!r}: one of {', '.join(TIMINGS)}")
     target_arch, gpu = target(arch, device)
-    found = space_of(subject, space, variant=variant, values=values)
+    if around is None:
+        found = space_of(subject, space, variant=variant, values=values)
+    elif space is None:
+        found = space_around(subject, config_of(around, None, subject), variant, values)
+    else:
+        raise UsageError("--around and --space both say which configs to sweep: leave one of them out")
     chosen = subject.baseline() if baseline is None and isinstance(subject, Baselined) else None
     if baseline is not None:
         chosen = config_of(baseline, None, subject)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 
-from ssdprof.kernels.config import Config, Param
-from ssdprof.kernels.errors import ConfigError
-from ssdprof.kernels.interface import Diagnosing, Subject
+from ssdprof.kernels.config import Config
+from ssdprof.kernels.interface import Diagnosing
+from ssdprof.kernels.space import neighbours
 from ssdprof.profiling.runs.model import Explanation, Neighbours, Run
 from ssdprof.profiling.runs.recorded import latencies_for, latency_source, with_latencies
 from ssdprof.profiling.sweep.request import Event, SweepRequest
@@ -33,11 +32,7 @@ def explain(
     """
     subject = request.subject
     config = subject.resolve(config)
-    groups = {
-        param: members
-        for param in subject.params
-        if param.around and config[param.name] is not None and len(members := _members(subject, config, param)) > 1
-    }
+    groups = neighbours(subject, config)
     configs = tuple(dict.fromkeys([config, *(member for group in groups.values() for member in group)]))
     run = sweep(replace(request, configs=configs, gpu=None), on_event, lambda _: None, pool=pool)
     found = latencies_for(run, measured, how)
@@ -54,12 +49,3 @@ def explain(
         latency_source=latency_source(run),
         source=found.source if found else None,
     )
-
-
-def _members(subject: Subject, config: Config, param: Param) -> list[Config]:
-    """The config with its own value and each value to try, in order, without those that the kernel cannot take."""
-    members = []
-    for value in sorted({*param.around, config.number(param.name)}):
-        with suppress(ConfigError):
-            members.append(subject.resolve(config.with_values({param.name: value})))
-    return members

@@ -9,7 +9,7 @@ from ssdprof.profiling.hardware.limiters import REGISTERS, SHARED_MEMORY
 from ssdprof.reports.columns import error_text, latency_text, pct_text
 from ssdprof.reports.text.occupancy import counted
 from ssdprof.reports.words.agreement import NAME_IT, several_answers
-from ssdprof.reports.words.verdicts import Figures, listed
+from ssdprof.reports.words.verdicts import Figures, explain_command, listed
 
 BEST = "best"
 EQUAL = "1.00 times "
@@ -188,7 +188,7 @@ def _do(of: Figures) -> str:
 
 def _next(of: Figures) -> str:
     step = of["step"]
-    explain = f"`ssdprof explain {of['explain']}`" if of["explain"] else ""
+    explain = explain_command(of) if of["explain"] else ""
     if step == "measure-on-gpu":
         return f"the same command on a GPU measures{'; ' + explain + ' says why' if explain else ''}."
     return f"{explain} says why, and what to change." if explain else _TRY_FIRST[of["status"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -187,7 +188,13 @@ def _limiters(of: Figures) -> str:
             f"({first['warps_per_scheduler']:.2f} of {first['max_warps_per_scheduler']} warps per scheduler), by "
             f"{' and '.join(first['limiters'])}."
         )
-    return f"{text} `ssdprof explain {of['explain']}` shows what would change it."
+    return f"{text} {explain_command(of)} shows what would change it."
+
+
+def explain_command(of: Figures) -> str:
+    """The command that explains a config, as it can be typed; it takes the run kept last, and that run's kernel."""
+    run = ["--run", of["run"]] if of["run"] else []
+    return f"`{shlex.join(['ssdprof', 'explain', of['explain'], *run])}`"
 
 
 def _noise(of: Figures) -> str:

@@ -65,19 +65,19 @@ def run_command(command: Sequence[str], path: Path, options: CaptureOptions) -> 
     """Runs a program, and keeps launches of it and of all its child processes in a file at `path`.
 
     `command`: as for a shell; `-m module` and a file that ends in `.py` are run by this Python. The program has the
-    terminal's input and output, and Ctrl-C ends it and not this. Its processes must be of Pythons that have ssdprof;
-    those with `-I`, `-E` or `-S` are not noted. Raises CaptureError for a command that cannot be started,
+    terminal's input and output, and Ctrl-C and SIGTERM end it and not this. Its processes must be of Pythons that have
+    ssdprof; those with `-I`, `-E` or `-S` are not noted. Raises CaptureError for a command that cannot be started,
     CaptureFileError if the file cannot be written.
     """
     command = python_command(command)
-    folder = _folder_beside(path)
-    try:
-        environment = _environment(folder, options)
-        exit_code = _run(command, environment)
-        captured, problems = _together(folder, path, options, " ".join(command))
-        return Finished(exit_code, captured, problems)
-    finally:
-        rmtree(folder, ignore_errors=True)
+    with _PassingOn() as passing_on:
+        folder = _folder_beside(path)
+        try:
+            exit_code = _run(command, _environment(folder, options), passing_on)
+            captured, problems = _together(folder, path, options, " ".join(command))
+            return Finished(exit_code, captured, problems)
+        finally:
+            rmtree(folder, ignore_errors=True)
 
 
 def python_command(command: Sequence[str]) -> list[str]:
@@ -111,17 +111,19 @@ class _End:
     def __init__(self, noter: Any) -> None:
         self.noter = noter
         self.process = os.getpid()
+        self.is_ending = False
 
     def __call__(self) -> None:
         """Ends the file, if the process launched anything; what goes wrong is left for `run_command` to tell."""
         if self.process != os.getpid():
             return
-        self.process = 0
+        self.process, self.is_ending = 0, True
         try:
             self.noter.finish()
         except Exception as error:
             with suppress(OSError):
                 self.noter.path.with_suffix(".failed").write_text(f"process {os.getpid()}: {error}")
+        self.is_ending = False
 
     def in_child(self, folder: str) -> None:
         """Begins anew in a forked process. Those of `multiprocessing` end without `atexit`, but with finalizers."""
@@ -138,9 +140,41 @@ class _End:
                 signal.signal(signal.SIGTERM, self._terminated)
 
     def _terminated(self, number: int, _: object) -> None:
+        if self.is_ending:  # a second signal, as from `timeout`, must not cut the file off
+            return
         self()
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+
+
+class _PassingOn:
+    """Passes SIGTERM on to the program; one that comes once that has ended changes nothing, so the file gets whole."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._early = 0
+        self._before: Any = None
+
+    def __enter__(self) -> _PassingOn:
+        with suppress(ValueError):  # not in the main thread, which alone hears signals
+            self._before = signal.signal(signal.SIGTERM, self._pass_on)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+    def to(self, process: subprocess.Popen[bytes]) -> None:
+        """The program, once it runs; it gets what came before."""
+        self._process = process
+        if self._early:
+            process.send_signal(self._early)
+
+    def _pass_on(self, number: int, _: object) -> None:
+        if self._process is None:
+            self._early = number
+        else:
+            self._process.send_signal(number)
 
 
 def _own_path(folder: str) -> Path:
@@ -170,13 +204,14 @@ def _environment(folder: Path, options: CaptureOptions) -> Mapping[str, str]:
     return {**os.environ, "PYTHONPATH": python_path, FOLDER_VARIABLE: str(folder), OPTIONS_VARIABLE: options.text()}
 
 
-def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
+def _run(command: Sequence[str], environment: Mapping[str, str], passing_on: _PassingOn) -> int:
     try:
         process = subprocess.Popen(command, env=environment)
     except OSError as error:
         raise CaptureError(
             f"cannot run {command[0]}: {error.strerror}: name a program, or a file that ends in .py"
         ) from None
+    passing_on.to(process)
     while process.returncode is None:
         with suppress(KeyboardInterrupt):  # the program got it too, and decides
             process.wait()

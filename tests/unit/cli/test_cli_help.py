@@ -125,8 +125,8 @@ def test_the_help_of_sweep_lists_our_spellings_and_hides_the_others(capsys: pyte
     assert 0 == ssdprof(["sweep", "--help"])
     out = capsys.readouterr().out
     options = """--kernel --preset --seqlen --batch --nheads --headdim --ngroups --dstate --chunk-size --dtype
-        --states-dtype --d-form --z --no-z --seq-idx --no-seq-idx --tp --space --values --variant --baseline --arch
-        --gpu --jobs --timeout --budget --timing --seed --csv --top --run-file --resume --json --quiet --help
+        --states-dtype --d-form --z --no-z --seq-idx --no-seq-idx --tp --space --around --values --variant --baseline
+        --arch --gpu --jobs --timeout --budget --timing --seed --csv --top --run-file --resume --json --quiet --help
         --reference --trust LAUNCH --all"""
     assert [] == [option for option in options.split() if not re.search(rf"{option}\b", out)]
     assert [] == [option for option in ("--d-state", "--d-head", "--n-heads", "--seq-len") if option in out]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -144,11 +145,22 @@ def test_what_its_own_pruning_leaves_out_is_told_in_the_header_and_is_no_row(swe
 
 
 @pytest.mark.slow
-def test_the_last_line_says_how_to_explain_a_config_of_this_kernel_and_run(swept: Ran) -> None:
+def test_the_last_line_names_the_run_which_knows_its_kernel(swept: Ran) -> None:
     line = swept.err.splitlines()[-1]
     run = swept.file.parent / "run.jsonl"
-    options = f"--kernel '{swept.file}' {PROBLEM} --run {run}"
-    assert f"ssdprof: run kept in {run}; next: ssdprof explain any config above, with {options}" == line
+    assert f"ssdprof: run kept in {run}; next: ssdprof explain any config above, with --run {run}" == line
+
+
+@pytest.mark.slow
+def test_what_the_answer_says_to_do_next_works_as_it_stands(swept: Ran) -> None:
+    figures = swept.json["answer"][-1]["figures"]
+    assert (WHOLE[0], str(swept.file.parent / "run.jsonl")) == (figures["explain"], figures["run"])
+    said = f"`ssdprof explain {figures['explain']} --run {figures['run']}`"
+    assert said in swept.json["answer"][-1]["message"]
+    words = [sys.executable, "-m", *shlex.split(said.strip("`")), "--json"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    header = json.loads(done.stdout)["header"]
+    assert ("my_scan:chunk_scan", 300) == (header["kernel"], header["problem"]["seqlen"])
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from fake_runs import COMPILE_HEADER, HEADER, TOO_LARGE, h100_run, run
 from fake_sweeps import Asked, IdlePool, fake_sweeps, gpus, returns, ship
+from run_records import save
 
 from ssdprof.cli.main import run as ssdprof
 from ssdprof.kernels.errors import UsageError
@@ -123,6 +124,30 @@ def test_the_run_is_kept_and_named(asked: Asked, capsys: pytest.CaptureFixture[s
 def test_the_run_is_kept_where_asked(asked: Asked, tmp_path: Path) -> None:
     ssdprof(["sweep", "-o", str(tmp_path / "mine.json")])
     assert 16 == len(store.load_run(tmp_path / "mine.json").rows)
+
+
+@pytest.mark.parametrize("form", ["tables", "json"])
+def test_a_run_in_a_file_of_ones_own_is_named_to_explain(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ssdprof(["sweep", "-o", "my run.jsonl", *["--json"] * (form == "json")])
+    captured = capsys.readouterr()
+    assert "`ssdprof explain best --run 'my run.jsonl'` says why" in captured.out
+    assert captured.err.endswith("explain best, '#2' or any config above, with --run 'my run.jsonl'\n")
+
+
+def test_a_run_that_others_were_kept_after_is_named_to_explain(
+    asked: Asked, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    later = store.new_run_path(replace(HEADER, date="2027-01-01T00:00:00+00:00"))
+    save(h100_run(), later)
+    ssdprof(["sweep"])
+    named = f" --run {store.new_run_path(HEADER)}"
+    assert named in capsys.readouterr().err
+    later.unlink()
+    ssdprof(["sweep"])
+    assert named not in capsys.readouterr().err
 
 
 def test_an_interrupted_sweep_shows_and_keeps_what_there_is_and_returns_130(

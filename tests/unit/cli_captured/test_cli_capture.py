@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -121,6 +124,19 @@ def test_several_launches_alike_are_listed_together_and_swept_without_a_number(
     assert "kept 3 in three.launch (0.01 MiB); next: ssdprof sweep three.launch\n" in done.stderr
     assert 0 == ssdprof(["sweep", "three.launch", "--all", "--gpu", "none", "-q", "--json"])
     assert "captured:double" == json.loads(capsys.readouterr().out)["header"]["kernel"]
+
+
+def test_sigterm_ends_the_program_and_keeps_what_it_launched(here: Path, tmp_path: Path) -> None:
+    waiting = "\nprint('waiting', flush=True)\nimport time\ntime.sleep(60)\n"
+    (tmp_path / "waiting.py").write_text((here / "program.py").read_text().rpartition("sys.exit")[0] + waiting)
+    words = [sys.executable, "-m", "ssdprof", "capture", "-o", "ended.launch", "--", "waiting.py"]
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    with subprocess.Popen(words, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert ["sum 24\n", "waiting\n"] == [process.stdout.readline() for _ in range(2)]
+        process.terminate()
+        assert 143 == process.wait(60)
+    assert ["softmax", "double"] == [one.name for one in read(tmp_path / "ended.launch").launches]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -12,6 +13,7 @@ from captured_softmax import write_file
 
 from ssdprof.cli.main import run as ssdprof
 from ssdprof.kernels.captured.subject import captured_subject
+from ssdprof.kernels.interface import HELD_AGAINST
 from ssdprof.kernels.registry import subject_of_run
 from ssdprof.profiling.runs.store import load_run
 
@@ -55,9 +57,38 @@ def test_one_launch_is_swept_against_a_reference_with_other_constants(
     assert 0 == ssdprof(["sweep", *asked, "--gpu", "none", "-q", "--json"])
     run = json.loads(capsys.readouterr().out)
     assert "captured:softmax" == run["header"]["kernel"]
-    assert f"{here / 'mine.py'}:f" == run["header"]["problem"]["held_against"]
+    assert f"{here / 'mine.py'}:f" == run["header"]["problem"][HELD_AGAINST]
     assert 4 == len(run["rows"])
     assert {8, 16} == {row["BLOCK"] for row in run["rows"]}
+
+
+def test_what_the_answer_says_to_do_next_works_as_it_stands(
+    here: Path, reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    mine, as_captured = str(tmp_path / "mine.jsonl"), "the launch as captured"
+    for options, file, held in (
+        ([], None, as_captured),
+        (["--reference", reference], None, f"{here / reference}"),
+        (["-o", mine], mine, as_captured),
+    ):
+        assert 0 == ssdprof(["sweep", "two.launch:1", *options, "--gpu", "none", "--json"])
+        said = capsys.readouterr()
+        step = json.loads(said.out)["answer"][-1]
+        command = step["message"].split("`")[1]
+        assert file == step["figures"]["run"]
+        assert said.err.endswith(f"explain any config above{f', with --run {file}' if file else ''}\n")
+        assert 0 == ssdprof([*shlex.split(command)[1:], "-q", "--json"])
+        header = json.loads(capsys.readouterr().out)["header"]
+        assert ("captured:softmax", held) == (header["kernel"], header["problem"][HELD_AGAINST])
+
+
+def test_a_captured_launch_is_swept_around_a_config(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["two.launch:1", "--around", CONFIGS[0], "--values", "num_stages=3", "--values", "num_warps=2"]
+    assert 0 == ssdprof(["sweep", *asked, "--gpu", "none", "-q", "--json"])
+    run = json.loads(capsys.readouterr().out)
+    assert f"around {CONFIGS[0]}, num_stages=3, num_warps=2" == run["header"]["space"]
+    assert [1, 2] == sorted(row["ROWS"] for row in run["rows"])
 
 
 def test_a_config_of_a_captured_launch_is_explained(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,7 +132,10 @@ def test_a_config_of_a_captured_launch_is_explained(here: Path, capsys: pytest.C
         (("two.launch", "--all", "--top", "3"), "--top and --all exclude each other"),
         (("--trust", CONFIGS[0]), "--trust is for captured launches: chunk-scan has a reference of its own"),
         (("--reference", "mine.py:f"), "--reference is for captured launches: chunk-scan has a reference of its own"),
-        (("two.launch:1", "--space", "vllm"), "unknown space vllm: one of own, around, or the path of a file"),
+        (("two.launch:1", "--space", "vllm"), "unknown space vllm: one of own, or the path of a file"),
+        (("two.launch:1", "--around", CONFIGS[0], "--space", "own"), "--around and --space both say which configs"),
+        (("two.launch:1", "--around", "ROWS=3,num_warps=3,num_stages=3"), "num_warps must be a power of two"),
+        (("two.launch", "--all", "--around", "best"), "--around best is of one run, not of 2: name the config itself"),
         (("two.launch:1", "--variant", "tile"), "captured:softmax has no variants: leave --variant out"),
         (("two.launch:1", "--values", "COLUMNS=2"), "COLUMNS"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -149,6 +150,37 @@ def test_a_function_that_gives_something_else_is_refused_in_one_line(
     with pytest.raises(UsageError, match=said) as error:
         of_function(softmax, reference(tmp_path, body))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "from {name} import soft\ndef f(x_ptr): return soft(x_ptr)",
+        "def f(x_ptr):\n  import {name}\n  return {name}.soft(x_ptr)",
+    ],
+    ids=["as it is loaded", "as it runs"],
+)
+def test_a_reference_imports_its_neighbours_as_a_script_does(
+    softmax: CapturedSubject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str
+) -> None:
+    name, folder, before = f"neighbour_{tmp_path.name}", tmp_path / "real", list(sys.path)
+    folder.mkdir()
+    (folder / f"{name}.py").write_text("import sys\nsys.path.append('more')\ndef soft(x):\n  return x.softmax(1)\n")
+    real = Path(reference(folder, body.format(name=name)).rpartition(":")[0])
+    (tmp_path / "linked.py").symlink_to(real)
+    for file in (real, tmp_path / "linked.py"):
+        found = of_function(softmax, f"{file}:f")
+        monkeypatch.delitem(sys.modules, name)
+        assert torch.equal(X.softmax(1), found["o_ptr"])
+        assert before == sys.path
+
+
+def test_the_path_is_as_before_also_after_a_reference_that_fails(softmax: CapturedSubject, tmp_path: Path) -> None:
+    before = list(sys.path)
+    for body in ("import no_such_module\ndef f(): pass", "def f(x_ptr): 1 / 0"):
+        with pytest.raises(UsageError):
+            of_function(softmax, reference(tmp_path, body))
+        assert before == sys.path
 
 
 def test_a_function_cannot_change_the_programs_outputs(softmax: CapturedSubject, tmp_path: Path) -> None:

@@ -12,16 +12,18 @@ from captured_softmax import SOURCES, TEXT, softmax_launch, write_file
 from interpreted import call, interpreting_worker
 
 from ssdprof.kernels.captured.file import Writer
-from ssdprof.kernels.captured.model import CapturedLaunch, KeptStorage, KeptTensor, Ref
-from ssdprof.kernels.captured.params import AROUND, OWN
+from ssdprof.kernels.captured.model import CapturedLaunch, KeptStorage, KeptTensor, Ref, TensorArg
+from ssdprof.kernels.captured.params import OWN
 from ssdprof.kernels.captured.subject import (
     AS_CAPTURED,
     CONTEXT_BYTES,
+    DATA_HASH,
     CapturedSubject,
     captured_again,
     captured_subject,
 )
 from ssdprof.kernels.errors import ConfigError, SpaceError
+from ssdprof.kernels.interface import HELD_AGAINST
 from ssdprof.profiling.workers.worker import Worker
 
 BEST, OTHER = "BLOCK_M=2,num_warps=4,num_stages=3", "BLOCK_M=1,num_warps=2,num_stages=3"
@@ -54,9 +56,19 @@ def worker() -> Iterator[Worker]:
 def test_the_identity_tells_arguments_in_one_value_each_and_hashes_the_rest(file: Path) -> None:
     identity = captured_subject(str(file)).identity()
     assert {"x_ptr": "float32[6,5]", "o_ptr": "float32[6,5]", "n_rows": 6, "n_cols": 5} == {
-        name: value for name, value in identity.items() if name not in ("data", "held_against")
+        name: value for name, value in identity.items() if name not in (DATA_HASH, HELD_AGAINST)
     }
-    assert (16, AS_CAPTURED) == (len(identity["data"]), identity["held_against"])
+    assert (16, AS_CAPTURED) == (len(identity[DATA_HASH]), identity[HELD_AGAINST])
+
+
+def test_no_argument_is_hidden_by_a_key_of_ours_whatever_it_is_called(tmp_path: Path) -> None:
+    plain = softmax_launch()
+    args = {**plain.args, "data": TensorArg(0), "held_against": 7, "data_hash": 0.5}
+    changed = {"args": args, "parameters": (*plain.parameters, *args)}
+    path = write_file(tmp_path / "named.launch", lambda writer: softmax_launch(writer, **changed))
+    identity = captured_subject(str(path)).identity()
+    assert {"data": "float32[6,5]", "held_against": 7, "data_hash": "0.5"}.items() <= identity.items()
+    assert [] == [name for name in (DATA_HASH, HELD_AGAINST) if name.isidentifier()]
 
 
 @pytest.mark.parametrize(
@@ -115,14 +127,16 @@ def test_outputs_that_are_summed_atomically_have_no_order(tmp_path: Path, file: 
     assert frozenset() == captured_subject(str(file)).unordered()
 
 
-def test_its_spaces_are_its_own_list_and_what_is_around(file: Path) -> None:
+def test_its_only_space_is_its_own_list(file: Path) -> None:
     subject = captured_subject(str(file))
-    assert [OWN, AROUND] == list(subject.space_names())
+    assert [OWN] == list(subject.space_names())
     assert OWN == subject.default_space
     assert BEST == subject.params.id(subject.baseline())
     assert subject.baseline() in subject.space(OWN).configs
     with pytest.raises(SpaceError, match="captured:softmax has no variants: leave --variant out"):
         subject.space(OWN, "tile")
+    with pytest.raises(SpaceError, match="unknown space 'vllm': only own"):
+        subject.space("vllm")
 
 
 def test_a_config_resolves_to_itself_if_it_can_be_launched(tmp_path: Path, file: Path) -> None:

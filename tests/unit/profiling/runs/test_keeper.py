@@ -56,7 +56,16 @@ def test_each_record_is_in_a_new_file_of_the_data_folder_as_soon_as_it_is_known(
     keeper(HEADER)
     assert kept(RUN) == store.latest_run()
     line = f"run kept in {keeper.path}; next: ssdprof explain best, '#2' or any config above"
-    assert Kept(line, False) == keeper.close(RUN)
+    done = keeper.close(RUN)
+    assert (Kept(line, False), True) == (done, done.is_latest)
+
+
+def test_a_run_that_is_not_taken_if_none_is_named_says_so(tmp_path: Path) -> None:
+    for path in (tmp_path / "mine.jsonl", store.new_run_path(replace(HEADER, date="2020-01-01T00:00:00+00:00"))):
+        last, keeper = Keeper(None, warn=unheard), Keeper(path, warn=unheard)
+        for one in (last, keeper):
+            one(*BEGIN, HEADER)
+        assert [True, False] == [one.close(RUN).is_latest for one in (last, keeper)]
 
 
 def test_nothing_is_opened_before_the_first_record(tmp_path: Path) -> None:

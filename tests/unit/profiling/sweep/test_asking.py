@@ -44,6 +44,7 @@ def there(monkeypatch: pytest.MonkeyPatch, *gpus: GpuInfo) -> None:
 def asked(subject: Any = FAKE, **changes: Any) -> SweepRequest:
     defaults: dict[str, Any] = {
         "space": None,
+        "around": None,
         "variant": None,
         "values": None,
         "baseline": None,
@@ -95,6 +96,44 @@ def test_a_baseline_that_the_kernel_does_not_take_is_an_error(baseline: Config) 
         asked(baseline=baseline)
 
 
+def changes_of(request: SweepRequest) -> list[dict[str, Any]]:
+    """What each config after the first changes about it."""
+    first, *others = request.configs
+    return [dict(set(one.values) - set(first.values)) for one in others]
+
+
+def test_the_space_may_be_a_config_and_its_neighbours_as_explain_tries_them() -> None:
+    request = asked(around=fake(LANES=None), device="none")
+    assert (f"around {fake_id()}", fake()) == (request.space, request.configs[0])
+    lanes = [{"LANES": value} for value in (32, 64, 128)]
+    warps, stages = [{"num_warps": n} for n in (1, 2, 8)], [{"num_stages": n} for n in (1, 3, 4, 5)]
+    assert [*lanes, *warps, *stages] == changes_of(request)
+
+
+def test_values_and_a_variant_hold_for_the_neighbours_too() -> None:
+    request = asked(around=fake_id("half"), variant="right", values={"num_stages": [2], "rows": [4, 8]}, device="none")
+    assert f"around {fake_id('half')}, right, num_stages=2, rows=4,8" == request.space
+    assert {("right", 2)} == {(one.variant, one["num_stages"]) for one in request.configs}
+    assert 2 * (1 + 3 + 3) == len(request.configs)
+
+
+def test_neighbours_that_the_kernel_cannot_take_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(_: FakeSubject, config: Config) -> Config:
+        if config.number("num_warps") < 4 or config.number("num_stages") > 2:
+            raise ConfigError("not these")
+        return PARAMS.validated(config)
+
+    monkeypatch.setattr(FakeSubject, "resolve", resolve)
+    found = changes_of(asked(around=fake(), device="none"))
+    assert [{"num_warps": 8}, {"num_stages": 1}] == [one for one in found if "LANES" not in one]
+
+
+def test_the_config_to_sweep_around_may_be_one_of_the_run_kept_last() -> None:
+    rows = [replace(FAKE_RUN.rows[0], config=one, config_id=PARAMS.id(one)) for one in (fake(), fake("half"))]
+    save(Run(replace(FAKE_HEADER, baseline_id=fake_id("half")), tuple(rows)), new_run_path(FAKE_HEADER))
+    assert fake("half") == asked(around="baseline").configs[0]
+
+
 def test_what_a_kernels_own_pruning_leaves_out_is_in_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
     left_out = (LeftOut("rows=999", "too many rows"),)
     monkeypatch.setattr(FakeSubject, "space", lambda *_: Space("few", (fake(),), "pruned", left_out))
@@ -116,6 +155,12 @@ def test_a_way_of_timing_is_named(timing: str, timed_by: str | None) -> None:
         ({"jobs": 0}, "--jobs must be at least 1, got 0"),
         ({"device": "7"}, "no GPU '7': "),
         ({"arch": "sm_80", "device": "0"}, "--arch sm_80 does not match GPU 0 (sm_90): leave one of them out"),
+        ({"space": "few", "around": fake()}, "--around and --space both say which configs to sweep: leave one of them"),
+        ({"around": fake("nothing")}, "unknown variant nothing: one of right"),
+        ({"around": "fast"}, "fast is not a config: "),
+        ({"around": fake(), "values": {"ROW": [1]}}, "--values ROW: unknown key ROW: did you mean ROWS?"),
+        ({"around": fake(), "variant": "nothing"}, "unknown variant nothing"),
+        ({"subject": BareSubject(), "around": fake(), "variant": "half"}, "fake has no variants: leave --variant out"),
         ({"space": "fewer"}, "unknown space fewer, did you mean few?"),
         ({"values": {"ROW": [1]}}, "--values ROW: unknown key ROW: did you mean ROWS?"),
         ({"values": {"rows": [0]}}, "--values rows: rows must be a whole number from 1 to 1024, got 0"),

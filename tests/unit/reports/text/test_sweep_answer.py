@@ -13,7 +13,7 @@ from ssdprof.profiling.diagnosis.verdicts import statements
 from ssdprof.profiling.runs.model import Run
 from ssdprof.profiling.runs.recorded import recorded_runs
 from ssdprof.reports.text.sweep import answer_lines, sweep_report
-from ssdprof.reports.words import answers
+from ssdprof.reports.words import answers, verdicts
 
 LINES_MAX = 12
 
@@ -98,6 +98,15 @@ def test_a_recorded_answer_names_the_gpu_and_what_would_measure() -> None:
     text = " ".join(screen(answer_lines(answer(recorded_over(constrained_run(), h100_run()))), 200).split())
     assert text.startswith("use m64n64k32d128w2s4, 2.332 ms, recorded on NVIDIA H100 80GB HBM3: the baseline;")
     assert text.endswith("next the same command on a GPU measures; `ssdprof explain best` says why.")
+
+
+def test_the_command_that_explains_can_be_typed_as_it_stands() -> None:
+    for of, config in ((h100_run(), "best"), (constrained_run(), "m128n64k32d128w4s4")):
+        named = replace(of, file="my runs/one.jsonl")
+        command = f"`ssdprof explain {config} --run 'my runs/one.jsonl'`"
+        assert command in " ".join(screen(answer_lines(answer(named)), 300).split())
+        [limiters] = [one for one in statements(named) if one.code == "limiters"]
+        assert verdicts.words(limiters).endswith(f"{command} shows what would change it.")
 
 
 RUNS = [*recorded_runs(), h100_run(), recorded_over(constrained_run(), h100_run()), constrained_run(), interrupted()]

@@ -6,11 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ssdprof.kernels.captured.file import CaptureFileError, read
+from ssdprof.kernels.captured.live import startup
 from ssdprof.kernels.captured.live.options import CaptureError, CaptureOptions
 from ssdprof.kernels.captured.live.startup import Finished, python_command, run_command
 
@@ -171,7 +174,14 @@ def test_a_capture_within_a_captured_program_is_refused(path: Path, tmp_path: Pa
     assert 1 == run_command([str(script)], path, CaptureOptions()).exit_code
 
 
-def test_ctrl_c_ends_the_program_and_what_was_kept_stays(path: Path) -> None:
+@pytest.mark.parametrize(
+    ("send", "number"),
+    [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM), (os.killpg, signal.SIGTERM)],
+    ids=["Ctrl-C", "SIGTERM", "SIGTERM to all"],
+)
+def test_a_signal_ends_the_program_and_what_was_kept_stays(
+    path: Path, send: Callable[[int, int], None], number: signal.Signals
+) -> None:
     text = (
         "from pathlib import Path\nfrom ssdprof.kernels.captured.live import startup\n"
         f"from ssdprof.kernels.captured.live.options import CaptureOptions\n"
@@ -188,9 +198,41 @@ def test_ctrl_c_ends_the_program_and_what_was_kept_stays(path: Path) -> None:
     assert process.stdout is not None
     assert "waiting\n" == process.stdout.readline()
 
-    os.killpg(process.pid, signal.SIGINT)
+    send(process.pid, number)
 
-    assert f"{-signal.SIGINT} 2" == process.communicate(timeout=60)[0].strip()
+    assert f"{-number} 2" == process.communicate(timeout=60)[0].strip()
+    assert 2 == len(read(path).launches)
+    assert ["add_kernel", "scale_kernel"] == sorted({one.name for one in read(path).seen})
+
+
+def test_a_program_that_handles_sigterm_ends_as_it_would(path: Path) -> None:
+    text = (
+        "import os, signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\n"
+        "os.kill(os.getppid(), signal.SIGTERM)\nsignal.pause()"
+    )
+    before = signal.getsignal(signal.SIGTERM)
+    assert Finished(7, None) == run_command(["-c", text], path, CaptureOptions())
+    assert before is signal.getsignal(signal.SIGTERM)
+
+
+def test_sigterm_before_the_program_runs_reaches_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(startup.subprocess, "Popen", Late)
+    assert Finished(-signal.SIGTERM, None) == run_command(["-c", "import time; time.sleep(60)"], path, CaptureOptions())
+
+
+def test_sigterm_after_the_program_ended_does_not_cut_the_file_off(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def terminated(*arguments: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return together(*arguments)
+
+    together = startup._together
+    monkeypatch.setattr(startup, "_together", terminated)
+    assert 0 == run_command([PROGRAM, "64"], path, CaptureOptions()).exit_code
     assert 2 == len(read(path).launches)
 
 
