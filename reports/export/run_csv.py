@@ -12,6 +12,8 @@ from ssdprof.reports.columns import Value, columns_of, values
 from ssdprof.reports.export.run_json import header_dict, json_text, ordered_rows
 
 SIDECAR_SUFFIX = ".meta.json"
+KERNEL = "kernel"
+"""The column in front if the runs are of several kernels."""
 
 
 def run_csv(run: Run) -> str:
@@ -24,19 +26,30 @@ def run_csv(run: Run) -> str:
 
 
 def runs_csv(runs: Sequence[Run]) -> str:
-    """Several runs of one kernel as one table like `run_csv`, the fields of the problem in front."""
-    return _table(runs, tuple(runs[0].header.problem))
+    """Several runs as one table like `run_csv`, the fields of their problems in front; what a run has not is empty."""
+    kernels = {run.header.kernel for run in runs}
+    fields = dict.fromkeys(name for run in runs for name in run.header.problem)
+    return _table(runs, (*([KERNEL] if len(kernels) > 1 else []), *fields))
 
 
 def _table(runs: Sequence[Run], fields: Sequence[str]) -> str:
-    columns = columns_of(runs[0].header.params)
+    columns = [columns_of(run.header.params) for run in runs]
+    names: list[str] = []
+    for of_run in columns:
+        place = 0
+        for column in of_run:  # a column that only this run has stands where this run has it
+            if column.name not in names:
+                names.insert(place, column.name)
+            place = names.index(column.name) + 1
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*fields, *(column.name for column in columns)])
-    for run in runs:
-        problem = [_cell(run.header.problem[name]) for name in fields]
+    writer.writerow([*fields, *names])
+    for run, of_run in zip(runs, columns, strict=True):
+        problem = {KERNEL: run.header.kernel, **run.header.problem}
+        before = [_cell(problem.get(name)) for name in fields]
         for row in ordered_rows(run):
-            writer.writerow([*problem, *map(_cell, values(row, columns).values())])
+            found = values(row, of_run)
+            writer.writerow([*before, *(_cell(found.get(name)) for name in names)])
     return text.getvalue()
 
 

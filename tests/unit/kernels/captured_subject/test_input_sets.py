@@ -19,6 +19,7 @@ from ssdprof.kernels.captured.file import Writer
 from ssdprof.kernels.captured.model import CapturedLaunch, KeptStorage
 from ssdprof.kernels.captured.subject import (
     CONTEXT_BYTES,
+    DATA_HASH,
     MADE_UP_SETS,
     captured_again,
     captured_names,
@@ -144,7 +145,7 @@ def test_the_identity_is_of_the_data_of_every_set(three: Path, tmp_path: Path) -
     two = write_file(tmp_path / "two.launch", of(numbers(0)), of(numbers(1)))
     one = write_file(tmp_path / "one.launch", of(numbers(0)))
     subjects = [captured_subject(str(path)) for path in (one, two, three)]
-    assert 3 == len({subject.identity()["data"] for subject in subjects})
+    assert 3 == len({subject.identity()[DATA_HASH] for subject in subjects})
     for subject in subjects:
         assert 0 == captured_again(subject.file, subject.name, subject.identity()).index
 

@@ -6,7 +6,7 @@ import os
 import pickle
 import subprocess
 from collections.abc import Collection, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -41,8 +41,9 @@ def children(pid: str = "self") -> set[str]:
     """Of a process, and theirs."""
     found: set[str] = set()
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found |= {child, *children(child)}
+        with suppress(FileNotFoundError):  # a thread that has ended meanwhile
+            for child in (task / "children").read_text().split():
+                found |= {child, *children(child)}
     return found
 
 

@@ -23,12 +23,14 @@ from fake_runs import (
     with_timing,
 )
 
+from ssdprof.kernels.config import Config, Param
 from ssdprof.kernels.config_text import config_from_pairs, parse_config
 from ssdprof.kernels.ssd.params import PARAMS
 from ssdprof.profiling.diagnosis.verdicts import statements
 from ssdprof.profiling.runs.measured import Finding
+from ssdprof.profiling.runs.model import Run
 from ssdprof.reports.columns import columns_of
-from ssdprof.reports.export.run_csv import run_csv, sidecar_json, sidecar_path
+from ssdprof.reports.export.run_csv import run_csv, runs_csv, sidecar_json, sidecar_path
 from ssdprof.reports.export.run_json import explanation_json, run_json
 
 
@@ -193,3 +195,21 @@ def test_json_of_an_explanation_that_nobody_asks_about_has_no_question() -> None
     content = json.loads(explanation_json(replace(explanation(), question=None)))
     assert content["question"] is None
     assert ["no-higher-occupancy"] == [one["code"] for one in content["statements"]]
+
+
+def test_runs_of_several_kernels_are_one_table_and_what_one_has_not_is_empty() -> None:
+    first = h100_run()
+    other_params = tuple(param for param in first.header.params if param.name != "maxnreg")
+    header = replace(first.header, kernel="other", problem={"rows": 7}, params=(Param("EVEN", low=0), *other_params))
+    names = {param.name for param in header.params}
+    rows = [
+        replace(row, config=Config((("EVEN", 1), *(one for one in row.config.values if one[0] in names))))
+        for row in first.rows[:2]
+    ]
+    table = list(csv.DictReader(io.StringIO(runs_csv([first, Run(header, tuple(rows))]))))
+    assert ["kernel", "seqlen"] == list(table[0])[:2]
+    ours, theirs = table[0], table[-1]
+    assert (first.header.kernel, "50000", "", "") == (ours["kernel"], ours["seqlen"], ours["rows"], ours["EVEN"])
+    assert ("other", "", "7", "1") == (theirs["kernel"], theirs["seqlen"], theirs["rows"], theirs["EVEN"])
+    assert len(first.rows) + 2 == len(table)
+    assert list(table[0]).index("EVEN") < list(table[0]).index("status")
