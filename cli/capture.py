@@ -21,9 +21,6 @@ COMMAND_HELP = "The program, after --: a Python script, -m MODULE, or any comman
 
 def capture(
     command: Annotated[list[str], typer.Argument(metavar="COMMAND", help=COMMAND_HELP, show_default=False)],
-    out: Annotated[
-        Path, option("Results", "Keep the launches in this file, which ends in .launch.", "--out", "-o", default=True)
-    ] = Path(DEFAULT_FILE),
     kernel: Annotated[
         str | None, option("Launches", "Only kernels of this name (*, ? and [] fit any).", default="all kernels")
     ] = None,
@@ -47,6 +44,9 @@ def capture(
     limit_gib: Annotated[
         float, option("Launches", "Largest size of the file in GiB.", "--limit", default=True)
     ] = DEFAULT_LIMIT_GIB,
+    out: Annotated[
+        Path, option("Results", "Keep the launches in this file, which ends in .launch.", "--out", "-o", default=True)
+    ] = Path(DEFAULT_FILE),
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
