@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 from rich import box
@@ -17,7 +18,7 @@ from ssdprof.reports.text.prose import Prose, longest_word
 WRAPPED_MIN_WIDTH = 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ScreenColumn:
     """One column on the screen, its cells ready as text.
 
@@ -40,7 +41,7 @@ class ScreenColumn:
     is_id: bool = False
     colours: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def widest(self) -> int:
         """Character cells of the widest line."""
         return max(cell_len(line) for text in (self.heading, *self.cells) for line in text.split("\n"))
@@ -49,11 +50,12 @@ class ScreenColumn:
         """The style of a cell."""
         return self.colours[i_row] if self.colours else ""
 
-    @property
+    @cached_property
     def width(self) -> int:
         """The same; of a column that wraps, the least it can do with."""
-        words = [longest_word(text) for text in (self.heading, *self.cells)]
-        return min(self.widest, max(self.least, *words)) if self.wraps else self.widest
+        if not self.wraps:
+            return self.widest
+        return min(self.widest, max(self.least, *map(longest_word, (self.heading, *self.cells))))
 
 
 @dataclass(frozen=True, slots=True)
