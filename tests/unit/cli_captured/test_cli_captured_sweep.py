@@ -69,11 +69,11 @@ def test_what_the_answer_says_to_do_next_works_as_it_stands(
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     mine, as_captured = str(tmp_path / "mine.jsonl"), "the launch as captured"
     for options, file, held in (
-        ([], None, as_captured),
         (["--reference", reference], None, f"{here / reference}"),
         (["-o", mine], mine, as_captured),
     ):
-        assert 0 == ssdprof(["sweep", "two.launch:1", *options, "--gpu", "none", "--json"])
+        one = ["two.launch:1", "--values", "ROWS=1", "--values", "num_warps=2"]
+        assert 0 == ssdprof(["sweep", *one, *options, "--gpu", "none", "--json"])
         said = capsys.readouterr()
         step = json.loads(said.out)["answer"][-1]
         command = step["message"].split("`")[1]

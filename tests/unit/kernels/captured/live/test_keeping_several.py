@@ -125,8 +125,8 @@ def test_how_arguments_are_passed_does_not_matter(program: Any, path: Path) -> N
 
 
 def test_a_file_that_is_full_keeps_what_it_has_and_says_why_there_is_no_more(program: Any, path: Path) -> None:
-    with ssdprof.capture(path, keep=3, limit_gib=1.4e-3):  # the inputs alone are 1.5e-3
-        launched(program, *[100_000] * 3)
+    with ssdprof.capture(path, keep=3, limit_gib=5.6e-5):  # the inputs alone are 6e-5
+        launched(program, *[4_000] * 3)
 
     assert [1.0, 2.0] == added(path)
     [why] = whys(path)
