@@ -160,7 +160,9 @@ class _Allocator:
 
     def _asked(self, module: Module, body: str, arguments: Iterable[tuple[str, str]], gives: str) -> int:
         header = next(line for line in module.lines if line.startswith("module attributes"))
-        attributes = ", ".join(f'"{name}" = {value}' for name, value in _ATTRIBUTE.findall(header) if name in _ATTRIBUTES)
+        attributes = ", ".join(
+            f'"{name}" = {value}' for name, value in _ATTRIBUTE.findall(header) if name in _ATTRIBUTES
+        )
         layouts = [f"{name} = {meaning}" for name, meaning in module.layouts.items()]
         takes = ", ".join(f"{name}: {one}" for name, one in arguments)
         function = [f"tt.func public @alone({takes}){gives} {{", body, "}"]

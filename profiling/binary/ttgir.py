@@ -10,7 +10,9 @@ from pathlib import PurePath
 
 _OFFSET = re.compile(r"allocation\.offset = (\d+) : i32")
 _SIZE = re.compile(r"allocation\.size = (\d+) : i32")
-_OP = re.compile(r'\s*(?:(?P<result>%[\w.#$-]+)(?::\d+)?(?:, %[\w.#$-]+(?::\d+)?)* = )?"?(?P<name>[\w.]+)"?(?P<rest>.*)')
+_OP = re.compile(
+    r'\s*(?:(?P<result>%[\w.#$-]+)(?::\d+)?(?:, %[\w.#$-]+(?::\d+)?)* = )?"?(?P<name>[\w.]+)"?(?P<rest>.*)'
+)
 _VALUE = re.compile(r"%[\w.$-]+(?:#\d+)?")
 _LOCATION = re.compile(r"^(#loc\d*) = loc\((.*)\)$")
 _AT_THE_END = re.compile(r" loc\((#loc\d*)\)$")
@@ -116,7 +118,9 @@ class Module:
             size, start = _SIZE.search(line), i_line
             indent = line[: len(line) - len(line.lstrip())]
             if line.lstrip().startswith("}"):  # its regions come before its attributes
-                opened = (i for i in range(i_line - 1, -1, -1) if self.lines[i].startswith((f"{indent}%", f'{indent}"')))
+                opened = (
+                    i for i in range(i_line - 1, -1, -1) if self.lines[i].startswith((f"{indent}%", f'{indent}"'))
+                )
                 start = next(opened)
             text = "\n".join(_AT_THE_END.sub("", one) for one in self.lines[start : i_line + 1])
             sizes = int(offset[1]), int(size[1]) if size else 0
@@ -124,7 +128,8 @@ class Module:
 
     def barriers(self) -> frozenset[str]:
         """The values that are initialised as barriers."""
-        bases, barriers = {}, set()
+        bases: dict[str, str] = {}
+        barriers = set()
         for line in self.lines:
             parsed = _OP.match(line)
             values = _VALUE.findall(parsed["rest"]) if parsed else []
