@@ -70,12 +70,12 @@ def alone_and_noted(ttgir: str) -> list[tuple[str, int, int]]:
 
 def odd_kernel() -> tuple[Ledger, str]:
     """The ledger of `scratch_kernel` for sm_90, and its IR."""
-    import odd_kernels
+    import scratch_kernels
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
     signature = {"p": "*fp32", "q": "*fp32", "h": "*i32", "N": "constexpr"}
-    source = ASTSource(odd_kernels.scratch_kernel, signature=signature, constexprs={(3,): 1024})
+    source = ASTSource(scratch_kernels.scratch_kernel, signature=signature, constexprs={(3,): 1024})
     kernel = triton.compile(source, target=GPUTarget("cuda", 90, 32))
     return kernel_ledger(kernel.asm["ttgir"], kernel.metadata), kernel.asm["ttgir"]

@@ -80,7 +80,7 @@ def test_scratch_of_every_kind_is_named_by_its_operation_and_a_call_has_what_the
     assert 4 * 4 == sizes["call"]  # one float of each of four warps, in the function
     assert 1024 * 4 == sizes["gather"]
     assert {"call"} == {row.op for row in found.rows if row.kind == "call"}
-    assert {"odd_kernels.py"} == {row.file.rpartition("/")[2] for row in found.rows}
+    assert {"scratch_kernels.py"} == {row.file.rpartition("/")[2] for row in found.rows}
 
 
 def test_an_operation_alone_needs_what_triton_notes_of_it_where_it_notes_it(worker: Worker) -> None:
