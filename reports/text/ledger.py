@@ -41,11 +41,12 @@ def parts(ledger: Ledger | None, absent: str = "") -> list[RenderableType]:
 
 def summary(ledger: Ledger) -> str:
     """How many have how many bytes, whether they share them, and what is left over, in words."""
-    count, claimed_bytes = sum(bool(row.op) for row in ledger.rows), ledger.claimed_bytes
-    has = f"{'has' if count == 1 else 'have'} {counted(claimed_bytes, 'byte')}"
-    text = f"{counted(count, 'operation')} {has} of the {counted(ledger.total_bytes, 'byte')} of a block"
-    is_shared = claimed_bytes > ledger.total_bytes
-    text += ": those whose bars overlap have the same ones in turn." if is_shared else "."
+    count = sum(bool(row.op) for row in ledger.rows)
+    take = f"{counted(count, 'operation')} {'takes' if count == 1 else 'take'} {counted(ledger.claimed_bytes, 'byte')}"
+    total = f"the block's {counted(ledger.total_bytes, 'byte')}"
+    text = f"{take} of {total}."
+    if ledger.claimed_bytes > ledger.total_bytes:
+        text = f"{take} in turn, in {total}: those whose bars overlap take the same ones."
     unused = sum(row.size_bytes for row in ledger.rows if row.kind == "unused")
     if unused:
         text += f" Between them {counted(unused, 'byte')} lie unused."

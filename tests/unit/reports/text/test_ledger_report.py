@@ -54,12 +54,10 @@ def test_the_bars_of_rows_end_to_end_fill_the_width() -> None:
 
 
 def test_the_sentence_says_whether_bytes_are_shared() -> None:
-    sentence = (
-        "11 operations have 77056 bytes of the 41728 bytes of a block: those whose bars overlap have the same ones"
-    )
-    assert f"{sentence} in turn." == summary(CHUNK_SCAN)
+    take = "11 operations take 77056 bytes in turn, in the block's 41728 bytes"
+    assert f"{take}: those whose bars overlap take the same ones." == summary(CHUNK_SCAN)
     apart = ledger([held("a", 0, 64, 32), held("b", 64, 64, 32)], 128, 128)
-    assert "2 operations have 128 bytes of the 128 bytes of a block." == summary(apart)
+    assert "2 operations take 128 bytes of the block's 128 bytes." == summary(apart)
 
 
 def test_what_nobody_has_is_said_in_the_sentence_and_in_rows() -> None:
