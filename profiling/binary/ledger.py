@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,14 @@ _NOTED = re.compile(r"allocation\.\w+ = \d+ : i32(?:, )?")
 def launch_ledger(plan: LaunchPlan, arch: str) -> Ledger:
     """The ledger of a launch, compiled for `arch` or found in Triton's cache. Raises what `compile_launch` raises."""
     kernel, _ = compiled_kernel(plan, arch)
-    return kernel_ledger(kernel.asm["ttgir"], kernel.metadata)
+    return kernel_ledger(kernel.asm["ttgir"], kernel.metadata, plan.callee().fn.__code__.co_filename)
 
 
-def kernel_ledger(ttgir: str, metadata: Any) -> Ledger:
-    """The ledger of a kernel of which Triton kept this IR and these `metadata`."""
+def kernel_ledger(ttgir: str, metadata: Any, file: str = "") -> Ledger:
+    """The ledger of a kernel of which Triton kept this IR and these `metadata`.
+
+    `file`: where its source is now; Triton's cache has the path of the file with the same text that was compiled first.
+    """
     if not metadata.shared:
         return Ledger((), 0)
     allocator = _Allocator(metadata)
@@ -45,6 +49,8 @@ def kernel_ledger(ttgir: str, metadata: Any) -> Ledger:
     sizes |= {id(op): called.get(_callee(op), 0) for op in ops if op.name == _CALL}
     barriers = module.barriers()
     held = [_held(module, op, sizes[id(op)], barriers) for op in ops if op.function == module.public]
+    if file:
+        held = [replace(row, file=file) if row.file and row.file == module.file else row for row in held]
     return ledger(held, allocated_bytes, metadata.shared)
 
 

@@ -106,6 +106,14 @@ class Module:
         found = (_FUNCTION.match(line) for line in self.lines)
         return next(one[2] for one in found if one and one[1] == "public ")
 
+    @property
+    def file(self) -> str:
+        """The kernel's source file when it was compiled; empty if the compiler did not keep it."""
+        location = next(
+            (found[1] for line in self.lines if line.startswith("} ") and (found := _AT_THE_END.search(line))), ""
+        )
+        return self.source(location)[1]
+
     def ops(self) -> Iterator[Op]:
         """Every operation with an offset in shared memory, in the program's order."""
         function = ""

@@ -24,7 +24,7 @@ module attributes {"ttg.num-warps" = 4 : i32, ttg.shared = 4096 : i32, ttg.targe
     ttng.init_barrier %bar_2, 1 : !ttg.memdesc<1xi64, #shared1, #smem, mutable> loc(#loc1)
     %old = tt.atomic_rmw fadd, acq_rel, gpu, %q, %v, %true {allocation.offset = 0 : i32} : (!tt.ptr<f32>, f32, i1) -> f32 loc(#loc3)
   }
-}
+} loc(#loc)
 #loc2 = loc("/src/kernel.py":12:21)
 #loc3 = loc("old"(#loc2))
 #loc4 = loc("/lib/triton/language/standard.py":263:15)
@@ -89,6 +89,11 @@ def test_a_location_gives_the_variable_and_the_line() -> None:
     assert ("old", "/src/kernel.py", 12) == MODULE.source("#loc3")
     assert ("old", "/src/kernel.py", 12) == MODULE.source("#loc5")
     assert ("", "", 0) == MODULE.source("#loc1")
+
+
+def test_the_file_is_that_of_the_module() -> None:
+    assert "/src/kernel.py" == MODULE.file
+    assert "" == Module(TEXT.replace("} loc(#loc)", "}")).file
 
 
 def test_a_line_inside_what_was_inlined_goes_before_its_call_unless_it_is_tritons_own() -> None:
