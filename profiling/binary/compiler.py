@@ -66,18 +66,7 @@ def compile_launch(plan: LaunchPlan, arch: str) -> Compiled:
     Raises CompileError or another of Triton's errors if it does not compile, OutOfResourcesError if it needs too much
     tensor memory. Shared memory is not judged here: the caller knows the limits.
     """
-    _set_target(arch)
-    function = plan.callee()
-    arguments = plan.arguments(_stand_in, tma=has_tma(arch))
-    start_s = time.perf_counter()
-    try:
-        kernel = function.warmup(grid=plan.grid, **arguments, **plan.options)
-    except Exception as error:
-        reason = _reason(error)
-        if reason is None:
-            raise
-        raise CompileError(reason) from error
-    compile_s = time.perf_counter() - start_s
+    kernel, compile_s = compiled_kernel(plan, arch)
     metadata = kernel.metadata
     columns = getattr(metadata, "tmem_size", None) or 0
     if columns > TENSOR_MEMORY_COLUMNS:
@@ -94,6 +83,26 @@ def compile_launch(plan: LaunchPlan, arch: str) -> Compiled:
         grid_blocks=plan.grid_blocks * metadata.num_ctas,
         compile_s=compile_s,
     )
+
+
+def compiled_kernel(plan: LaunchPlan, arch: str) -> tuple[Any, float]:
+    """Triton's own result for `plan`, from its cache if it is there, and the seconds that took.
+
+    Raises CompileError or another of Triton's errors if it does not compile.
+    """
+    _set_target(arch)
+    function = plan.callee()
+    arguments = plan.arguments(_stand_in, tma=has_tma(arch))
+    start_s = time.perf_counter()
+    try:
+        kernel = function.warmup(grid=plan.grid, **arguments, **plan.options)
+    except Exception as error:
+        reason = _reason(error)
+        if reason is None:
+            raise
+        raise CompileError(reason) from error
+    compile_s = time.perf_counter() - start_s
+    return kernel, compile_s
 
 
 def _stand_in(ref: TensorRef | DescriptorRef) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from ssdprof.kernels.config import Config, Param
 from ssdprof.kernels.interface import LeftOut, Question, Remark, Tolerances
 from ssdprof.profiling.hardware.occupancy import Occupancy
+from ssdprof.profiling.runs.ledger import Ledger
 from ssdprof.profiling.runs.measured import Check, Compiled, Conditions, Timing
 
 Status = Literal[
@@ -240,7 +241,8 @@ class Explanation:
 
     `question`: what users of this kernel ask about one parameter. `latency_source` says where the rows' recorded
     latencies come from ("measured on NVIDIA H100 …", "recorded on …"), `source` is that run; None if there are none.
-    `whose` says which problem and run it is of.
+    `whose` says which problem and run it is of. `ledger`: what the config's shared memory holds; None if it did not
+    compile, or if that could not be read, for the reason in `ledger_absent`.
     """
 
     header: RunHeader
@@ -250,3 +252,5 @@ class Explanation:
     latency_source: str | None
     whose: str = ""
     source: Run | None = None
+    ledger: Ledger | None = None
+    ledger_absent: str = ""

@@ -75,6 +75,8 @@ def explanation_json(explanation: Explanation) -> str:
             "whose": explanation.whose,
             "rule": rule_sentence(row.occupancy) if row.occupancy else None,
             "headroom": explanation_words.headroom(explanation),
+            "ledger": asdict(explanation.ledger) if explanation.ledger else None,
+            "ledger_absent": explanation.ledger_absent,
             "question": question
             and {
                 "parameter": question.parameter,

@@ -16,6 +16,7 @@ from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.rule import rule_sentence
 from ssdprof.profiling.runs.model import Explanation, Neighbours, Row
 from ssdprof.reports.columns import column, latency_text, param_column
+from ssdprof.reports.text import ledger as ledger_report
 from ssdprof.reports.text import occupancy as occupancy_report
 from ssdprof.reports.text import tables
 from ssdprof.reports.text.fitted import FittedTable, ScreenColumn
@@ -69,7 +70,8 @@ def _occupancy_parts(explanation: Explanation) -> list[RenderableType]:
     lines = [*([sentence, ""] if sentence else []), *headroom(explanation), ""]
     limits = limits_for(explanation.header.device.arch)
     allowances = occupancy_report.allowances(row.compiled.launch, limits)
-    return [occupancy_report.section(row.occupancy), Text(), *map(Prose, lines), allowances, Text()]
+    section: list[RenderableType] = [occupancy_report.section(row.occupancy), Text(), *map(Prose, lines)]
+    return [*section, allowances, Text(), *ledger_report.parts(explanation.ledger, explanation.ledger_absent)]
 
 
 def _neighbours_part(explanation: Explanation, neighbours: Neighbours) -> RenderableType:

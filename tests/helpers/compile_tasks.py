@@ -1,13 +1,19 @@
-"""What `test_compiler` and `test_cached` have done by a worker process, which imports this module by its bare name."""
+"""What `test_compiler`, `test_cached` and `test_ledger` have done by a worker process.
+
+It imports this module by its bare name.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 from ssdprof.kernels.launch import LaunchPlan
-from ssdprof.profiling.binary import compiler
+from ssdprof.profiling.binary import compiler, ledger
 from ssdprof.profiling.binary.cached import cached_launches
+from ssdprof.profiling.binary.ledger import kernel_ledger, launch_ledger
+from ssdprof.profiling.runs.ledger import Ledger
 from ssdprof.profiling.runs.measured import Compiled
 
 
@@ -48,3 +54,28 @@ def asked_of_another_triton(plans: Mapping[str, LaunchPlan], arch: str, limit_s:
         if "add_stages" in vars(one):
             del one.add_stages
     return cached_launches(plans, arch, limit_s)
+
+
+def ledger_and_shared(plan: LaunchPlan, arch: str) -> tuple[Ledger, int]:
+    """The ledger of a launch, and the shared memory that Triton launches it with."""
+    return launch_ledger(plan, arch), compiler.compiled_kernel(plan, arch)[0].metadata.shared
+
+
+def alone_and_noted(ttgir: str) -> list[tuple[str, int, int]]:
+    """Of each operation its name, the size that it has alone, and the one that Triton notes; 0 if it notes none."""
+    allocator = ledger._Allocator(SimpleNamespace(target=SimpleNamespace(arch=90), ptx_version=None))
+    module, _ = allocator.allocated(ttgir)
+    return [(op.name, allocator.alone(module, op), op.size_bytes) for op in module.ops() if op.name != "tt.call"]
+
+
+def odd_kernel() -> tuple[Ledger, str]:
+    """The ledger of `scratch_kernel` for sm_90, and its IR."""
+    import scratch_kernels
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    signature = {"p": "*fp32", "q": "*fp32", "h": "*i32", "N": "constexpr"}
+    source = ASTSource(scratch_kernels.scratch_kernel, signature=signature, constexprs={(3,): 1024})
+    kernel = triton.compile(source, target=GPUTarget("cuda", 90, 32))
+    return kernel_ledger(kernel.asm["ttgir"], kernel.metadata), kernel.asm["ttgir"]

@@ -217,3 +217,13 @@ def test_another_space_and_a_baseline_can_be_given(monkeypatch: pytest.MonkeyPat
     assert ["m64n64k32w4s3", "m16n16k16w1s1", "m32n32k32d128w4s2"] == configs
     assert "m32n32k32d128w4s2" == asked[-1].subject.params.id(asked[-1].baseline)  # type: ignore[arg-type]
     assert 33 == len(swept_ids(asked, file, "--space", "tensorrt-llm-pr"))
+
+
+@pytest.mark.slow
+def test_what_its_shared_memory_holds_adds_up_and_has_lines_of_its_own_file(swept: Ran) -> None:
+    explained = ran(swept.file, "explain", "m16n32k32w4s2", "--json", "-q").json
+    found = explained["ledger"]
+    assert explained["row"]["dynamic_shared_mem_bytes"] == found["total_bytes"]
+    assert found["total_bytes"] == max(row["offset_bytes"] + row["size_bytes"] for row in found["rows"] if row["op"])
+    assert {"c", "x"} <= {row["name"] for row in found["rows"]}
+    assert {str(swept.file)} == {row["file"] for row in found["rows"] if row["file"]}

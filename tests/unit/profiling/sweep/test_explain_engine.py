@@ -15,11 +15,13 @@ from fake_timer import imports_paid_once
 from ssdprof.kernels.config import NUM_STAGES, NUM_WARPS, Config, Param
 from ssdprof.kernels.errors import ConfigError
 from ssdprof.profiling.runs import recorded
+from ssdprof.profiling.runs.ledger import Ledger
 from ssdprof.profiling.runs.measured import Check, Compiled
 from ssdprof.profiling.runs.model import Device, Explanation, Row, Run
 from ssdprof.profiling.runs.rank import rank
-from ssdprof.profiling.sweep.explain import explain
+from ssdprof.profiling.sweep.explain import LEDGER, explain
 from ssdprof.profiling.sweep.request import Event, SweepRequest
+from ssdprof.profiling.workers.pool import Pool
 
 SUBJECT = FakeSubject()
 CONFIG, WIDE = fake(), fake(LANES=64)
@@ -230,3 +232,27 @@ def test_what_does_not_compile_here_stays_so_whatever_was_measured() -> None:
         explanation.row.known_timing,
         explanation.row.rank,
     )
+
+
+def test_a_ledger_that_cannot_be_read_costs_only_itself() -> None:
+    explanation = explained()
+    assert explanation.ledger is None
+    assert "ttgir" in explanation.ledger_absent  # a fake kernel has none
+    assert explanation.row.compiled is not None
+
+
+def test_the_ledger_of_the_config_is_read_once_whatever_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def ask(_: Pool, function: str, *arguments: Any, timeout_s: float) -> Ledger:
+        asked.append((function, arguments[0].options["num_warps"], arguments[1]))
+        return Ledger((), 0)
+
+    monkeypatch.setattr(Pool, "ask", ask)
+    assert Ledger((), 0) == explained().ledger
+    assert [(LEDGER, CONFIG.number("num_warps"), "sm_90")] == asked
+
+
+def test_what_does_not_compile_has_no_ledger_and_no_reason() -> None:
+    explanation = explained(fake("compile_error"))
+    assert (None, "") == (explanation.ledger, explanation.ledger_absent)
