@@ -13,7 +13,7 @@ from ssdprof.kernels.errors import UsageError
 
 DEFAULT_FILE = "captured.launch"
 DEFAULT_LIMIT_GIB = 16.0  # said in the help; ssdprof.kernels.captured.live.options has it
-SUFFIX = ".launch"
+SUFFIX = ".launch"  # ssdprof.kernels.captured has it
 SIGNALLED = 128
 """What shells add to the number of a signal that ended a program, for its exit code."""
 COMMAND_HELP = "The program, after --: a Python script, -m MODULE, or any command that runs Python."

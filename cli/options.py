@@ -100,7 +100,9 @@ class SubjectOptions:
     @property
     def is_captured(self) -> bool:
         """Whether the kernel is a captured launch, or a file of several."""
-        return self.kernel is not None and (self.kernel.endswith(".launch") or ".launch:" in self.kernel)
+        from ssdprof.kernels.captured import is_captured
+
+        return self.kernel is not None and is_captured(self.kernel)
 
     @property
     def file_stem(self) -> str:
@@ -121,9 +123,10 @@ class SubjectOptions:
 
     def each_captured(self) -> list[SubjectOptions]:
         """The same for each launch of a capture file. Raises UsageError if the file cannot be read, or has none."""
+        from ssdprof.kernels.captured import SUFFIX
         from ssdprof.kernels.captured.subject import captured_names
 
-        if self.kernel is None or not self.kernel.endswith(".launch"):
+        if self.kernel is None or not self.kernel.endswith(SUFFIX):
             return [self]
         if self.reference or self.trust:
             raise UsageError("--reference and --trust are for one launch: name it as FILE.launch:NUMBER")

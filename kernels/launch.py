@@ -220,6 +220,18 @@ def layers(kernel: Any) -> Iterator[Any]:
     yield kernel
 
 
+PATTERN = 0xA5
+"""A byte that fills what must not be written, or must be: kernels do not write such bytes on purpose, as they do 0."""
+
+
+def pattern(tensor: torch.Tensor) -> torch.Tensor:
+    """One element whose bytes are all PATTERN, of the tensor's dtype, on its device: shape ()."""
+    import torch
+
+    filled = torch.full((tensor.element_size(),), PATTERN, dtype=torch.uint8, device=tensor.device)
+    return filled.view(tensor.dtype)[0]
+
+
 def dtype_name(tensor: torch.Tensor) -> str:
     """Torch's name of a tensor's dtype without the prefix, such as `bfloat16`."""
     return str(tensor.dtype).removeprefix("torch.")

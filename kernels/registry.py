@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ssdprof.kernels.captured import is_captured
 from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.interface import ListedPreset, Subject
 from ssdprof.kernels.ssd import params
@@ -80,11 +81,6 @@ def subject_of_run(kernel: str, identity: Mapping[str, Any], file: str = "") -> 
         return on_problem(name, ChunkScanProblem(**identity))
     except (TypeError, UsageError):  # not a chunk scan's problem, or an engine or file that is not here
         raise UsageError(f"the run is of kernel {kernel}, which is unknown here: name its file with --kernel") from None
-
-
-def is_captured(kernel: str) -> bool:
-    """Whether a kernel is named as a launch of a capture file."""
-    return kernel.endswith(".launch") or ".launch:" in kernel
 
 
 def todays_id(kernel: str, config_id: str) -> str:

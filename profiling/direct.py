@@ -33,12 +33,13 @@ def sweep_kernel(
     Keeps nothing unless `options` name a file. Returns the run, ranked. Raises UsageError for a launch that cannot be
     kept, and what the launch raises.
     """
+    from ssdprof.kernels.captured import SUFFIX
     from ssdprof.kernels.captured.file import read
     from ssdprof.kernels.captured.live.hooks import capture
     from ssdprof.kernels.captured.subject import captured_subject
 
     with TemporaryDirectory(prefix="ssdprof-") as folder:
-        path = Path(folder, "kernel.launch")
+        path = Path(folder, f"kernel{SUFFIX}")
         with capture(path):
             kernel[grid](*args, **kwargs)
         captured = read(path)

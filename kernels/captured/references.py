@@ -19,7 +19,7 @@ from ssdprof.kernels.captured.model import CapturedLaunch
 from ssdprof.kernels.captured.source.texts import changed_since
 from ssdprof.kernels.errors import UsageError, first_line
 from ssdprof.kernels.interface import Tensors, Tolerances
-from ssdprof.kernels.launch import LaunchPlan, TensorMeta
+from ssdprof.kernels.launch import LaunchPlan, TensorMeta, pattern
 
 if TYPE_CHECKING:
     import torch
@@ -69,8 +69,7 @@ def poison(tensor: torch.Tensor, mask: torch.Tensor) -> None:
     if tensor.is_floating_point():
         value = torch.full((), math.nan, device=tensor.device).to(tensor.dtype)
     else:
-        value = torch.full((tensor.element_size(),), 0xA5, dtype=torch.uint8, device=tensor.device).view(tensor.dtype)
-        value = value.reshape(())
+        value = pattern(tensor)
     tensor.copy_(torch.where(mask, value, tensor))
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ssdprof.kernels.captured import alike, made_up, recognised, references
+from ssdprof.kernels.captured import SUFFIX, alike, made_up, recognised, references
 from ssdprof.kernels.captured.arguments import has_data
 from ssdprof.kernels.captured.consistency import meta
 from ssdprof.kernels.captured.file import Reader, read
@@ -26,8 +26,6 @@ from ssdprof.kernels.launch import LaunchPlan, TensorMeta
 if TYPE_CHECKING:
     import torch
 
-SUFFIX = ".launch"
-"""How the names of capture files end."""
 OWNER = "captured"
 CONTEXT_BYTES = 1 << 30
 """Room for the CUDA context and for the pieces of a comparison: an upper estimate."""

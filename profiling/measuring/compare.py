@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import torch
 
 from ssdprof.kernels.interface import Axis, Tolerances
+from ssdprof.kernels.launch import PATTERN
 from ssdprof.profiling.measuring.amounts import PIECE_ELEMENTS
 from ssdprof.profiling.measuring.check import Errors
-from ssdprof.profiling.measuring.guard import PATTERN, finite_poison
+from ssdprof.profiling.measuring.guard import finite_poison
 
 ROW_NORM_FLOOR = 0.1
 """Rows with a norm below this share of the root mean square row norm are judged relative to that share: in a row whose

@@ -7,14 +7,12 @@ from collections.abc import Collection, Mapping
 
 import torch
 
-from ssdprof.kernels.launch import TensorMeta
+from ssdprof.kernels.launch import PATTERN, TensorMeta, pattern
 from ssdprof.profiling.measuring.amounts import PIECE_ELEMENTS
 from ssdprof.profiling.runs.measured import Finding
 
 ALIGNMENT_BYTES = 256
 """CUDA's alignment of an allocation: an output behind a guard keeps it, and so compiles as it would without one."""
-PATTERN = 0xA5
-"""The byte that fills the guards: kernels do not write floats of such bytes on purpose, as they do 0 and NaN."""
 FINITE_POISON_SHARE = 0.71
 """Of the largest number of a dtype: `finite_poison`."""
 _LANES = (1 << 14) - 1
@@ -51,7 +49,7 @@ class GuardedOutput:
                 if tensor.is_floating_point():
                     tensor.fill_(finite_poison(tensor.dtype) if name in may_be_nan else filling)
                 else:
-                    tensor.copy_(_pattern(tensor))
+                    tensor.copy_(pattern(tensor))
 
     def damage(self) -> Finding | None:
         """What was written outside the tensors since the last call; None if nothing. Restores the guards."""
@@ -85,7 +83,7 @@ class GuardedOutput:
         held = torch.zeros_like(memory)
         for name, meta in self._metas.items():
             marked = _view(held, start_bytes, meta, self.tensors[name].dtype)
-            marked.copy_(_pattern(marked))
+            marked.copy_(pattern(marked))
         gaps = held[start_bytes : start_bytes + self._storage.numel()] != PATTERN
         return gaps if gaps.any() else None
 
@@ -98,12 +96,6 @@ def finite_poison(dtype: torch.dtype) -> float:
 def _view(memory: torch.Tensor, start_bytes: int, meta: TensorMeta, dtype: torch.dtype) -> torch.Tensor:
     whole = memory[start_bytes : start_bytes + meta.extent * dtype.itemsize].view(dtype)
     return whole.as_strided(meta.shape, meta.stride, whole.storage_offset() + meta.offset)
-
-
-def _pattern(tensor: torch.Tensor) -> torch.Tensor:
-    """One element whose bytes are all PATTERN, of the tensor's dtype."""
-    pattern = torch.full((tensor.element_size(),), PATTERN, dtype=torch.uint8, device=tensor.device)
-    return pattern.view(tensor.dtype)[0]
 
 
 class Fingerprints:

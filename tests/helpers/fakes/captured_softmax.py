@@ -54,6 +54,8 @@ LISTED = tuple(
     for rows in (1, 2, 4)
     for warps in (2, 4)
 )
+BEST, OTHER = "BLOCK_M=2,num_warps=4,num_stages=3", "BLOCK_M=1,num_warps=2,num_stages=3"
+"""The captured config, and another of its list."""
 Make = Callable[[Writer], CapturedLaunch]
 
 
@@ -84,6 +86,13 @@ def softmax_launch(writer: Writer | None = None, rows: int = ROWS, cols: int = C
         autotune=Autotune(LISTED, ("n_cols",)),
     )
     return replace(launch, **changes)
+
+
+def other_launch(writer: Writer) -> CapturedLaunch:
+    """Another kernel on the same arguments and data."""
+    text = TEXT.replace("def softmax", "def other")
+    sources = replace(SOURCES, modules={"m0": text}, kernel=Ref("m0", "other"))
+    return softmax_launch(writer, name="other", sources=sources)
 
 
 def write_file(path: Path, *makes: Make, seen: tuple[Seen, ...] = ()) -> Path:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from captured_softmax import SOURCES, TEXT, softmax_launch, write_file
+from captured_softmax import BEST, OTHER, SOURCES, other_launch, softmax_launch, write_file
 from interpreted import call, interpreting_worker
 
 from ssdprof.kernels.captured.file import Writer
-from ssdprof.kernels.captured.model import CapturedLaunch, KeptStorage, KeptTensor, Ref, TensorArg
+from ssdprof.kernels.captured.model import CapturedLaunch, KeptStorage, KeptTensor, TensorArg
 from ssdprof.kernels.captured.params import OWN
 from ssdprof.kernels.captured.subject import (
     AS_CAPTURED,
@@ -26,16 +26,6 @@ from ssdprof.kernels.errors import ConfigError, SpaceError
 from ssdprof.kernels.interface import HELD_AGAINST
 from ssdprof.profiling.workers.worker import Worker
 
-BEST, OTHER = "BLOCK_M=2,num_warps=4,num_stages=3", "BLOCK_M=1,num_warps=2,num_stages=3"
-
-
-def other(writer: Writer) -> CapturedLaunch:
-    """Another kernel on the same arguments and data."""
-    text = TEXT.replace("def softmax", "def other")
-    return softmax_launch(
-        writer, name="other", sources=replace(SOURCES, modules={"m0": text}, kernel=Ref("m0", "other"))
-    )
-
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
@@ -44,7 +34,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def several(tmp_path: Path) -> Path:
-    return write_file(tmp_path / "several.launch", softmax_launch, other)
+    return write_file(tmp_path / "several.launch", softmax_launch, other_launch)
 
 
 @pytest.fixture(scope="module")

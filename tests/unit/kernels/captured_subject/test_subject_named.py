@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from captured_softmax import SOURCES, TEXT, softmax_launch, write_file
+from captured_softmax import OTHER, SOURCES, other_launch, softmax_launch, write_file
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ssdprof.kernels import registry
 from ssdprof.kernels.captured.file import Writer
-from ssdprof.kernels.captured.model import Argument, CapturedLaunch, DescriptorArg, DtypeArg, Ref, TensorArg
+from ssdprof.kernels.captured.model import Argument, CapturedLaunch, DescriptorArg, DtypeArg, TensorArg
 from ssdprof.kernels.captured.subject import (
     AS_CAPTURED,
     AS_MADE_UP,
@@ -26,16 +26,6 @@ from ssdprof.kernels.captured.subject import (
 )
 from ssdprof.kernels.errors import ConfigError, UsageError
 from ssdprof.kernels.interface import Subject
-
-BEST, OTHER = "BLOCK_M=2,num_warps=4,num_stages=3", "BLOCK_M=1,num_warps=2,num_stages=3"
-
-
-def other(writer: Writer) -> CapturedLaunch:
-    """Another kernel on the same arguments and data."""
-    text = TEXT.replace("def softmax", "def other")
-    return softmax_launch(
-        writer, name="other", sources=replace(SOURCES, modules={"m0": text}, kernel=Ref("m0", "other"))
-    )
 
 
 def wider(writer: Writer) -> CapturedLaunch:
@@ -51,7 +41,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def several(tmp_path: Path) -> Path:
-    return write_file(tmp_path / "several.launch", softmax_launch, other, wider)
+    return write_file(tmp_path / "several.launch", softmax_launch, other_launch, wider)
 
 
 @pytest.fixture
