@@ -48,6 +48,10 @@ class RunState:
         """The config's batches, in the order in which they were taken."""
         return tuple(self._batches.get(config_id, ()))
 
+    def counters(self, config_id: str) -> Counters | None:
+        """What ncu counted of the config last, if it did."""
+        return self._counters.get(config_id)
+
     def add(self, record: Record) -> None:
         """Adds one record."""
         if isinstance(record, RunHeader):
@@ -65,8 +69,7 @@ class RunState:
 
         Latencies count only if the output was checked: a config that failed later has none.
         """
-        row = self._timed(config_id)
-        counters = self._counters.get(config_id)
+        row, counters = self._timed(config_id), self.counters(config_id)
         return row if counters is None else replace(row, counters=counters)
 
     def _timed(self, config_id: str) -> Row:

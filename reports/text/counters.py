@@ -21,8 +21,8 @@ SHOWN = (
 GIVES_UP = ("l1_hit_pct", "l2_hit_pct", "achieved_occupancy_pct", "tensor_pipe_pct", "issue_active_pct", "top_stall")
 """What a narrow screen does without, the least important first; what was asked for by name goes before these."""
 LINES: Mapping[str, Mapping[str, str]] = {
-    "DRAM": {"dram_bytes": "{}B read and written", "dram_pct": "{} % busy"},
-    "L2": {"l2_to_sm_bytes": "{}B from and to the SMs", "l2_pct": "{} % busy", "l2_hit_pct": "{} % of sectors hit"},
+    "DRAM": {"dram_bytes": "{} read and written", "dram_pct": "{} % busy"},
+    "L2": {"l2_to_sm_bytes": "{} from and to the SMs", "l2_pct": "{} % busy", "l2_hit_pct": "{} % of sectors hit"},
     "L1 and shared memory": {"l1tex_pct": "{} % busy", "l1_hit_pct": "{} % of L1's sectors hit"},
     "tensor cores": {"tensor_pipe_pct": "{} % busy"},
     "issue": {"issue_active_pct": "{} % busy"},
@@ -63,8 +63,15 @@ def counters_lines(row: Row) -> list[RenderableType]:
 
 def _said(row: Row, parts: Mapping[str, str]) -> list[str]:
     """The parts of a line that are known, each value in its words."""
-    known = {name: words for name, words in parts.items() if column(name).value(row) is not None}
-    return [words.format(column(name).text(row)) for name, words in known.items()]
+    return [words.format(_value(row, name)) for name, words in parts.items() if column(name).value(row) is not None]
+
+
+def _value(row: Row, name: str) -> str:
+    of = column(name)
+    if of.unit != "bytes":
+        return of.text(row)
+    amount, _, scale = of.text(row).partition(" ")
+    return f"{amount} {scale}B"
 
 
 def _screen(source: Column, rows: Sequence[Row]) -> ScreenColumn:

@@ -6,6 +6,7 @@ import csv
 import io
 import pickle
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.occupancy import Launch, occupancy
 from ssdprof.profiling.hardware.rule import rule_sentence
+from ssdprof.profiling.ncu.export import read_export
+from ssdprof.profiling.ncu.matching import NEEDED
 from ssdprof.profiling.ncu.program import Finished, NcuRow, read_launches
-from ssdprof.profiling.ncu.verify import FIGURES, Ours
+from ssdprof.profiling.ncu.verify import DYNAMIC, FIGURES, Ours
+from ssdprof.profiling.runs.model import Row
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "ncu_h100_chunk_scan.csv"
 SM_90 = limits_for("sm_90")
@@ -174,3 +178,21 @@ class CountingNcu:
         for number, _ in enumerate(self.launched[-1]):
             writer.writerow([number, 255, *(COUNTED[name] for name in known)])
         return text.getvalue()
+
+
+SECTORS = {"lts__t_sectors_srcunit_tex.sum": "10"}
+"""A counter, in an export."""
+
+
+def export_of(*rows: Row, **cells: str) -> tuple[NcuRow, ...]:
+    """What ncu would export of the launches of these rows: the page of a launch that it printed, but for `cells`."""
+    printed = read_export(GOLDEN.with_name("ncu_h100_raw_page.csv"))[0]
+    units = {**printed.units, DYNAMIC: "byte/block"}
+
+    def of(row: Row) -> dict[str, str]:
+        one = row.compiled
+        assert one is not None
+        numbers = (one.registers_per_thread, one.dynamic_shared_mem_bytes, one.threads_per_block, one.grid_blocks)
+        return {**printed.cells, **dict(zip(NEEDED[1:], map(str, numbers), strict=True)), **cells}
+
+    return tuple(replace(printed, cells=of(row), units=units) for row in rows)
