@@ -13,7 +13,8 @@ from typing import Any
 from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.interface import Subject
 from ssdprof.kernels.launch import LaunchPlan
-from ssdprof.profiling.ncu.program import NO_PERMISSION, REGISTERS, Collect, NcuCellError, NcuError, NcuRow, profile
+from ssdprof.profiling.ncu.matching import NEEDED
+from ssdprof.profiling.ncu.program import NO_PERMISSION, Collect, NcuCellError, NcuError, NcuRow, profile
 from ssdprof.profiling.runs.counters import Counters
 from ssdprof.profiling.workers.fork_server import child_env, python_command
 from ssdprof.profiling.workers.pool import WORKER_ENV
@@ -64,6 +65,8 @@ METRICS = (
     *map(_STALL.format, _REASONS),
 )
 """What our columns need. Those that an ncu or a GPU does not have are left out."""
+TOLD_BY = NEEDED[1:]
+"""What else is asked for, so that a page of ncu's can be read again as an export; it needs no counters."""
 _NAME = re.compile(r"[A-Za-z0-9_]+__[A-Za-z0-9_.]+")
 
 
@@ -95,7 +98,7 @@ class Counting:
 
     def __init__(self, ncu: Path, metrics: Sequence[str] = ()) -> None:
         self._ncu, self._more = ncu, tuple(metrics)
-        self._asked = [REGISTERS, *METRICS, *(name for name in metrics if name not in METRICS)]
+        self._asked = list(dict.fromkeys((*TOLD_BY, *METRICS, *metrics)))
 
     def count(self, launches: Launches) -> dict[str, Counters]:
         """The counters of each launch, on its real inputs, by id; a launch that failed under ncu is missing.
@@ -111,7 +114,7 @@ class Counting:
             refused = {name for name in self._asked if _is_refused(name, error.said)}
             if refused & set(self._more):
                 raise NcuError(f"{error}: `ncu --query-metrics` lists those of this GPU") from None
-            if not refused or REGISTERS in refused:
+            if not refused or refused & set(TOLD_BY):
                 raise
         self._asked = [name for name in self._asked if name not in refused]
         return self.count(launches)

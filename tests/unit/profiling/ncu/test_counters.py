@@ -13,6 +13,7 @@ from fake_runs import BASELINE, SUBJECT, id_of
 from ssdprof.kernels.errors import UsageError
 from ssdprof.profiling.ncu import program
 from ssdprof.profiling.ncu.counters import METRICS, Counting, Launches, counters_of, has_any, metric_names
+from ssdprof.profiling.ncu.matching import NEEDED
 from ssdprof.profiling.ncu.program import NcuError, NcuRow
 from ssdprof.profiling.runs.counters import Counters
 
@@ -50,7 +51,7 @@ def test_a_launch_is_counted_on_the_inputs_of_its_seed_with_caches_flushed_and_c
     assert ("all", "none") == tuple(command[command.index(f"--{of}-control") + 1] for of in ("cache", "clock"))
     assert "regex:^(chunk_scan_kernel)$" == command[command.index("--kernel-name") + 1]
     assert [(SUBJECT, 3, {NAME: SUBJECT.launch(BASELINE)})] == ncu.works
-    assert ["launch__registers_per_thread", *METRICS] == ncu.asked[0]
+    assert [*NEEDED[1:], *METRICS] == ncu.asked[0]
 
 
 def test_other_metrics_are_counted_besides_each_once() -> None:
