@@ -14,7 +14,7 @@ from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.interface import Subject
 from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.profiling.ncu.matching import NEEDED
-from ssdprof.profiling.ncu.program import NO_PERMISSION, Collect, NcuCellError, NcuError, NcuRow, profile
+from ssdprof.profiling.ncu.program import NO_PERMISSION, Collect, NcuCellError, NcuCsvError, NcuError, NcuRow, profile
 from ssdprof.profiling.runs.counters import Counters
 from ssdprof.profiling.workers.fork_server import child_env, python_command
 from ssdprof.profiling.workers.pool import WORKER_ENV
@@ -108,6 +108,8 @@ class Counting:
         """
         try:
             return self._counted(launches)
+        except NcuCsvError as error:  # no launch ran
+            raise NcuError(str(error)) from None
         except NcuError as error:
             if NO_PERMISSION in str(error):
                 raise NcuError(f"{error}: {PERMISSION_HINT}") from None

@@ -109,6 +109,11 @@ def test_rows_of_unknown_launches_are_refused() -> None:
         counted(ncu, Counting(Path("ncu")))
 
 
+def test_a_page_without_launches_is_an_error_of_ncus() -> None:
+    with pytest.raises(NcuError, match="ncu's raw page has no launches below its header: was a kernel profiled"):
+        counted(CountingNcu(loses=[NAME]), Counting(Path("ncu")))
+
+
 def row(cells: dict[str, str], units: dict[str, str] | None = None) -> NcuRow:
     return NcuRow("raw", 3, cells, units or {})
 
