@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ssdprof.cli import console
+from ssdprof.cli.counting import CountersOptions
 from ssdprof.cli.options import Json, Quiet, SubjectOptions, TargetOptions, command_line, grouped, option
 
 CONFIG_HELP = "An id, Triton's printed form, KEY=VALUE,…, or best, baseline or '#3' from a run."
@@ -18,6 +19,7 @@ def explain(
     config: Annotated[str, typer.Argument(metavar="CONFIG", help=CONFIG_HELP)],
     subject: SubjectOptions,
     target: TargetOptions,
+    counters: CountersOptions,
     run: Annotated[
         str | None, option("Target", "Run file, or recorded for the one that ships with ssdprof.", default="latest run")
     ] = None,
@@ -29,7 +31,8 @@ def explain(
 ) -> int:
     """Explain why a config has its occupancy and latency, and what changing one parameter would do.
 
-    Recompiles it with other tiles, num_warps and num_stages. Measures nothing: latencies come from the run.
+    Recompiles it with other tiles, num_warps and num_stages. Measures nothing without --counters: latencies come from
+    the run.
     """
     from ssdprof.profiling import api
     from ssdprof.reports.export.run_json import explanation_json
@@ -41,6 +44,7 @@ def explain(
             subject.build() if subject.arguments else None,
             run=run,
             **asdict(target),
+            **counters.asked(),
             force=force,
             command=command_line(),
             on_event=progress,

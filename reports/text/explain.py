@@ -19,6 +19,7 @@ from ssdprof.reports.columns import column, latency_text, param_column
 from ssdprof.reports.text import ledger as ledger_report
 from ssdprof.reports.text import occupancy as occupancy_report
 from ssdprof.reports.text import tables
+from ssdprof.reports.text.counters import counters_lines
 from ssdprof.reports.text.fitted import FittedTable, ScreenColumn
 from ssdprof.reports.text.prose import Labelled, Prose
 from ssdprof.reports.text.sweep import STYLES
@@ -38,6 +39,7 @@ def explain_report(explanation: Explanation) -> RenderableType:
     lines.append(("of", explanation.whose))
     styles = ("dim", *(STYLES[one.status] for one in given), "dim", "dim")
     parts: list[RenderableType] = [Labelled(tuple(lines), styles), Text(), *_occupancy_parts(explanation)]
+    parts += counters_lines(explanation.row)
     for neighbours in explanation.neighbours:
         parts += [_neighbours_part(explanation, neighbours), Text()]
     if explanation.question:
