@@ -57,3 +57,19 @@ class Turns:
 
 
 TURNS = Turns()
+
+
+class Busy:
+    """A kernel that keeps a made-up GPU busy for 2 µs with each of its turns, and with nothing for 1 µs."""
+
+    gpu: Any
+    """A `FakeCuda`."""
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
+        def launch(*, num_warps: int, out: Any = None, turns: int = 0) -> None:
+            self.gpu.queue("launch", 0.001 + 0.002 * turns)
+
+        return launch
+
+
+BUSY = Busy()

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
+import fake_ceilings
 import pytest
+import torch
 from calls import call
 from fake_ceilings import TURNS
+from fake_cuda import FakeCuda
+from fake_nvml import fake_pynvml
 
 from ssdprof.kernels.launch import LaunchPlan, TensorMeta, TensorRef
+from ssdprof.profiling.measuring import ceilings as module
+from ssdprof.profiling.measuring import timer as timer_module
 from ssdprof.profiling.measuring.ceiling_probes import (
     DOTS,
     EXPONENTIALS,
@@ -131,6 +140,43 @@ def test_a_rate_is_the_work_over_the_median_of_launches_of_a_millisecond() -> No
     assert [turns] * SAMPLES == asked[2:]
     assert 0.9 < 0.002 * turns < 1.1
     assert pytest.approx(1000 * 6 * turns / (1e-3 * (0.003 + 0.002 * turns))) == found
+
+
+def test_every_unit_has_the_best_of_its_probes_that_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a made-up GPU, on which one turn of any kernel takes 2 µs: six blocks do what is theirs in it."""
+    gpu = fake_ceilings.BUSY.gpu = FakeCuda()
+    busy = replace(PROBE, plan=replace(PROBE.plan, function="BUSY"))
+    found = {
+        "issue": replace(busy, unit="issue"),
+        "l2 4": replace(busy, unit="l2", work=2000),
+        "l2 8": replace(busy, unit="l2", work=3000),
+        "l2 16": replace(busy, unit="l2", work=9000),
+        "tensor int8": replace(busy, unit="tensor", dtype="int8", work=4_000_000),
+    }
+    monkeypatch.setattr(module, "probes", lambda *_: found)
+    monkeypatch.setattr(module, "NOTHING", LaunchPlan("fake_ceilings", "BUSY", (1,), {}, {"num_warps": 4}))
+    monkeypatch.setitem(sys.modules, "pynvml", fake_pynvml(driver=False))
+    monkeypatch.setattr(timer_module, "LOAD_BYTES", 1 << 16)
+    monkeypatch.setattr(timer_module, "COPY_BYTES", 1 << 20)
+    properties = SimpleNamespace(name="A GPU", major=9, minor=0, multi_processor_count=3, L2_cache_size=1 << 16)
+    with gpu.installed(monkeypatch):
+        monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+        measured = module.measure("cpu", None, None, set(found) - {"l2 16"})
+        copied = module.measure("cpu", None, 123.0, {"issue"})
+
+    assert measured is not None
+    assert copied is not None
+    assert ("measured", "A GPU", None, None) == (
+        measured.source,
+        measured.device,
+        measured.smem_gbps,
+        measured.exp_gops,
+    )
+    assert pytest.approx((9.0, 3.0), rel=0.01) == (measured.l2_gbps, measured.issue_gips)
+    assert [("int8", pytest.approx(12.0, rel=0.01))] == list(measured.tensor_tflops)
+    assert pytest.approx(gpu.bytes_per_ms / 1e6, rel=0.05) == measured.dram_gbps
+    assert pytest.approx(1.0) == measured.launch_us
+    assert (123.0, None, ()) == (copied.dram_gbps, copied.l2_gbps, copied.tensor_tflops)
 
 
 def test_a_launch_that_takes_longer_is_done_once() -> None:
