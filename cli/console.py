@@ -27,6 +27,7 @@ DOING = {
     "measuring": "checking and timing",
     "refining": "timing the best again, in turns",
     "counting": "counting with ncu",
+    "ceilings": "measuring the GPU's ceilings, once",
 }
 STDOUT = Path("-")
 """Instead of a file for the CSV."""

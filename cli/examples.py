@@ -44,7 +44,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "spaces": ("ssdprof spaces", "ssdprof spaces --preset mamba2-2.7b --json"),
     "presets": ("ssdprof presets", "ssdprof presets --json"),
-    "devices": ("ssdprof devices", "ssdprof devices --json"),
+    "devices": ("ssdprof devices", "ssdprof devices --ceilings", "ssdprof devices --json"),
 }
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ssdprof.kernels.interface import Subject
     from ssdprof.profiling.diagnosis.statement import Statement
     from ssdprof.profiling.gpu.devices import GpuInfo
+    from ssdprof.profiling.hardware.ceilings import Ceilings
     from ssdprof.profiling.hardware.gpu_names import SmCount
     from ssdprof.profiling.hardware.launch_table import LaunchTable
     from ssdprof.profiling.hardware.limits import SmLimits
@@ -280,6 +281,13 @@ def devices() -> tuple[tuple[GpuInfo, ...], tuple[str, ...]]:
     from ssdprof.profiling.hardware.limits import known_archs
 
     return gpus(), known_archs()
+
+
+def ceilings(gpus: Sequence[GpuInfo], say: Callable[[str], None] = lambda _: None) -> tuple[Ceilings | None, ...]:
+    """What the units of each GPU do at most, measured if it is not kept. `say` hears of that: it takes seconds."""
+    from ssdprof.profiling.sweep.ceilings import ceilings_here
+
+    return tuple(ceilings_here(gpu, say) for gpu in gpus)
 
 
 def statements(run: Run) -> list[Statement]:

@@ -55,7 +55,7 @@ def _known() -> Mapping[str, NamedGpu]:
 
 @functools.cache
 def _by_key() -> Mapping[str, str]:
-    return {_key(name): name for name in _known()}
+    return {name_key(name): name for name in _known()}
 
 
 def gpu_names() -> tuple[str, ...]:
@@ -65,13 +65,13 @@ def gpu_names() -> tuple[str, ...]:
 
 def named_gpu(text: str) -> NamedGpu | None:
     """The GPU with that name, in any case, with or without blanks, dashes and the brand; None if there is none."""
-    name = _by_key().get(_key(text))
+    name = _by_key().get(name_key(text))
     return None if name is None else _known()[name]
 
 
 def near_names(text: str) -> list[str]:
     """Up to three known names that are near to a text."""
-    return [_by_key()[key] for key in get_close_matches(_key(text), _by_key(), n=3, cutoff=0.6)]
+    return [_by_key()[key] for key in get_close_matches(name_key(text), _by_key(), n=3, cutoff=0.6)]
 
 
 def sm_count(arch: str | None, given: int | None = None) -> SmCount | None:
@@ -82,5 +82,6 @@ def sm_count(arch: str | None, given: int | None = None) -> SmCount | None:
     return SmCount(gpu.sms, gpu) if gpu is not None and gpu.sms is not None else None
 
 
-def _key(text: str) -> str:
+def name_key(text: str) -> str:
+    """A GPU's name without the brand, blanks, dashes and case: what two spellings of it share."""
     return _BRANDS.sub("", re.sub(r"[^a-z0-9]", "", text.lower()))

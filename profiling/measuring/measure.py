@@ -110,6 +110,12 @@ def resample(
     return batch, OTHER_SUMS if sums_alone else OTHER_BITS
 
 
+def forget() -> None:
+    """Drops the inputs and references: nothing more will be measured on them."""
+    global _session
+    _session = None
+
+
 def _prepared() -> Session:
     """The session, made again if a launch has written to inputs or references."""
     global _session

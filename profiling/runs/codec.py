@@ -13,7 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from ssdprof.kernels.config import Config
 from ssdprof.kernels.interface import Tolerances
 from ssdprof.profiling.runs.measured import Check
-from ssdprof.profiling.runs.model import Row, RunHeader
+from ssdprof.profiling.runs.model import Device, Row, RunHeader
 
 DERIVED: dict[type, tuple[str, ...]] = {
     Row: ("rank", "speedup_vs_baseline", "tied_with_best", "recorded", "achieved", "answer", "counters")
@@ -23,6 +23,7 @@ LATER: dict[type, tuple[str, ...]] = {
     RunHeader: ("unordered", "reference"),
     Tolerances: ("against",),
     Check: ("sketch",),
+    Device: ("ceilings",),
 }
 """Fields that came after others of their format; left out if they are empty, so that older versions read on."""
 _NO_NUMBERS = ("NaN", "Infinity", "-Infinity")
@@ -65,10 +66,10 @@ def reader(kind: Any) -> Callable[[Any], Any]:
     if origin in (UnionType, Union):
         kinds = [one for one in args if one is not type(None)]
         return _value if len(kinds) > 1 else partial(_optional, reader(kinds[0]))
+    if origin is tuple and args[-1] is not Ellipsis:
+        return partial(_tuple, tuple(map(reader, args)))
     if origin is tuple:
         item = reader(args[0])
-        if args[-1] is not Ellipsis:
-            return partial(_fixed, tuple(map(reader, args)))
         return lambda value: tuple(map(item, _instance(list, value)))
     if origin is Literal:
         return lambda value: _checked(value, isinstance(value, str) and value in args, f"one of {', '.join(args)}")
@@ -98,14 +99,13 @@ def _object_reader(kind: Any) -> Callable[[Any], Any]:
     return read
 
 
-def _fixed(readers: tuple[Callable[[Any], Any], ...], value: Any) -> Any:
-    """A tuple of so many values, each of a type of its own."""
-    _checked(value, len(_instance(list, value)) == len(readers), f"a list of {len(readers)}")
-    return tuple(read(item) for read, item in zip(readers, value, strict=True))
-
-
 def _optional(read: Callable[[Any], Any], value: Any) -> Any:
     return None if value is None else read(value)
+
+
+def _tuple(items: tuple[Callable[[Any], Any], ...], value: Any) -> Any:
+    _checked(value, len(_instance(list, value)) == len(items), f"a list of {len(items)}")
+    return tuple(item(one) for item, one in zip(items, value, strict=True))
 
 
 def _value(value: Any) -> Any:

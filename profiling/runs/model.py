@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ssdprof.kernels.config import Config, Param
 from ssdprof.kernels.interface import LeftOut, Question, Remark, Tolerances
+from ssdprof.profiling.hardware.ceilings import Ceilings
 from ssdprof.profiling.hardware.occupancy import Occupancy
 from ssdprof.profiling.runs.counters import Counters
 from ssdprof.profiling.runs.ledger import Ledger
@@ -133,7 +134,8 @@ class Device:
     """The device that a run was measured on, or compiled for (`name` None: nothing was measured).
 
     `limits_differ`: where the driver's attributes differ from those used to compute occupancy, a line each.
-    `conditions` are those before the run. `others`: other processes that used the GPU, a line each.
+    `conditions` are those before the run. `others`: other processes that used the GPU, a line each. `ceilings`: those
+    that were measured on it; `ceilings_for` knows some of a GPU that has none.
     """
 
     arch: str
@@ -151,6 +153,7 @@ class Device:
     power_limit_w: float | None = None
     conditions: Conditions = Conditions()  # noqa: RUF009  # frozen
     others: tuple[str, ...] = ()
+    ceilings: Ceilings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ def run_header(request: SweepRequest) -> RunHeader:
         kernel_hashes=dict(subject.source_hashes()),
         problem=subject.identity(),
         space=request.space,
-        device=Device(request.arch, **(_taken(request.gpu, *GPU_NAMES, *GPU_LIMITS) if request.gpu else {})),
+        device=device_of(request.gpu) if request.gpu else Device(request.arch),
         triton=version("triton"),
         torch=version("torch"),
         python=platform.python_version(),
@@ -72,6 +72,11 @@ def run_header(request: SweepRequest) -> RunHeader:
         unordered=tuple(sorted(subject.unordered())) if isinstance(subject, Unordered) else (),
         reference=subject.reference_name if isinstance(subject, NamedReference) else "",
     )
+
+
+def device_of(gpu: GpuInfo) -> Device:
+    """A GPU as NVML describes it, before a worker says more of it."""
+    return Device(gpu.arch, **_taken(gpu, *GPU_NAMES, *GPU_LIMITS))
 
 
 def with_prepared(header: RunHeader, prepared: Prepared) -> RunHeader:

@@ -21,6 +21,7 @@ from ssdprof.profiling.runs.measured import Batch, Compiled, Measurement, Prepar
 from ssdprof.profiling.runs.model import Row, Run, RunHeader, Status
 from ssdprof.profiling.runs.state import Record, RunState
 from ssdprof.profiling.sweep import records
+from ssdprof.profiling.sweep.ceilings import add_ceilings, with_kept
 from ssdprof.profiling.sweep.refine import refine
 from ssdprof.profiling.sweep.request import Event, Phase, SweepRequest
 from ssdprof.profiling.sweep.trouble import Trouble
@@ -99,6 +100,7 @@ class Sweep:
                 self._stop_compiling()
             if self.measurer and self.can_measure and self.unfinished:
                 refine(self)
+                add_ceilings(self)
         except KeyboardInterrupt:
             interrupted = True
         finally:
@@ -162,7 +164,8 @@ class Sweep:
         self.ready = True
         self.measuring_pids |= {outcome.pid} if outcome.pid else set()
         if self.state.header.device.copy_gbps is None:  # a replaced worker says the same
-            self.record(records.with_prepared(self.state.header, outcome))
+            header = records.with_prepared(self.state.header, outcome)
+            self.record(replace(header, device=with_kept(header.device)))
 
     def _fail_measured(self, name: str, failure: Failure) -> None:
         """Handles a launch that failed: its row says why, and the next config gets a new process."""

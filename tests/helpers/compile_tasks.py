@@ -1,11 +1,17 @@
-"""What `test_compiler`, `test_cached` and `test_ledger` have done by a worker process.
+"""What `test_compiler`, `test_cached`, `test_ledger` and `test_ceilings` have done by a worker process.
 
 It imports this module by its bare name.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import tempfile
+from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -79,3 +85,29 @@ def odd_kernel() -> tuple[Ledger, str]:
     source = ASTSource(scratch_kernels.scratch_kernel, signature=signature, constexprs={(3,): 1024})
     kernel = triton.compile(source, target=GPUTarget("cuda", 90, 32))
     return kernel_ledger(kernel.asm["ttgir"], kernel.metadata), kernel.asm["ttgir"]
+
+
+def instructions_of_the_loop(plan: LaunchPlan, arch: str) -> Counter[str]:
+    """The instructions of a launch's only loop by name, without predicates, as Triton's nvdisasm prints them."""
+    kernel, _ = compiler.compiled_kernel(plan, arch)
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(kernel.asm["cubin"])
+        file.flush()
+        tool = Path(triton_folder()) / "backends" / "nvidia" / "bin" / "nvdisasm"
+        text = subprocess.run([tool, "-c", file.name], check=True, capture_output=True, text=True).stdout
+    lines = [re.sub(r"/\*.*?\*/", "", line).strip() for line in text.splitlines()]
+    begins = {line.removesuffix(":"): i for i, line in enumerate(lines) if re.fullmatch(r"\.L\w+:", line)}
+    loops = []
+    for i, line in enumerate(lines):
+        target = re.search(r"\bBRA\b.*`\((\.L\w+)\)", line)
+        if target and begins[target[1]] < i - 1:
+            loops.append(lines[begins[target[1]] + 1 : i + 1])
+    [loop] = loops
+    names = (re.match(r"(?:@!?\w+\s+)?([A-Z][\w.]*)", line) for line in loop)
+    return Counter(re.sub(r"^(LOP3|BRA)\..*", r"\1", name[1]) for name in names if name)
+
+
+def triton_folder() -> str:
+    import triton
+
+    return os.path.dirname(triton.__file__)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_ceilings import MEASURED
 from fake_runs import H100_GPU
 from fake_sweeps import Asked, IdlePool, fake_sweeps, gpus
 
@@ -17,6 +19,8 @@ from ssdprof.kernels.ssd.params import PARAMS
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.gpu import driver
+from ssdprof.profiling.runs.ceilings import keep_ceilings, measured_on
+from ssdprof.profiling.sweep.records import device_of
 from ssdprof.profiling.sweep.request import SweepRequest
 from ssdprof.profiling.workers import pool as pool_module
 
@@ -171,6 +175,30 @@ MIG              off
 assumed per SM   64 warps, 32 blocks, 65536 registers, 233472 bytes of shared memory (232448 for one
                  block), 4 schedulers
 """ == "".join(line.rstrip() + "\n" for line in capsys.readouterr().out.splitlines())
+
+
+def test_devices_tells_of_ceilings_that_were_measured_before(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gpu = replace(H100_GPU, uuid="GPU-0")
+    gpus(monkeypatch, gpu)
+    on = measured_on(device_of(gpu), version("triton"))
+    assert on is not None
+    keep_ceilings(on, MEASURED)
+    assert 0 == ssdprof(["devices", "--ceilings"])
+    printed = capsys.readouterr()
+    assert "" == printed.err
+    assert "Ceilings, measured on 2026-12-01\n" in printed.out
+    assert "shared memory    33251 GB/s" in printed.out
+    assert 0 == ssdprof(["devices", "--ceilings", "--json"])
+    device = json.loads(capsys.readouterr().out)["devices"][0]
+    assert ("measured", 931.3, 1041.7) == (
+        device["ceilings"]["source"],
+        device["ceilings"]["tensor_tflops"]["bfloat16"],
+        device["ceilings"]["issue_gips"],
+    )
+    assert 0 == ssdprof(["devices", "--json"])
+    assert "ceilings" not in json.loads(capsys.readouterr().out)["devices"][0]
 
 
 def test_devices_tells_of_an_unknown_one_and_of_none(

@@ -77,7 +77,7 @@ def test_every_data_file_of_a_package_is_declared() -> None:
         declared = {path for pattern in patterns for path in folder.glob(pattern)}
         found[package_of(folder)] = data_files(folder)
         assert data_files(folder) == declared, folder
-    assert {"limits.json", "gpus.json"} == {path.name for path in found["ssdprof.profiling.hardware"]}
+    assert {"limits.json", "gpus.json", "ceilings.json"} == {path.name for path in found["ssdprof.profiling.hardware"]}
     assert {"h100_2048.jsonl", "h100_50000.jsonl"} == {path.name for path in found["ssdprof.kernels.ssd"]}
     assert all(found[name] for name in SETUPTOOLS["package-data"])
 

@@ -12,8 +12,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from fake_ceilings import MEASURED
 from fake_runs import (
     COMPILE_HEADER,
+    H100_GPU,
     QUESTION,
     TOO_LARGE,
     compiled_run,
@@ -26,8 +28,11 @@ from fake_runs import (
 )
 from rich.console import RenderableType
 
+from ssdprof.profiling.hardware.ceilings import ceilings_of
+from ssdprof.profiling.hardware.limits import known_archs
 from ssdprof.profiling.runs.model import Explanation, Row, Run
 from ssdprof.profiling.runs.recorded import recorded_runs
+from ssdprof.reports.text.devices import devices_report
 from ssdprof.reports.text.explain import explain_report
 from ssdprof.reports.text.sweep import sweep_report
 
@@ -77,6 +82,8 @@ CASES: Mapping[str, Callable[[], RenderableType]] = {
     "explain_wrong": partial(explained, WRONG),
     "explain_out_of_resources": partial(explained, TOO_LARGE_ID),
     "explain_does_not_compile": lambda: explained(does_not_compile()),
+    "devices_ceilings": lambda: devices_report((H100_GPU,), known_archs(), (MEASURED,)),
+    "devices_ceilings_of_the_table": lambda: devices_report((H100_GPU,), known_archs(), (ceilings_of("sm_90"),)),
     "explain_with_neighbours": lambda: explain_report(explanation()),
 }
 
