@@ -22,7 +22,7 @@ class SourceLoop:
     place in the list. `mean_trips`: rounds per program, over all the times that a program comes to it, on the launch's
     average. `entries`: how many times a program comes to it, on the same average; None: once, or once in each round of
     the parent. `spread`: if programs differ, (trips each time, share of the times); empty: all alike. `dots`: the
-    products of one round, without those of loops inside. `loads`: (line, bytes per program) of one round's loads.
+    products of one round, without those of loops inside.
     """
 
     line: int
@@ -31,7 +31,6 @@ class SourceLoop:
     mean_trips: float
     parent: int | None = None
     dots: tuple[Dot, ...] = ()
-    loads: tuple[tuple[int, int], ...] = ()
     entries: float | None = None
     spread: tuple[tuple[int, float], ...] = ()
 

@@ -15,6 +15,8 @@ from ssdprof.profiling.runs.work import InstructionClass
 
 WARPS_OF_A_GROUP = 4
 """Warps that execute one wgmma together (PTX ISA, asynchronous warpgroup instructions)."""
+SPIN_INSTRUCTIONS = 8
+"""A loop that only waits has two or three; four more may make its operands."""
 _LISTS: tuple[tuple[InstructionClass, str], ...] = (
     ("tensor", "HMMA IMMA DMMA BMMA QMMA OMMA HGMMA IGMMA QGMMA BGMMA UTCHMMA UTCIMMA UTCQMMA UTCOMMA UTCMMA"),
     ("special", "MUFU"),
@@ -59,7 +61,7 @@ _OF_OPCODE = {"H": "float16", "I": "int8", "D": "float64", "Q": "float8", "B": "
 _BITS = {"bfloat16": 16, "float16": 16, "tf32": 32, "float8": 8, "int8": 8, "float64": 64, "binary": 1}
 _WIDTHS = {"128": 16, "64": 8, "256": 32, "U16": 2, "S16": 2, "U8": 1, "S8": 1}
 _MATRICES = {"4": 4, "2": 2}
-_SPINS = frozenset({"SYNCS", "NANOSLEEP", "BRA", "NOP", "YIELD", "UCGABAR_WAIT", "ACQBULK"})
+_SPINS = frozenset({"barrier", "control", "move", "integer"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ def thread_bytes(instruction: Instruction) -> int:
 
 
 def spins(instructions: Iterable[Instruction]) -> bool:
-    """Whether a loop of these only waits for others, for no one knows how many rounds."""
-    opcodes = {one.opcode for one in instructions}
-    return bool(opcodes & {"SYNCS", "UCGABAR_WAIT", "NANOSLEEP"}) and opcodes <= _SPINS
+    """Whether a loop of these only asks a barrier again and again, for no one knows how many rounds."""
+    ones = list(instructions)
+    asks = any("TRYWAIT" in one.modifiers or one.opcode in ("UCGABAR_WAIT", "NANOSLEEP") for one in ones)
+    return asks and all(class_of(one) in _SPINS for one in ones) and len(ones) <= SPIN_INSTRUCTIONS

@@ -93,6 +93,11 @@ class Flow:
         return tuple(block for entry in self.entries for block in _reverse_postorder(self.blocks, entry))
 
     @cached_property
+    def rank(self) -> Mapping[int, int]:
+        """The place of each block in that order."""
+        return {block: i for i, block in enumerate(self.order)}
+
+    @cached_property
     def dominators(self) -> Mapping[int, int]:
         """Each block's immediate dominator; an entry's is the entry itself."""
         return _dominators(self.order, self.before, self.entries)
@@ -149,6 +154,24 @@ class Flow:
                     alive.add(one)
                     ahead.append(one)
         return frozenset(range(len(self.blocks))) - alive
+
+    def ahead(self, start: int, without: int | None = None) -> set[int]:
+        """The blocks from a block on, without back edges and without those that are only reached through `without`."""
+        seen, ahead = {start}, [start]
+        while ahead:
+            block = ahead.pop()
+            for way in self.blocks[block].next:
+                if way not in seen and way != without and self.rank[way] > self.rank[block]:
+                    seen.add(way)
+                    ahead.append(way)
+        return seen
+
+    def escapes(self, start: int, around: int) -> bool:
+        """Whether the kernel can end from `start` without coming to a block."""
+        if start == around:
+            return False
+        ahead = self.ahead(start, around)
+        return any(not self.blocks[block].next and block not in self.doomed for block in ahead)
 
     def _traps(self, block: Block) -> bool:
         instructions = self.code.instructions[block.first : block.end]

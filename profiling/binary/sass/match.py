@@ -1,25 +1,27 @@
 """Which loop of the machine code is which of the kernel, and how often each goes round.
 
 A loop of the code is one of the kernel if code of the kernel's `for` is in it. A compiler may have copied the loop's
-body (unrolling), put copies before or after it (peeling), or left the rest of an unrolled loop to a loop of its own. How
-many rounds a body stands for is told by what a round must contain: so many operations of a product, so many loaded
-bytes, each known by its line. The least of these ratios counts, since threads may do more than a round needs (where a
-tile is smaller than the block), never less. What is outside the loop, on a product's line, was peeled.
+body (unrolling), put copies before or after it (peeling), or left the rest of an unrolled loop to copies of their own.
+How many rounds a copy stands for is told by what a round must contain: so many operations of a product, so many loaded
+bytes, each known by its place in the source. The least of these ratios counts, since threads may do more than a round
+needs (where a tile is smaller than the block), never less.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from ssdprof.profiling.binary.sass.classes import spins, tensor_op, thread_bytes
 from ssdprof.profiling.binary.sass.flow import Flow
-from ssdprof.profiling.binary.sass.source import Source
-from ssdprof.profiling.binary.sass.text import Instruction, Place
-from ssdprof.profiling.runs.work import SourceLoop
+from ssdprof.profiling.binary.sass.source import Chain, Source
+from ssdprof.profiling.binary.sass.text import Instruction
+from ssdprof.profiling.runs.work import Dot, SourceLoop
 
 LANES = 32
 """Threads of a warp."""
+_LOAD = frozenset({"LDG"})
 _LOADS = frozenset({"LDG", "LDGSTS"})
 _NEARLY = 1e-6
 
@@ -34,14 +36,16 @@ class Rounds:
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """By loop of the code: `rounds`, the loop of the kernel that it is, and the rounds of that which its body holds.
+    """By loop of the code: its `rounds`, the loop of the kernel that it is, and the rounds of that which its body holds.
 
-    Loops that only wait for a barrier have rounds, and no loop of the kernel.
+    `known`: how often a program comes to a block from outside the loop that it heads, or to a copy of a round outside
+    all loops. `waits`: the loops that only ask a barrier again and again. `assumed`: what had to be guessed.
     """
 
     rounds: Mapping[int, Rounds]
     source: Mapping[int, int]
     unrolled: Mapping[int, int]
+    known: Mapping[int, float]
     waits: frozenset[int]
     assumed: tuple[str, ...]
 
@@ -57,36 +61,38 @@ class _Matcher:
     source: Source
     warps: int
     assigned: dict[int, int] = field(default_factory=dict)
+    rounds: dict[int, Rounds] = field(default_factory=dict)
+    unrolled: dict[int, int] = field(default_factory=dict)
+    known: dict[int, float] = field(default_factory=dict)
     assumed: list[str] = field(default_factory=list)
 
     def result(self) -> Matching:
-        waits = frozenset(i for i in range(len(self.flow.loops)) if spins(self._instructions(i)))
+        waits = frozenset(i for i in range(len(self.flow.loops)) if spins(self._body(i)))
         candidates = [i for i in range(len(self.flow.loops)) if i not in waits]
         self._assign(None, None, candidates)
-        rounds: dict[int, Rounds] = {}
-        unrolled: dict[int, int] = {}
-        for number, loop in enumerate(self.source.loops):
-            own = [i for i, which in self.assigned.items() if which == number]
-            copies = {i: self._unrolled(i, number) for i in own}
-            peeled = self._peeled(number)
-            rounds |= _rounds(self._spread(loop), self._entries(loop), copies, peeled)
-            unrolled |= copies
-            if not own and not peeled:
-                self.assumed.append(f"the loop of line {loop.line} is not found in the machine code")
+        for number in range(len(self.source.loops)):
+            self._count(number)
         for i in candidates:
             if i not in self.assigned:
-                self.assumed.append(f"a loop near line {self._line(i)} is none of the kernel's: taken to go round once")
-        return Matching(rounds, self.assigned, unrolled, waits, tuple(dict.fromkeys(self.assumed)))
+                line = next((one.places[-1][1] for one in self._body(i) if one.places), 0)
+                self.assumed.append(f"a loop near line {line} is none of the kernel's: taken to go round once")
+        assumed = tuple(dict.fromkeys(self.assumed))
+        return Matching(self.rounds, self.assigned, self.unrolled, self.known, waits, assumed)
 
     def _assign(self, parent: int | None, around: int | None, candidates: list[int]) -> None:
         """Gives the loops of the code right inside `around` to the kernel's loops right inside `parent`."""
         here = [i for i in candidates if self._parent(i, candidates) == around and i not in self.assigned]
         children = [i for i, loop in enumerate(self.source.loops) if loop.parent == parent]
-        for place in dict.fromkeys((self.source.loops[i].file, self.source.loops[i].line) for i in children):
-            alike = [i for i in children if (self.source.loops[i].file, self.source.loops[i].line) == place]
-            found = [i for i in here if i not in self.assigned and place in self._places(i)]
-            for loop, number in self._paired(found, alike).items():
-                self.assigned[loop] = number
+        chains = {i: self._known_chain(self.source.chains[i]) for i in children}
+        found: dict[Chain, list[int]] = {}
+        for loop in here:
+            body = self._body(loop)
+            fitting = [i for i in children if chains[i] and any(_has(one, chains[i]) for one in body)]
+            if fitting:
+                best = max((self._votes(loop, i), -i) for i in fitting)[1] * -1
+                found.setdefault(chains[best], []).append(loop)
+        for chain, loops in found.items():
+            self.assigned |= self._paired(loops, [i for i in children if chains[i] == chain])
         for child in children:
             own = [i for i in here if self.assigned.get(i) == child]
             for loop in own:
@@ -95,14 +101,15 @@ class _Matcher:
                 self._assign(child, around, candidates)
 
     def _paired(self, found: list[int], alike: list[int]) -> dict[int, int]:
-        """Loops of the code with those of the kernel that stand at one line, since a function was inlined repeatedly."""
+        """Loops of the code with those of the kernel that stand at one place, where a function was inlined repeatedly."""
         if len(alike) == 1:
             return dict.fromkeys(found, alike[0])
         paired: dict[int, int] = {}
         left = list(alike)
         for loop in found:
-            flops = self._flops(self._instructions(loop))
-            fitting = [i for i in left if abs(flops - _flops_of(self.source, i)) < 1] or left or alike[-1:]
+            flops = self._flops(self._body(loop))
+            needed = {i: sum(_flops(dot) for dot in self.source.loops[i].dots) for i in left}
+            fitting = [i for i in left if abs(flops - needed[i]) < 1] or left or alike[-1:]
             paired[loop] = fitting[0]
             left = [i for i in left if i != fitting[0]]
         return paired
@@ -113,52 +120,63 @@ class _Matcher:
             parent = self.flow.loops[parent].parent
         return parent
 
-    def _instructions(self, loop: int) -> list[Instruction]:
-        return [one for block in sorted(self.flow.loops[loop].blocks) for one in self.flow.instructions(block)]
+    def _count(self, number: int) -> None:
+        """Deals out the rounds of one of the kernel's loops: to peeled copies, to the loops that are it, to the rest."""
+        loop = self.source.loops[number]
+        own = {i: self._copies(i, number) for i, which in self.assigned.items() if which == number}
+        pieces = self._pieces(number, own)
+        if not own and not pieces:
+            self.assumed.append(f"the loop of line {loop.line} is not found in the machine code")
+        entries = _entries(loop, self.source)
+        left = _spread(loop, entries)
+        headers = [self.flow.loops[i].header for i in own]
+        sure = [block for block in pieces if not headers or any(self._goes_with(block, header) for header in headers)]
+        for block in sure:
+            self.known[block] = entries * sum(share for trips, share in left if trips >= pieces[block])
+            left = [(max(0, trips - pieces[block]), share) for trips, share in left]
+        for i, copies in sorted(own.items(), key=lambda item: -item[1]):
+            taken = [(trips // copies, share) for trips, share in left]
+            entered = entries * sum(share for rounds, share in taken if rounds)
+            self.rounds[i] = Rounds(entered, entries * sum(rounds * share for rounds, share in taken))
+            self.unrolled[i] = copies
+            self.known[self.flow.loops[i].header] = entered
+            left = [(trips % copies, share) for trips, share in left]
+        for block in sorted(set(pieces) - set(sure), key=lambda block: -pieces[block]):
+            taken = [(min(1, trips // pieces[block]), share) for trips, share in left]
+            self.known[block] = entries * sum(times * share for times, share in taken)
+            left = [(trips - times * pieces[block], share) for (trips, share), (times, _) in zip(left, taken, strict=True)]
 
-    def _places(self, loop: int) -> set[tuple[str, int]]:
-        return {place for one in self._instructions(loop) for place in one.places}
-
-    def _line(self, loop: int) -> int:
-        return next((one.places[-1][1] for one in self._instructions(loop) if one.places), 0)
-
-    def _flops(self, instructions: Iterable[Instruction], places: Iterable[Place] | None = None) -> float:
-        """Operations of the tensor instructions of a block's warps, of those at one of the places alone."""
-        wanted = None if places is None else set(places)
-        ops = (tensor_op(one) for one in instructions if wanted is None or wanted.intersection(one.places[:1]))
-        return self.warps * sum(op.flops for op in ops if op)
-
-    def _unrolled(self, loop: int, number: int) -> int:
-        """The rounds of the kernel's loop that one of the code's loop is."""
-        instructions = self._instructions(loop)
-        needed: dict[Place, float] = {}
-        for dot, place in self.source.dots[number]:
-            needed[place] = needed.get(place, 0) + _flops(dot)
-        ratios = [self._flops(instructions, [place]) / flops for place, flops in needed.items() if flops]
-        loaded: dict[int, int] = {}
-        for line, size_bytes in self.source.loops[number].loads:
-            loaded[line] = loaded.get(line, 0) + size_bytes
-        for line, size_bytes in loaded.items():
-            own = (one for one in instructions if one.opcode in _LOADS and one.places and one.places[0][1] == line)
-            ratios.append(sum(map(thread_bytes, own)) * LANES * self.warps / size_bytes if size_bytes else 0.0)
-        return max(1, int(min((ratio for ratio in ratios if ratio), default=1.0) + _NEARLY))
-
-    def _peeled(self, number: int) -> int:
-        """Rounds of the kernel's loop that the code has outside the loops that are it."""
-        places = {place for dot, place in self.source.dots[number] if _flops(dot)}
-        elsewhere = {place for other, dots in self.source.dots.items() if other != number for _, place in dots}
-        if not places or places & elsewhere:
-            return 0
+    def _pieces(self, number: int, own: Mapping[int, int]) -> dict[int, int]:
+        """By its first block, each piece of code that holds whole rounds of a loop outside the loops that are it."""
         around = self._around(number)
-        inside = {block for loop in self.assigned if loop not in around for block in self.flow.loops[loop].blocks}
+        inside = {block for i in self.assigned if i not in around for block in self.flow.loops[i].blocks}
         blocks = [block for block in self.flow.order if block not in inside]
         if around:
             blocks = [block for block in blocks if block in self.flow.loops[around[0]].blocks]
-        outside = (one for block in blocks for one in self.flow.instructions(block))
-        return round(self._flops(outside, places) / _flops_of(self.source, number))
+        needed = self._flops_of(number)
+        if not needed and any(one.opcode == "LDGSTS" for i in own for one in self._body(i)):
+            return {}  # the loads outside the loop are for later rounds
+        if needed:
+            more = min((self._dot_ratio(i, number) / copies for i, copies in own.items()), default=1.0)
+            needed *= max(1.0, more)  # where several warps do the same
+        found: dict[int, int] = {}
+        first, rounds = 0, 0.0
+        for block in blocks:
+            ones = [one for one in self.flow.instructions(block) if self._is_outside(one.places, number)]
+            share = self._flops(ones) / needed if needed else min(self._load_ratios(ones, number, _LOAD), default=0.0)
+            if share:
+                first, rounds = (first if rounds else block), rounds + share
+            if rounds + _NEARLY >= 1:
+                found[first] = int(rounds + _NEARLY)
+                rounds = 0.0
+        return found
+
+    def _goes_with(self, block: int, header: int) -> bool:
+        """Whether a block is executed whenever a loop is: before it, or after it."""
+        return self.flow.dominates(block, header) or not self.flow.escapes(header, block)
 
     def _around(self, number: int) -> list[int]:
-        """The loops of the code that are one around the kernel's loop, the next first."""
+        """The loops of the code that are those around one of the kernel's, the next first."""
         found: list[int] = []
         parent = self.source.loops[number].parent
         while parent is not None:
@@ -166,42 +184,122 @@ class _Matcher:
             parent = self.source.loops[parent].parent
         return found
 
-    def _entries(self, loop: SourceLoop) -> float:
-        if loop.entries is not None:
-            return loop.entries
-        return 1.0 if loop.parent is None else self.source.loops[loop.parent].mean_trips
+    def _copies(self, loop: int, number: int) -> int:
+        """The rounds of one of the kernel's loops that a round of the code's loop is: at least one."""
+        ratios = [self._dot_ratio(loop, number), *self._load_ratios(self._body(loop), number, _LOADS)]
+        return max(1, int(min((ratio for ratio in ratios if ratio), default=1.0) + _NEARLY))
 
-    def _spread(self, loop: SourceLoop) -> list[tuple[int, float]]:
-        """(trips each time, share of the times); of a mean alone, the two whole numbers next to it."""
-        if loop.spread:
-            return list(loop.spread)
-        entries = self._entries(loop)
-        each = loop.mean_trips / entries if entries else 0.0
-        low = int(each + _NEARLY)
-        more = max(0.0, each - low)
-        return [(low, 1 - more), (low + 1, more)]
+    def _dot_ratio(self, loop: int, number: int) -> float:
+        """Operations of products in a loop of the code, over those that a round of the kernel's loop needs."""
+        inside = {
+            block
+            for i, which in self.assigned.items()
+            if which != number and self.flow.loops[i].blocks < self.flow.loops[loop].blocks
+            for block in self.flow.loops[i].blocks
+        }
+        own = (one for block in self.flow.loops[loop].blocks - inside for one in self.flow.instructions(block))
+        needed = self._flops_of(number)
+        return self._flops(own) / needed if needed else 0.0
+
+    def _flops_of(self, number: int) -> float:
+        """Operations of products in a round, with those of loops inside that were unrolled as a whole."""
+        loop = self.source.loops[number]
+        inside = [
+            (i, one) for i, one in enumerate(self.source.loops) if one.parent == number and i not in self.assigned.values()
+        ]
+        unrolled = sum(self._flops_of(i) * one.mean_trips / (loop.mean_trips or 1.0) for i, one in inside)
+        return sum(map(_flops, loop.dots)) + unrolled
+
+    def _load_ratios(self, instructions: list[Instruction], number: int, opcodes: frozenset[str]) -> list[float]:
+        """For each place that loads in a round: the bytes that the code loads there, over those that a round needs."""
+        needed: dict[Chain, float] = {}
+        for size_bytes, chain in self.source.loads[number]:
+            known = self._known_chain(chain)
+            needed[known] = needed.get(known, 0.0) + size_bytes
+        loaded = {
+            chain: sum(thread_bytes(one) for one in instructions if one.opcode in opcodes and _has(one, chain))
+            for chain in needed
+        }
+        return [loaded[chain] * LANES * self.warps / amount for chain, amount in needed.items() if amount and chain]
+
+    def _owners(self, places: Chain) -> tuple[int, ...]:
+        """The innermost of the kernel's loops that have a place among their lines.
+
+        They are several if a function was inlined repeatedly and the code does not say for which call.
+        """
+        every = self.source.spans
+        for i, (file, line) in enumerate(places):
+            key = file, places[i + 1 :]
+            found = [n for n, spans in enumerate(every) if key in spans and _within(line, spans[key])]
+            if found:
+                return self._innermost(found)
+        file, line = places[0] if places else ("", 0)
+        found = [
+            n
+            for n, spans in enumerate(every)
+            if any(_within(line, span) for (other, calls), span in spans.items() if other == file and calls)
+        ]
+        return self._innermost(found)
+
+    def _innermost(self, numbers: list[int]) -> tuple[int, ...]:
+        depth = max((self.source.loops[n].depth for n in numbers), default=0)
+        return tuple(n for n in numbers if self.source.loops[n].depth == depth)
+
+    def _is_outside(self, places: Chain, number: int) -> bool:
+        """Whether code outside all loops is of one of the kernel's loops: in doubt of one that the code has not."""
+        owners = self._owners(places)
+        missing = [n for n in owners if n not in self.assigned.values()]
+        return number in owners and (len(owners) == 1 or missing[:1] == [number])
+
+    def _votes(self, loop: int, child: int) -> int:
+        """Instructions of a loop of the code that are of one of the kernel's loops, or of one inside that."""
+        return sum(self._is_in(owner, child) for one in self._body(loop) for owner in self._owners(one.places)[:1])
+
+    def _is_in(self, number: int | None, outer: int) -> bool:
+        while number is not None and number != outer:
+            number = self.source.loops[number].parent
+        return number == outer
+
+    def _known_chain(self, chain: Chain) -> Chain:
+        """A place with the calls around it, as the code has it; without the calls if it has others there."""
+        return chain if chain in self._chains else chain[:1]
+
+    @cached_property
+    def _chains(self) -> frozenset[Chain]:
+        return frozenset(one.places for one in self.flow.code.instructions)
+
+    def _body(self, loop: int) -> list[Instruction]:
+        return [one for block in sorted(self.flow.loops[loop].blocks) for one in self.flow.instructions(block)]
+
+    def _flops(self, instructions: Iterable[Instruction]) -> float:
+        """Operations of the tensor instructions of all of a block's warps."""
+        return self.warps * sum(op.flops for op in map(tensor_op, instructions) if op)
 
 
-def _rounds(
-    spread: list[tuple[int, float]], entries: float, copies: Mapping[int, int], peeled: int
-) -> dict[int, Rounds]:
-    """The loops of the code that are one of the kernel's, the one that does most in a round first, take their rounds."""
-    left = [(max(0, trips - peeled), share) for trips, share in spread]
-    found = {}
-    for loop, unrolled in sorted(copies.items(), key=lambda item: -item[1]):
-        taken = [(trips // unrolled, share) for trips, share in left]
-        found[loop] = Rounds(
-            entries * sum(share for rounds, share in taken if rounds),
-            entries * sum(rounds * share for rounds, share in taken),
-        )
-        left = [(trips % unrolled, share) for trips, share in left]
-    return found
+def _has(instruction: Instruction, chain: Chain) -> bool:
+    return instruction.places[: len(chain)] == chain
 
 
-def _flops(dot: tuple[int, int, int, str]) -> float:
+def _within(line: int, span: tuple[int, int]) -> bool:
+    return span[0] <= line <= span[1]
+
+
+def _flops(dot: Dot) -> float:
     """Operations of tensor instructions that a product needs; 0 if it is done without them."""
     return 0.0 if dot[3] == "float32" else 2.0 * dot[0] * dot[1] * dot[2]
 
 
-def _flops_of(source: Source, number: int) -> float:
-    return sum(_flops(dot) for dot, _ in source.dots[number])
+def _entries(loop: SourceLoop, source: Source) -> float:
+    if loop.entries is not None:
+        return loop.entries
+    return 1.0 if loop.parent is None else source.loops[loop.parent].mean_trips
+
+
+def _spread(loop: SourceLoop, entries: float) -> list[tuple[int, float]]:
+    """(trips each time, share of the times); of a mean alone, the two whole numbers next to it."""
+    if loop.spread:
+        return list(loop.spread)
+    each = loop.mean_trips / entries if entries else 0.0
+    low = int(each + _NEARLY)
+    more = max(0.0, each - low)
+    return [(low, 1 - more), (low + 1, more)]

@@ -12,17 +12,21 @@ from ssdprof.profiling.binary.sass.match import Matching, Rounds
 EVEN = 0.5
 """Share of either way where nothing tells which is taken."""
 
+NOTED = 0.01
+"""Share of all instructions from which a guess is worth a word."""
+
 
 def executions(flow: Flow, matching: Matching, warps: int) -> tuple[Mapping[int, float], tuple[str, ...]]:
     """How often a warp executes each block, on average, and what was assumed.
 
-    Loops have the rounds that they were matched with, others one. A way that ends in a trap, leaves early or makes
+    Loops have the rounds that they were matched with, others one: a barrier that is asked for in vain is asked once
+    more. A way that ends in a trap, leaves early or makes
     room for rare values by a call is not taken. Where one way leads into a loop and the other does not, the loop's
     entries tell; else both ways are as likely.
     """
     counter = _Counter(flow, matching, warps)
     counter.count()
-    return counter.often, tuple(dict.fromkeys(counter.assumed))
+    return counter.often, counter.assumed()
 
 
 @dataclass
@@ -32,7 +36,7 @@ class _Counter:
     warps: int
     often: dict[int, float] = field(default_factory=dict)
     taken: dict[tuple[int, int], float] = field(default_factory=dict)
-    assumed: list[str] = field(default_factory=list)
+    guessed: list[tuple[int, float]] = field(default_factory=list)
 
     @cached_property
     def waits(self) -> frozenset[int]:
@@ -50,6 +54,17 @@ class _Counter:
             callee = flow.blocks[block].calls
             if callee is not None:
                 called[callee] = called.get(callee, 0.0) + self.often[block]
+
+    def assumed(self) -> tuple[str, ...]:
+        """The branches of which nothing tells which way is taken, if it makes a difference."""
+        total = sum(often * len(self.flow.instructions(block)) for block, often in self.often.items())
+        blocks = [block for block, instructions in self.guessed if instructions * EVEN > NOTED * total]
+        lines = (next((place[1] for place in self.flow.last(block).places[-1:]), 0) for block in blocks)
+        return tuple(f"either way of a branch near line {line} is as likely" for line in dict.fromkeys(lines))
+
+    def _size(self, way: int, beside: int) -> int:
+        """Instructions that one way comes to and the way beside it does not."""
+        return sum(len(self.flow.instructions(block)) for block in self.flow.ahead(way) - self.flow.ahead(beside))
 
     def _rounds(self, loop: int, arriving: float) -> float:
         """How often the header of a loop is executed: once more than its rounds if it is what leaves the loop."""
@@ -74,13 +89,15 @@ class _Counter:
         """How often a warp goes on after what may be its exit: as a loop tells that it must come to, or else always."""
         if self.flow.last(block).opcode != "EXIT" or self.flow.innermost[block] is not None:
             return often
-        return self._needed(way) if self._comes_to_loop(way) else often
+        return self._needed(way) if self._comes_to_known(way) else often
 
     def _of_first(self, block: int, one: int, other: int, often: float) -> float:
         """How often the first of two ways is taken."""
         for way, share in ((one, 0.0), (other, 1.0)):
             if self._is_rare(block, way):
                 return often * share
+            if way in self.waits and block not in self.waits:
+                return often * (1 - share)
         loop = self.flow.innermost[block]
         if loop is not None:
             blocks = self.flow.loops[loop].blocks
@@ -93,13 +110,12 @@ class _Counter:
             share = 1 / self.warps
             return often * (share if one == block + 1 else 1 - share)
         needed = [self._needed(way, beside) for way, beside in ((one, other), (other, one))]
-        if self._comes_to_loop(one, other):
+        if self._comes_to_known(one, other):
             return min(often, needed[0])
-        if self._comes_to_loop(other, one):
+        if self._comes_to_known(other, one):
             return often - min(often, needed[1])
         if often and not any(needed):
-            line = next((place[1] for place in self.flow.last(block).places[-1:]), 0)
-            self.assumed.append(f"either way of a branch near line {line} is as likely")
+            self.guessed.append((block, often * abs(self._size(one, other) - self._size(other, one))))
         if sum(needed) >= often:
             return often * needed[0] / sum(needed) if often else 0.0
         return min(max(often * EVEN, needed[0]), often - needed[1])
@@ -125,8 +141,6 @@ class _Counter:
         flow, last = self.flow, self.flow.last(block)
         if way in flow.doomed or (last.opcode == "BRA" and "DIV" in last.modifiers and way != block + 1):
             return True
-        if way in self.waits:
-            return True
         return flow.blocks[way].calls is not None and len(flow.before[way]) == 1 and len(flow.blocks[block].next) == 2
 
     def _is_for_few_threads(self, block: int, one: int, other: int) -> bool:
@@ -136,35 +150,16 @@ class _Counter:
         return "BSSY" in opcodes and inside == block + 1 and self.flow.blocks[inside].next == (after,)
 
     def _only(self, way: int, beside: int | None = None) -> list[int]:
-        """The matched loops that one way comes to and the way beside it, if any, does not, without those behind others."""
-        ahead, others = self._ahead(way), set() if beside is None else self._ahead(beside)
-        headers = {i: self.flow.loops[i].header for i in self.matching.rounds}
-        only = [i for i, header in headers.items() if header in ahead and header not in others]
-        return [i for i in only if not any(i != one and headers[i] in self._ahead(headers[one]) for one in only)]
+        """The blocks known by count that one way comes to and the way beside it, if any, does not, none behind others."""
+        ahead = self.flow.ahead(way)
+        others = set() if beside is None else self.flow.ahead(beside)
+        only = [block for block in self.matching.known if block in ahead and block not in others]
+        return [block for block in only if not any(block != one and block in self.flow.ahead(one) for one in only)]
 
     def _needed(self, way: int, beside: int | None = None) -> float:
-        """How often a way must be taken at least, for the loops that it alone comes to."""
-        return sum(self.matching.rounds[loop].entries for loop in self._only(way, beside))
+        """How often a way must be taken at least, for the known blocks that it alone comes to."""
+        return sum(self.matching.known[block] for block in self._only(way, beside))
 
-    def _comes_to_loop(self, way: int, beside: int | None = None) -> bool:
-        """Whether a way cannot but come to a loop that the way beside it does not come to."""
-        return any(not self._escapes(way, self.flow.loops[loop].header) for loop in self._only(way, beside))
-
-    def _escapes(self, start: int, around: int) -> bool:
-        """Whether the kernel can end from `start` without coming to a block."""
-        if start == around:
-            return False
-        ahead = self._ahead(start, around)
-        return any(not self.flow.blocks[block].next and block not in self.flow.doomed for block in ahead)
-
-    def _ahead(self, start: int, without: int | None = None) -> set[int]:
-        """The blocks after a block, without back edges and without going through one of them."""
-        rank = {block: i for i, block in enumerate(self.flow.order)}
-        seen, ahead = {start}, [start]
-        while ahead:
-            block = ahead.pop()
-            for way in self.flow.blocks[block].next:
-                if way not in seen and way != without and rank[way] > rank[block]:
-                    seen.add(way)
-                    ahead.append(way)
-        return seen
+    def _comes_to_known(self, way: int, beside: int | None = None) -> bool:
+        """Whether a way cannot but come to a known block that the way beside it does not come to."""
+        return any(not self.flow.escapes(way, block) for block in self._only(way, beside))

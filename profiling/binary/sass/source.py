@@ -11,6 +11,9 @@ from ssdprof.profiling.binary.sass.text import Place
 from ssdprof.profiling.binary.ttgir import Module
 from ssdprof.profiling.runs.work import Dot, SourceLoop
 
+Chain = tuple[Place, ...]
+"""A place, then those of the calls around it that were inlined."""
+Spans = Mapping[tuple[str, Chain], tuple[int, int]]
 _FUNCTION = re.compile(r"\s*tt\.func (?:\w+ )?@")
 _LOOP = re.compile(r"(?:^|= )scf\.(?:for|while)\b")
 _TENSOR = re.compile(r"tensor<([\dx]+)x([\w!.]+(?:<\w+>)?)")
@@ -26,10 +29,16 @@ _DTYPE_BITS = re.compile(r"\d+")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What the IR says of a kernel. By loop (None: what is in no loop): `dots`, each with its place."""
+    """What the IR says of a kernel. For each loop, `chains`: where its `for` stands, and `spans`: by file and the calls
+    around, its first and last line. By loop (None: what is in no loop) its `dots`, and the bytes per program of its
+    `loads` through pointers, each with the place.
+    """
 
     loops: tuple[SourceLoop, ...]
-    dots: Mapping[int | None, tuple[tuple[Dot, Place], ...]]
+    chains: tuple[Chain, ...]
+    spans: tuple[Spans, ...]
+    dots: Mapping[int | None, tuple[tuple[Dot, Chain], ...]]
+    loads: Mapping[int | None, tuple[tuple[int, Chain], ...]]
 
     def with_trips(self, loops: tuple[SourceLoop, ...]) -> Source:
         """The same with the trips of `loops`, one for each of these loops. Raises ValueError if they do not match."""
@@ -50,15 +59,17 @@ class _Open:
 
     number: int | None
     indent: int
-    dots: list[tuple[Dot, Place]] = field(default_factory=list)
-    loads: list[tuple[int, int]] = field(default_factory=list)
+    dots: list[tuple[Dot, Chain]] = field(default_factory=list)
+    loads: list[tuple[int, Chain]] = field(default_factory=list)
+    places: set[Chain] = field(default_factory=set)
 
 
 def source_of(ttir: str) -> Source:
-    """The loops of the kernel's own function in the IR's order, each with one trip, and its products."""
+    """The loops of the kernel's own function in the IR's order, each with one trip, and its products and loads."""
     module = Module(ttir)
     loops: list[SourceLoop] = []
-    found: dict[int | None, tuple[tuple[Dot, Place], ...]] = {}
+    chains: dict[int, Chain] = {}
+    done: dict[int | None, _Open] = {}
     stack: list[_Open] = []
     for line in module.lines:
         if _FUNCTION.match(line):
@@ -66,35 +77,58 @@ def source_of(ttir: str) -> Source:
         if not stack:
             continue
         text, at = line.strip(), _AT_THE_END.search(line)
+        chain = chain_of(module, at[1]) if at else ()
+        for one in stack[1:]:
+            one.places.add(chain)
         if _LOOP.search(text.partition("(")[0]):
             loops.append(SourceLoop(0, "", len(stack) - 1, 1.0, stack[-1].number))
             stack.append(_Open(len(loops) - 1, _indent(line)))
         elif text.startswith("}") and _indent(line) == stack[-1].indent and not text.endswith("{"):
-            done = stack.pop()
-            found[done.number] = tuple(done.dots)
-            if done.number is not None:
-                file, number = place_of(module, at[1] if at else "")
-                dots = tuple(dot for dot, _ in done.dots)
-                loops[done.number] = replace(
-                    loops[done.number], file=file, line=number, dots=dots, loads=tuple(done.loads)
-                )
-        elif "tt.dot" in text and at:
-            stack[-1].dots.append((_dot(text), place_of(module, at[1])))
-        elif "tt.load " in text and at:
-            stack[-1].loads.append((place_of(module, at[1])[1], _bytes(text)))
-    return Source(tuple(loops), found)
+            ended = stack.pop()
+            done[ended.number] = ended
+            if ended.number is not None:
+                chains[ended.number] = chain
+        elif "tt.dot" in text:
+            stack[-1].dots.append((_dot(text), chain))
+        elif "tt.load " in text:
+            stack[-1].loads.append((_bytes(text), chain))
+    for number, chain in chains.items():
+        file, first = chain[0] if chain else ("", 0)
+        dots = tuple(dot for dot, _ in done[number].dots)
+        loops[number] = replace(loops[number], file=file, line=first, dots=dots)
+    return Source(
+        tuple(loops),
+        tuple(chains[number] for number in range(len(loops))),
+        tuple(_spans(chains[number], done[number].places) for number in range(len(loops))),
+        {number: tuple(ended.dots) for number, ended in done.items()},
+        {number: tuple(ended.loads) for number, ended in done.items()},
+    )
 
 
-def place_of(module: Module, location: str, seen: int = 0) -> Place:
-    """The file and line of a location, in a function that was inlined those inside it; empty and 0 if there are none."""
+def _spans(first: Chain, places: set[Chain]) -> Spans:
+    """The lines of a loop by file and calls around. What the compiler moved into it from before its `for` is left out."""
+    spans: dict[tuple[str, Chain], tuple[int, int]] = {}
+    for chain in (first, *places):
+        for i, (file, line) in enumerate(chain):
+            key = file, chain[i + 1 :]
+            is_own = bool(first) and key == (first[0][0], first[1:])
+            low, high = spans.get(key, (line, line))
+            if not is_own or line >= first[0][1]:
+                spans[key] = min(low, line), max(high, line)
+    return spans
+
+
+def chain_of(module: Module, location: str, seen: int = 0) -> Chain:
+    """The file and line of a location, and those of the calls around it."""
     meaning = module.locations.get(location, "")
     if at := _LINE.match(meaning):
-        return at[1], int(at[2])
-    if seen <= len(module.locations):
-        for one in _REFERENCE.findall(meaning):
-            if (found := place_of(module, one, seen + 1))[0]:
-                return found
-    return "", 0
+        return ((at[1], int(at[2])),)
+    if seen > len(module.locations):
+        return ()
+    chains = [chain_of(module, one, seen + 1) for one in _REFERENCE.findall(meaning)]
+    if meaning.startswith("callsite("):
+        return tuple(place for chain in chains for place in chain)
+    return next((chain for chain in chains if chain), ())
 
 
 def _dot(text: str) -> Dot:
