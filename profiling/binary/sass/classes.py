@@ -7,7 +7,7 @@ ISA (mma, wgmma), whose names the modifiers abbreviate: HMMA.16816 is m16n8k16, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ssdprof.profiling.binary.sass.text import Instruction
@@ -17,50 +17,42 @@ WARPS_OF_A_GROUP = 4
 """Warps that execute one wgmma together (PTX ISA, asynchronous warpgroup instructions)."""
 SPIN_INSTRUCTIONS = 8
 """A loop that only waits has two or three; four more may make its operands."""
-_LISTS: tuple[tuple[InstructionClass, str], ...] = (
-    ("tensor", "HMMA IMMA DMMA BMMA QMMA OMMA HGMMA IGMMA QGMMA BGMMA UTCHMMA UTCIMMA UTCQMMA UTCOMMA UTCMMA"),
-    ("special", "MUFU"),
-    (
-        "fp32",
-        "FADD FFMA FFMA32I FADD32I FMUL FMUL32I FMNMX FMNMX3 FSET FSETP FSEL FSWZADD FCHK FADD2 FFMA2 FMUL2 UFADD UFFMA "
-        "UFMUL UFMNMX UFSET UFSETP UFSEL",
-    ),
-    ("fp16", "HADD2 HADD2_32I HFMA2 HFMA2_32I HMUL2 HMUL2_32I HMNMX2 HSET2 HSETP2"),
-    ("fp64", "DADD DFMA DMUL DSETP DMNMX"),
-    ("conversion", "F2F F2I F2IP F2FP I2F I2FP I2IP I2I FRND UF2F UF2I UF2FP UI2F UI2FP UFRND UF2IP UI2I UI2IP"),
-    (
-        "integer",
-        "IMAD IMAD32I IADD IADD3 IADD32I IABS ISETP ISCADD LEA LOP3 LOP32I LOP PLOP3 SHF SHL SHR BMSK BREV FLO POPC IDP "
-        "IDP4A IMNMX IMNMX3 IMUL VIADD VIADDMNMX VIMNMX VIMNMX3 VABSDIFF VABSDIFF4 SGXT LEPC VHMNMX "
-        "UIMAD UIADD3 UIADD UIABS UISETP ULEA ULOP3 ULOP UPLOP3 USHF USHL USHR UBMSK UBREV UFLO UPOPC UISCADD USGXT "
-        "UIMNMX UVIADD UVIADDMNMX UVIMNMX UVIMNMX3",
-    ),
-    ("shared", "LDS STS LDSM STSM ATOMS LDTM STTM UTCCP UTCATOMSWS UTCSHIFT"),
-    (
-        "global",
-        "LDG STG LDGSTS ATOM ATOMG RED REDG LD ST LDGMC CCTL CCTLL UTMALDG UTMASTG UTMAREDG UTMAPF UTMACCTL UBLKCP "
-        "UBLKPF UBLKRED SUATOM SULD SUST SURED TEX TLD TLD4 TMML TXD TXQ",
-    ),
-    ("local", "LDL STL"),
-    (
-        "control",
-        "BRA BRX BRXU JMP JMX JMXU BREAK BSSY BSYNC BMOV CALL RET EXIT KILL BPT RPCMOV YIELD NANOSLEEP NOP ACQBULK ENDCOLLECTIVE "
-        "PREEXIT",
-    ),
-    (
-        "barrier",
-        "BAR SYNCS DEPBAR WARPSYNC MEMBAR ERRBAR FENCE LDGDEPBAR ARRIVES WARPGROUP WARPGROUPSET ACQSHMINIT UCGABAR_ARV UCGABAR_WAIT "
-        "UTMACMDFLUSH UTCBAR CGAERRBAR ELECT USETMAXREG B2R R2B",
-    ),
-)  # fmt: skip
-_CLASSES = {opcode: name for name, opcodes in _LISTS for opcode in opcodes.split()}
-_WGMMA = re.compile(r"^64x(\d+)x(\d+)$")
-_MMA = re.compile(r"^(?:168(?P<k>\d{1,3})|88(?P<k8>\d{1,3}))$")
+_OPCODES: Mapping[InstructionClass, str] = {
+    "tensor": """HMMA IMMA DMMA BMMA QMMA OMMA HGMMA IGMMA QGMMA BGMMA UTCHMMA UTCIMMA UTCQMMA UTCOMMA UTCMMA""",
+    "special": "MUFU",
+    "fp32": """
+        FADD FADD2 FADD32I FCHK FFMA FFMA2 FFMA32I FMNMX FMNMX3 FMUL FMUL2 FMUL32I FSEL FSET FSETP FSWZADD UFADD UFFMA
+        UFMNMX UFMUL UFSEL UFSET UFSETP""",
+    "fp16": "HADD2 HADD2_32I HFMA2 HFMA2_32I HMNMX2 HMUL2 HMUL2_32I HSET2 HSETP2",
+    "fp64": "DADD DFMA DMNMX DMUL DSETP",
+    "conversion": """
+        F2F F2FP F2I F2IP FRND I2F I2FP I2I I2IP UF2F UF2FP UF2I UF2IP UFRND UI2F UI2FP UI2I UI2IP""",
+    "integer": """
+        BMSK BREV FLO IABS IADD IADD3 IADD32I IDP IDP4A IMAD IMAD32I IMNMX IMNMX3 IMUL ISCADD ISETP LEA LEPC
+        LOP LOP3 LOP32I PLOP3 POPC SGXT SHF SHL SHR VABSDIFF VABSDIFF4 VHMNMX VIADD VIADDMNMX VIMNMX VIMNMX3
+        UBMSK UBREV UFLO UIABS UIADD UIADD3 UIMAD UIMNMX UISCADD UISETP ULEA ULOP ULOP3 UPLOP3 UPOPC USGXT
+        USHF USHL USHR UVIADD UVIADDMNMX UVIMNMX UVIMNMX3""",
+    "shared": "ATOMS LDS LDSM LDTM STS STSM STTM UTCCP UTCSHIFT",
+    "global": """
+        ATOM ATOMG CCTL CCTLL LD LDG LDGMC LDGSTS RED REDG ST STG SUATOM SULD SURED SUST TEX TLD TLD4 TMML TXD TXQ
+        UBLKCP UBLKPF UBLKRED UTMACCTL UTMALDG UTMAPF UTMAREDG UTMASTG""",
+    "local": "LDL STL",
+    "control": """
+        ACQBULK BMOV BPT BRA BREAK BRX BRXU BSSY BSYNC CALL ENDCOLLECTIVE EXIT JMP JMX JMXU KILL NANOSLEEP NOP PREEXIT
+        RET RPCMOV YIELD""",
+    "barrier": """
+        ACQSHMINIT ARRIVES B2R BAR CGAERRBAR DEPBAR ELECT ERRBAR FENCE LDGDEPBAR MEMBAR R2B SYNCS UCGABAR_ARV
+        UCGABAR_WAIT USETMAXREG UTCATOMSWS UTCBAR UTMACMDFLUSH WARPGROUP WARPGROUPSET WARPSYNC""",
+}
+_CLASSES = {opcode: name for name, opcodes in _OPCODES.items() for opcode in opcodes.split()}
+_SHAPE = re.compile(r"^(\d+)x(\d+)x(\d+)$")
+_SHORT_SHAPE = re.compile(r"^(?:168(\d{1,3})|88(\d{1,3}))$")
 _TENSOR_DTYPES = {"BF16": "bfloat16", "TF32": "tf32", "E4M3": "float8", "E5M2": "float8", "S8": "int8", "U8": "int8"}
 _OF_OPCODE = {"H": "float16", "I": "int8", "D": "float64", "Q": "float8", "B": "binary"}
 _BITS = {"bfloat16": 16, "float16": 16, "tf32": 32, "float8": 8, "int8": 8, "float64": 64, "binary": 1}
 _WIDTHS = {"128": 16, "64": 8, "256": 32, "U16": 2, "S16": 2, "U8": 1, "S8": 1}
 _MATRICES = {"4": 4, "2": 2}
+_ASKS = frozenset({"UCGABAR_WAIT", "NANOSLEEP", "UTCATOMSWS"})
 _SPINS = frozenset({"barrier", "control", "move", "integer"})
 
 
@@ -76,7 +68,7 @@ class TensorOp:
 
 
 def class_of(instruction: Instruction) -> InstructionClass:
-    """Its class; `move` for what moves, selects or shuffles values, for constants and for opcodes that are not known."""
+    """Its class: `move` if it moves, selects or shuffles values or reads constants, and if its opcode is not known."""
     return _CLASSES.get(instruction.opcode, "move")
 
 
@@ -85,16 +77,16 @@ def tensor_op(instruction: Instruction) -> TensorOp | None:
     dtype = next((_TENSOR_DTYPES[word] for word in instruction.modifiers if word in _TENSOR_DTYPES), None)
     dtype = dtype or _OF_OPCODE.get(instruction.opcode[:1], "float16")
     for word in instruction.modifiers:
-        if found := _WGMMA.match(word):
-            n, k = int(found[1]), int(found[2])
-            rows = n + (64 if _first_source_is_shared(instruction) else 0)
+        if found := _SHAPE.match(word):
+            m, n, k = map(int, found.groups())
+            if not instruction.opcode.endswith("GMMA"):
+                return TensorOp(dtype, 2 * m * n * k, 0.0)
+            rows = n + (m if _first_source_is_shared(instruction) else 0)
             operand_bytes = rows * k * _BITS[dtype] / 8
-            return TensorOp(dtype, 2 * 64 * n * k / WARPS_OF_A_GROUP, operand_bytes / WARPS_OF_A_GROUP)
-        if found := _MMA.match(word):
-            m, k = (16, found["k"]) if found["k"] else (8, found["k8"])
-            return TensorOp(dtype, 2 * m * 8 * int(k), 0.0)
-        if word == "8x8x4":
-            return TensorOp("float64", 2 * 8 * 8 * 4, 0.0)
+            return TensorOp(dtype, 2 * m * n * k / WARPS_OF_A_GROUP, operand_bytes / WARPS_OF_A_GROUP)
+        if found := _SHORT_SHAPE.match(word):
+            m, k = (16, int(found[1])) if found[1] else (8, int(found[2]))
+            return TensorOp(dtype, 2 * m * 8 * k, 0.0)
     return None
 
 
@@ -116,5 +108,5 @@ def thread_bytes(instruction: Instruction) -> int:
 def spins(instructions: Iterable[Instruction]) -> bool:
     """Whether a loop of these only asks a barrier again and again, for no one knows how many rounds."""
     ones = list(instructions)
-    asks = any("TRYWAIT" in one.modifiers or one.opcode in ("UCGABAR_WAIT", "NANOSLEEP") for one in ones)
+    asks = any("TRYWAIT" in one.modifiers or one.opcode in _ASKS for one in ones)
     return asks and all(class_of(one) in _SPINS for one in ones) and len(ones) <= SPIN_INSTRUCTIONS

@@ -72,9 +72,8 @@ class Flow:
         """The kernel's entry, and that of each function it calls, after the caller's where they call each other."""
         found = [0]
         for entry in found:
-            found += sorted({
-                called for block in self.reached(entry) if (called := self.blocks[block].calls) is not None
-            } - set(found))
+            called = {self.blocks[block].calls for block in self.reached(entry)}
+            found += sorted(block for block in called if block is not None and block not in found)
         return tuple(found)
 
     def reached(self, entry: int) -> set[int]:
@@ -90,7 +89,7 @@ class Flow:
     @cached_property
     def order(self) -> tuple[int, ...]:
         """The blocks of the kernel and of all it calls, each before those that follow it, but for back edges."""
-        return tuple(block for entry in self.entries for block in _reverse_postorder(self.blocks, entry))
+        return tuple(dict.fromkeys(block for entry in self.entries for block in _reverse_postorder(self.blocks, entry)))
 
     @cached_property
     def rank(self) -> Mapping[int, int]:
@@ -228,7 +227,9 @@ def _reverse_postorder(blocks: tuple[Block, ...], entry: int) -> list[int]:
     return done[::-1]
 
 
-def _dominators(order: tuple[int, ...], before: Mapping[int, tuple[int, ...]], entries: Iterable[int]) -> dict[int, int]:
+def _dominators(
+    order: tuple[int, ...], before: Mapping[int, tuple[int, ...]], entries: Iterable[int]
+) -> dict[int, int]:
     rank = {block: i for i, block in enumerate(order)}
     found = {entry: entry for entry in entries}
 

@@ -15,9 +15,10 @@ from functools import cached_property
 
 from ssdprof.profiling.binary.sass.classes import spins, tensor_op, thread_bytes
 from ssdprof.profiling.binary.sass.flow import Flow
+from ssdprof.profiling.binary.sass.rounds import Rounds, dealt, spread_of
 from ssdprof.profiling.binary.sass.source import Chain, Source
 from ssdprof.profiling.binary.sass.text import Instruction
-from ssdprof.profiling.runs.work import Dot, SourceLoop
+from ssdprof.profiling.runs.work import Dot
 
 LANES = 32
 """Threads of a warp."""
@@ -27,16 +28,8 @@ _NEARLY = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Rounds:
-    """How often a program comes to a loop of the code and goes round at least once, and the rounds of all these times."""
-
-    entries: float
-    rounds: float
-
-
-@dataclass(frozen=True, slots=True)
 class Matching:
-    """By loop of the code: its `rounds`, the loop of the kernel that it is, and the rounds of that which its body holds.
+    """By loop of the code: its `rounds`, the loop of the kernel that it is, and how many rounds of that its body holds.
 
     `known`: how often a program comes to a block from outside the loop that it heads, or to a copy of a round outside
     all loops. `waits`: the loops that only ask a barrier again and again. `assumed`: what had to be guessed.
@@ -101,7 +94,7 @@ class _Matcher:
                 self._assign(child, around, candidates)
 
     def _paired(self, found: list[int], alike: list[int]) -> dict[int, int]:
-        """Loops of the code with those of the kernel that stand at one place, where a function was inlined repeatedly."""
+        """Loops of the code with those of the kernel at one place, several if a function was inlined several times."""
         if len(alike) == 1:
             return dict.fromkeys(found, alike[0])
         paired: dict[int, int] = {}
@@ -121,30 +114,32 @@ class _Matcher:
         return parent
 
     def _count(self, number: int) -> None:
-        """Deals out the rounds of one of the kernel's loops: to peeled copies, to the loops that are it, to the rest."""
+        """Deals out the rounds of one of the kernel's loops to the code that does them."""
         loop = self.source.loops[number]
         own = {i: self._copies(i, number) for i, which in self.assigned.items() if which == number}
         pieces = self._pieces(number, own)
         if not own and not pieces:
             self.assumed.append(f"the loop of line {loop.line} is not found in the machine code")
-        entries = _entries(loop, self.source)
-        left = _spread(loop, entries)
         headers = [self.flow.loops[i].header for i in own]
-        sure = [block for block in pieces if not headers or any(self._goes_with(block, header) for header in headers)]
-        for block in sure:
-            self.known[block] = entries * sum(share for trips, share in left if trips >= pieces[block])
-            left = [(max(0, trips - pieces[block]), share) for trips, share in left]
-        for i, copies in sorted(own.items(), key=lambda item: -item[1]):
-            taken = [(trips // copies, share) for trips, share in left]
-            entered = entries * sum(share for rounds, share in taken if rounds)
-            self.rounds[i] = Rounds(entered, entries * sum(rounds * share for rounds, share in taken))
-            self.unrolled[i] = copies
-            self.known[self.flow.loops[i].header] = entered
-            left = [(trips % copies, share) for trips, share in left]
-        for block in sorted(set(pieces) - set(sure), key=lambda block: -pieces[block]):
-            taken = [(min(1, trips // pieces[block]), share) for trips, share in left]
-            self.known[block] = entries * sum(times * share for times, share in taken)
-            left = [(trips - times * pieces[block], share) for (trips, share), (times, _) in zip(left, taken, strict=True)]
+        peeled = {
+            block: rounds
+            for block, rounds in pieces.items()
+            if not headers or any(self._goes_with(block, header) for header in headers)
+        }
+        rest = {block: rounds for block, rounds in pieces.items() if block not in peeled}
+        entries = loop.entries
+        if entries is None:
+            entries = 1.0 if loop.parent is None else self.source.loops[loop.parent].mean_trips
+        spread = spread_of(loop, entries)
+        if loop.parent is not None and loop.parent not in self.assigned.values():
+            # The loop around it was unrolled as a whole: there is one loop of the code for each of its rounds.
+            found = [dealt(spread, entries / max(1, len(own)), peeled, {i: own[i]}, rest) for i in own]
+        else:
+            found = [dealt(spread, entries, peeled, own, rest)]
+        for one in found:
+            self.rounds |= one.loops
+            self.known |= one.pieces | {self.flow.loops[i].header: rounds.entries for i, rounds in one.loops.items()}
+        self.unrolled |= own
 
     def _pieces(self, number: int, own: Mapping[int, int]) -> dict[int, int]:
         """By its first block, each piece of code that holds whole rounds of a loop outside the loops that are it."""
@@ -205,7 +200,9 @@ class _Matcher:
         """Operations of products in a round, with those of loops inside that were unrolled as a whole."""
         loop = self.source.loops[number]
         inside = [
-            (i, one) for i, one in enumerate(self.source.loops) if one.parent == number and i not in self.assigned.values()
+            (i, one)
+            for i, one in enumerate(self.source.loops)
+            if one.parent == number and i not in self.assigned.values()
         ]
         unrolled = sum(self._flops_of(i) * one.mean_trips / (loop.mean_trips or 1.0) for i, one in inside)
         return sum(map(_flops, loop.dots)) + unrolled
@@ -225,7 +222,7 @@ class _Matcher:
     def _owners(self, places: Chain) -> tuple[int, ...]:
         """The innermost of the kernel's loops that have a place among their lines.
 
-        They are several if a function was inlined repeatedly and the code does not say for which call.
+        They are several if a function was inlined several times and the code does not say for which call.
         """
         every = self.source.spans
         for i, (file, line) in enumerate(places):
@@ -287,19 +284,3 @@ def _within(line: int, span: tuple[int, int]) -> bool:
 def _flops(dot: Dot) -> float:
     """Operations of tensor instructions that a product needs; 0 if it is done without them."""
     return 0.0 if dot[3] == "float32" else 2.0 * dot[0] * dot[1] * dot[2]
-
-
-def _entries(loop: SourceLoop, source: Source) -> float:
-    if loop.entries is not None:
-        return loop.entries
-    return 1.0 if loop.parent is None else source.loops[loop.parent].mean_trips
-
-
-def _spread(loop: SourceLoop, entries: float) -> list[tuple[int, float]]:
-    """(trips each time, share of the times); of a mean alone, the two whole numbers next to it."""
-    if loop.spread:
-        return list(loop.spread)
-    each = loop.mean_trips / entries if entries else 0.0
-    low = int(each + _NEARLY)
-    more = max(0.0, each - low)
-    return [(low, 1 - more), (low + 1, more)]

@@ -7,13 +7,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from ssdprof.profiling.binary.sass.flow import Flow
-from ssdprof.profiling.binary.sass.match import Matching, Rounds
+from ssdprof.profiling.binary.sass.match import Matching
+from ssdprof.profiling.binary.sass.rounds import Rounds
 
 EVEN = 0.5
 """Share of either way where nothing tells which is taken."""
 
 NOTED = 0.01
 """Share of all instructions from which a guess is worth a word."""
+
+_OF_FEW = frozenset({"LDGSTS", "SYNCS"})
+_OF_CUDA = "$__"
+"""In the names of CUDA's own functions, which the compiler calls for values that its short way does not cover."""
 
 
 def executions(flow: Flow, matching: Matching, warps: int) -> tuple[Mapping[int, float], tuple[str, ...]]:
@@ -129,7 +134,9 @@ class _Counter:
             return 0.0
         found = self.matching.rounds.get(loop)
         arriving = sum(
-            self.taken.get((before, one.header), 0.0) for before in self.flow.before[one.header] if before not in one.blocks
+            self.taken.get((before, one.header), 0.0)
+            for before in self.flow.before[one.header]
+            if before not in one.blocks
         )
         return min(often, found.entries if found else arriving)
 
@@ -141,16 +148,20 @@ class _Counter:
         flow, last = self.flow, self.flow.last(block)
         if way in flow.doomed or (last.opcode == "BRA" and "DIV" in last.modifiers and way != block + 1):
             return True
-        return flow.blocks[way].calls is not None and len(flow.before[way]) == 1 and len(flow.blocks[block].next) == 2
+        return _OF_CUDA in flow.last(way).target and len(flow.before[way]) == 1
 
     def _is_for_few_threads(self, block: int, one: int, other: int) -> bool:
-        """Whether a branch skips what follows it for some threads alone, which meet again right after it."""
+        """Whether a branch skips for most threads, which wait right after it, what a warp does for all: to set up a
+        barrier, or to copy a tile with fewer elements than the block has threads.
+        """
         inside, after = (one, other) if one == block + 1 else (other, one)
-        opcodes = [instruction.opcode for instruction in self.flow.instructions(block)]
-        return "BSSY" in opcodes and inside == block + 1 and self.flow.blocks[inside].next == (after,)
+        if inside != block + 1 or self.flow.blocks[inside].next != (after,):
+            return False
+        opcodes = [{instruction.opcode for instruction in self.flow.instructions(i)} for i in (block, inside)]
+        return "BSSY" in opcodes[0] and bool(opcodes[1] & _OF_FEW)
 
     def _only(self, way: int, beside: int | None = None) -> list[int]:
-        """The blocks known by count that one way comes to and the way beside it, if any, does not, none behind others."""
+        """The known blocks that one way comes to and the way beside it, if any, does not; none is behind another."""
         ahead = self.flow.ahead(way)
         others = set() if beside is None else self.flow.ahead(beside)
         only = [block for block in self.matching.known if block in ahead and block not in others]

@@ -20,6 +20,7 @@ _TENSOR = re.compile(r"tensor<([\dx]+)x([\w!.]+(?:<\w+>)?)")
 _AT_THE_END = re.compile(r" loc\((#loc\d*)\)$")
 _LINE = re.compile(r'^"([^"]*)":(\d+):\d+')
 _REFERENCE = re.compile(r"#loc\d*")
+_PRECISION = re.compile(r"inputPrecision = (tf32|bf16)(?:x(\d))?")
 _DTYPES = {
     "bf16": "bfloat16", "f16": "float16", "f32": "tf32", "f64": "float64", "i8": "int8", "i32": "int32",
     "f8E4M3FN": "float8", "f8E5M2": "float8",
@@ -106,7 +107,7 @@ def source_of(ttir: str) -> Source:
 
 
 def _spans(first: Chain, places: set[Chain]) -> Spans:
-    """The lines of a loop by file and calls around. What the compiler moved into it from before its `for` is left out."""
+    """The lines of a loop by file and calls around, without what the compiler moved into it from before its `for`."""
     spans: dict[tuple[str, Chain], tuple[int, int]] = {}
     for chain in (first, *places):
         for i, (file, line) in enumerate(chain):
@@ -132,13 +133,16 @@ def chain_of(module: Module, location: str, seen: int = 0) -> Chain:
 
 
 def _dot(text: str) -> Dot:
+    """A product's sizes; K counts each pass of one that is done in several, and both numbers of a byte of four bits."""
     operands, _, result = text.rpartition(" -> ")
     shapes = [(tuple(map(int, shape.split("x"))), dtype) for shape, dtype in _TENSOR.findall(operands)]
     (first, dtype), (*_, n) = shapes[0], _TENSOR.findall(result)[0][0].split("x")
-    name = _DTYPES.get(dtype, dtype)
-    if dtype == "f32" and "inputPrecision = tf32" not in text:
-        name = "float32"
-    return prod(first[:-1]), int(n), first[-1], name
+    name, passes = _DTYPES.get(dtype, dtype), 1
+    if dtype == "f32":
+        precision = _PRECISION.search(text)
+        name = {"tf32": "tf32", "bf16": "bfloat16"}[precision[1]] if precision else "float32"
+        passes = int(precision[2] or 1) if precision else 1
+    return prod(first[:-1]), int(n), first[-1] * passes * (2 if "lhs = e2m1" in text else 1), name
 
 
 def _bytes(text: str) -> int:

@@ -49,7 +49,7 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """The code of a cubin's section: instructions in order, and labels by the number of the instruction they precede."""
+    """The code of a cubin: instructions in order, and labels by the number of the instruction that they precede."""
 
     instructions: tuple[Instruction, ...]
     labels: dict[str, int]
