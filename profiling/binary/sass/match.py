@@ -131,14 +131,15 @@ class _Matcher:
         if entries is None:
             entries = 1.0 if loop.parent is None else self.source.loops[loop.parent].mean_trips
         spread = spread_of(loop, entries)
-        if loop.parent is not None and loop.parent not in self.assigned.values():
+        groups = [own]
+        if own and loop.parent is not None and loop.parent not in self.assigned.values():
             # The loop around it was unrolled as a whole: there is one loop of the code for each of its rounds.
-            found = [dealt(spread, entries / max(1, len(own)), peeled, {i: own[i]}, rest) for i in own]
-        else:
-            found = [dealt(spread, entries, peeled, own, rest)]
-        for one in found:
-            self.rounds |= one.loops
-            self.known |= one.pieces | {self.flow.loops[i].header: rounds.entries for i, rounds in one.loops.items()}
+            groups = [{i: copies} for i, copies in own.items()]
+        for group in groups:
+            found = dealt(spread, entries / len(groups), peeled, group, rest)
+            self.rounds |= found.loops
+            self.known |= found.pieces
+            self.known |= {self.flow.loops[i].header: rounds.entries for i, rounds in found.loops.items()}
         self.unrolled |= own
 
     def _pieces(self, number: int, own: Mapping[int, int]) -> dict[int, int]:
