@@ -44,7 +44,8 @@ class Executed:
     of single threads. Bytes are of all 32 threads: `shared_copy_bytes` are written to shared memory by asynchronous
     copies of threads (LDGSTS), `shared_operand_bytes` are what wgmma instructions read there themselves, once per
     warpgroup; those of the tensor memory accelerator are not among them. `local_bytes`: loads and stores of spilled
-    registers. `assumed`: what had to be guessed, in words.
+    registers. `l1_wavefronts`: cycles of the L1 data pipes of all SMs, an estimate. `assumed`: what had to be guessed,
+    in words.
     """
 
     warp_instructions: float
@@ -57,6 +58,7 @@ class Executed:
     shared_copy_bytes: float
     shared_operand_bytes: float
     local_bytes: float
+    l1_wavefronts: float
     assumed: tuple[str, ...] = ()
 
     def of_class(self, name: InstructionClass) -> float:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from ssdprof.profiling.binary.sass.text import Instruction
 from ssdprof.profiling.runs.work import InstructionClass
 
+LANES = 32
+"""Threads of a warp."""
 WARPS_OF_A_GROUP = 4
 """Warps that execute one wgmma together (PTX ISA, asynchronous warpgroup instructions)."""
 SPIN_INSTRUCTIONS = 8

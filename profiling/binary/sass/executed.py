@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ssdprof.profiling.binary.sass.classes import class_of, tensor_op, thread_bytes
+from ssdprof.profiling.binary.sass.classes import LANES, class_of, tensor_op, thread_bytes
 from ssdprof.profiling.binary.sass.flow import flow_of
-from ssdprof.profiling.binary.sass.match import LANES, matched
+from ssdprof.profiling.binary.sass.match import matched
 from ssdprof.profiling.binary.sass.often import executions
 from ssdprof.profiling.binary.sass.source import Source, source_of
 from ssdprof.profiling.binary.sass.text import Code, Instruction, disassembled
+from ssdprof.profiling.binary.sass.wavefronts import wavefronts
 from ssdprof.profiling.runs.work import CLASSES, Executed, SourceLoop
 
 Counted = list[tuple[Instruction, float]]
@@ -64,6 +65,7 @@ def executed(code: Code, source: Source, warps: int, programs: int) -> Executed:
         shared_copy_bytes=_bytes(counted, _COPIES),
         shared_operand_bytes=operand_bytes,
         local_bytes=_bytes(counted, _LOCAL),
+        l1_wavefronts=sum(wavefronts(one) * times for one, times in counted),
         assumed=tuple(assumed),
     )
 

@@ -13,15 +13,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ssdprof.profiling.binary.sass.classes import spins, tensor_op, thread_bytes
+from ssdprof.profiling.binary.sass.classes import LANES, spins, tensor_op, thread_bytes
 from ssdprof.profiling.binary.sass.flow import Flow
 from ssdprof.profiling.binary.sass.rounds import Rounds, dealt, spread_of
 from ssdprof.profiling.binary.sass.source import Chain, Source
 from ssdprof.profiling.binary.sass.text import Instruction
 from ssdprof.profiling.runs.work import Dot
 
-LANES = 32
-"""Threads of a warp."""
 _LOAD = frozenset({"LDG"})
 _LOADS = frozenset({"LDG", "LDGSTS"})
 _NEARLY = 1e-6

@@ -24,10 +24,9 @@ _OF_CUDA = "$__"
 def executions(flow: Flow, matching: Matching, warps: int) -> tuple[Mapping[int, float], tuple[str, ...]]:
     """How often a warp executes each block, on average, and what was assumed.
 
-    Loops have the rounds that they were matched with, others one: a barrier that is asked for in vain is asked once
-    more. A way that ends in a trap, leaves early or makes
-    room for rare values by a call is not taken. Where one way leads into a loop and the other does not, the loop's
-    entries tell; else both ways are as likely.
+    Loops have the rounds that they were matched with, others one. A barrier is asked for in vain once. A way that ends
+    in a trap, leaves early or calls CUDA's own functions for rare values is not taken. If one way leads into a loop and
+    the other does not, the loop's entries tell; else both ways are as likely.
     """
     counter = _Counter(flow, matching, warps)
     counter.count()
