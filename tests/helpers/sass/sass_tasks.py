@@ -1,0 +1,68 @@
+"""What `test_sass_executed` has done by a worker process, which imports this module by its bare name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ssdprof.kernels.launch import LaunchPlan
+from ssdprof.profiling.binary.compiler import compiled_kernel
+from ssdprof.profiling.binary.sass.executed import kernel_executed
+from ssdprof.profiling.binary.sass.source import source_of
+from ssdprof.profiling.runs.work import Dot, Executed, SourceLoop
+
+Spread = tuple[tuple[int, float], ...]
+"""(trips each time, share of the times)."""
+
+
+def scan_executed(plan: LaunchPlan, over_tokens: Spread, over_state: Spread, heads: int) -> tuple[Executed, float]:
+    """What a program of a chunk scan executes for sm_90, and the operations that its products need.
+
+    `over_tokens`: the tiles of a chunk's tokens that a program goes through. A grouped one, which has `heads`, has a
+    loop over these for each number of tiles, and before it as many products as in it.
+    """
+    kernel, _ = compiled_kernel(plan, "sm_90")
+    source = source_of(kernel.asm["ttir"])
+    outside = [_flops(dot) for dot, _ in source.dots[None]]
+    if heads:
+        shares = [sum(share for tiles, share in over_tokens if tiles == len(loop.dots) - 1) for loop in source.loops]
+        loops = tuple(
+            replace(loop, mean_trips=heads * share, entries=share)
+            for loop, share in zip(source.loops, shares, strict=True)
+        )
+        each = (share for loop, share in zip(source.loops, shares, strict=True) for _ in loop.dots)
+        needed = sum(flops * share for flops, share in zip(outside, each, strict=True))
+    else:
+        wanted = (over_state, over_tokens)[-len(source.loops) :]
+        loops = tuple(_with(loop, spread) for loop, spread in zip(source.loops, wanted, strict=True))
+        needed = sum(outside)
+    needed += sum(loop.mean_trips * sum(map(_flops, loop.dots)) for loop in loops)
+    return kernel_executed(kernel, loops, 1), needed
+
+
+def _with(loop: SourceLoop, spread: Spread) -> SourceLoop:
+    return replace(loop, mean_trips=sum(trips * share for trips, share in spread), spread=spread)
+
+
+def _flops(dot: Dot) -> float:
+    return 2.0 * dot[0] * dot[1] * dot[2]
+
+
+def kernel_of(name: str, signature: dict[str, str], constants: dict[str, int], trips: tuple[float, ...]) -> Executed:
+    """What a program of one of `loop_kernels` executes for sm_90 with four warps, by the trips of its loops."""
+    import loop_kernels
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    function: Any = getattr(loop_kernels, name)
+    names = function.arg_names
+    types = {one: signature.get(one, "constexpr") for one in names}
+    attributes = {(i,): [["tt.divisibility", 16]] for i, one in enumerate(names) if one in signature}
+    values = {(names.index(one),): value for one, value in constants.items()}
+    source = ASTSource(function, signature=types, constexprs=values, attrs=attributes)
+    kernel = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4})
+    loops = source_of(kernel.asm["ttir"]).loops
+    return kernel_executed(
+        kernel, tuple(replace(loop, mean_trips=count) for loop, count in zip(loops, trips, strict=True)), 1
+    )
