@@ -33,7 +33,8 @@ def form(launch: CapturedLaunch) -> str:
     Not the tensors' data, nor how large a storage is beyond them, nor where, when and how fast the launch ran.
     """
     storages = tuple(_KEPT if storage.before else _NOT_KEPT for storage in launch.storages)
-    shared = replace(launch, storages=storages, number=1, in_place_ms=None, notes=(), versions={}, device={})
+    blank = replace(launch, number=1, in_place_ms=None, spreads={}, notes=(), versions={}, device={})
+    shared = replace(blank, storages=storages)
     return hashlib.sha256(to_json(shared)).hexdigest()
 
 
@@ -53,6 +54,12 @@ def distinct(launches: Sequence[CapturedLaunch]) -> tuple[CapturedLaunch, ...]:
         data = tuple(launch.storages[number].before for number in read)
         found.setdefault((*data, str(len(found))) if "" in data else data, launch)
     return tuple(found.values())
+
+
+def spreads(launches: Sequence[CapturedLaunch]) -> dict[str, float]:
+    """By parameter that is summed by atomics, how far apart equal launches left it: the most of launches alike."""
+    names = {name: None for launch in launches for name in launch.spreads}
+    return {name: max(launch.spreads.get(name, 0.0) for launch in launches) for name in names}
 
 
 def partly_written(launches: Sequence[CapturedLaunch]) -> frozenset[int]:

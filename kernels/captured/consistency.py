@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 
@@ -34,9 +35,14 @@ def check_launch(launch: CapturedLaunch, blobs: Mapping[str, int]) -> None:
     for number, tensor in enumerate(launch.tensors):
         _check_tensor(tensor, f"tensor {number}", launch.storages)
     names = set(launch.parameters)
-    for what, given in (("args", launch.args), ("constexprs", launch.constexprs), ("atomics", launch.float_atomics)):
+    parts = {
+        "args": launch.args, "constexprs": launch.constexprs, "atomics": launch.float_atomics, "spreads": launch.spreads
+    }  # fmt: skip
+    for what, given in parts.items():
         if unknown := [name for name in given if name not in names]:
             raise ValueError(f"{unknown[0]} of {what} is no parameter of {launch.name}")
+    if odd := [name for name, value in launch.spreads.items() if not 0.0 <= value < math.inf]:
+        raise ValueError(f"the spread of {odd[0]} must be a finite number that is not negative")
     for name, value in launch.args.items():
         _check_argument(value, name, len(launch.tensors))
     for grid in (launch.grid, *(grid for _, grid in launch.grids)):

@@ -134,9 +134,9 @@ class CapturedLaunch:
     num_ctas, maxnreg) that it ran with: of the autotuner's choice or, without one, the constexprs that are whole
     numbers and the options. `options`: launch options that the program itself passed. `grid`: as launched. `grids`: the
     grid for other configs, as the program's function gave it, each with the values that it was asked for.
-    `float_atomics`: parameters to which the kernel adds floating-point numbers atomically.
-    `in_place_ms`: its latency, the median over some launches right after it was captured. `number`: counts the
-    program's launches of Triton kernels from 1.
+    `float_atomics`: parameters to which the kernel adds floating-point numbers atomically; `spreads`: how far apart
+    equal launches left each, relative to its norm. `in_place_ms`: its latency, the median over some launches right
+    after it was captured, each with L2 flushed. `number`: counts the program's launches of Triton kernels from 1.
     """
 
     name: str
@@ -153,6 +153,7 @@ class CapturedLaunch:
     grids: tuple[tuple[Mapping[str, Any], tuple[int, ...]], ...] = ()
     autotune: Autotune | None = None
     float_atomics: tuple[str, ...] = ()
+    spreads: Mapping[str, float] = field(default_factory=dict)
     in_place_ms: float | None = None
     number: int = 1
     versions: Mapping[str, str] = field(default_factory=dict)

@@ -211,9 +211,9 @@ class CapturedSubject:
             return references.as_captured(reader, launch, self.tensors(), self._launching.names, inputs.device)
 
     def tolerances(self) -> tuple[Tolerances, ...]:
-        """By output: a few roundings of the least precise dtype of floats that the launch reads or writes."""
+        """By output: a few roundings of the least precise dtype, or what sums by atomics differed by in the program."""
         against = self.reference_name if self.reference_name in (AS_CAPTURED, AS_MADE_UP) else ""
-        return references.tolerances(self.captured, self.tensors(), against)
+        return references.tolerances(self.captured, self.tensors(), against, alike.spreads(self.sets))
 
     def axes(self, output: str) -> Sequence[Axis]:
         """The dimensions by number: index0 is the first."""

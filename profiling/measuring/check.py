@@ -70,6 +70,12 @@ def judge(check: Check, allowed: Mapping[str, Tolerances]) -> tuple[Status, str]
     forbidden = [finding.message for finding in check.findings if finding.code in FORBIDDEN_WRITES]
     if forbidden:
         return "wrong", "; ".join(forbidden)
+    if check.sums_alone:
+        how_far = "" if within(check, tolerances) else f" ({_how_far(check, tolerances)})"
+        return "unstable", (
+            f"{check.launches} launches on the same input gave sums within their tolerance and beyond it{how_far}: "
+            "a race, or more rounding than that allows for"
+        )
     if not check.repeatable:
         return "unstable", (
             f"{check.launches} launches on the same input gave different bits "

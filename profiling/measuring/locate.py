@@ -104,6 +104,19 @@ def locate(
     return Finding(code, f"{_joined(whereabouts or share(count, rows), where)}; worst: {off}")
 
 
+def nan_rows(first: torch.Tensor, again: torch.Tensor) -> tuple[int, int]:
+    """In how many rows of an output a launch computed NaN, and in how many elements were left as they were.
+
+    `first`: (rows, row) after a launch into NaN; `again`: after the same into infinity.
+    """
+    counts = []
+    for was, now in zip(pieces(first), pieces(again), strict=True):
+        numbers, is_nan = now.float(), was.float().isnan()
+        counts.append(torch.stack([(is_nan & flags).any(dim=1).sum() for flags in (numbers.isnan(), numbers.isinf())]))
+    computed, left = torch.stack(counts).sum(dim=0).tolist()
+    return computed, left
+
+
 def _survey(compared: Iterator[RowPiece], tolerances: Tolerances, norm_rms: float) -> tuple[float, int, float]:
     """The largest relative error of a row, which row has it (as if flat), and beyond which error a row is wrong."""
     per_piece = []

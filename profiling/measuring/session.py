@@ -17,7 +17,7 @@ from ssdprof.profiling.measuring.amounts import GUARD_BYTES, input_sets, turn_sa
 from ssdprof.profiling.measuring.check import Errors, figure, judge, merge, share_of, within
 from ssdprof.profiling.measuring.compare import CUT_AXES, as_rows, is_cut, output_errors, row_norm_rms
 from ssdprof.profiling.measuring.guard import Fingerprints, GuardedOutput, same_bits
-from ssdprof.profiling.measuring.locate import MOST, locate, share
+from ssdprof.profiling.measuring.locate import MOST, locate, nan_rows, share
 from ssdprof.profiling.measuring.sketch import sketch
 from ssdprof.profiling.measuring.timer import CudaTimer, Launch, Reset
 from ssdprof.profiling.runs.measured import Batch, Check, Finding, TimedBy
@@ -77,6 +77,8 @@ class Session:
         self._unordered = tuple(name for name in self.outputs if name in unordered)
         self._exact = {name: tensor for name, tensor in self.outputs.items() if name not in unordered}
         self.first = {name: torch.empty_like(tensor) for name, tensor in self._exact.items()}
+        self.sums_within = True
+        """Whether the outputs that are summed in no order were correct, in all launches of the last check alike."""
         self.confirmed: dict[str, Fingerprints | None] = {}
         """The bits of the exact outputs, if any, on the last set of inputs, for each config found correct."""
 
@@ -192,7 +194,7 @@ class Session:
         found: list[tuple[str, Errors]] = []
         findings: list[Finding] = []
         sketched: tuple[float, ...] = ()
-        repeatable, launches, seeds, once_ms = True, 0, 0, math.inf
+        repeatable, sums_alone, launches, seeds, once_ms = True, False, 0, 0, math.inf
         for inputs in self.inputs:
             bound = self.bind(plan, inputs)
             self.launch(bound)
@@ -202,7 +204,7 @@ class Session:
             off = self.errors(inputs)
             found.append(off)
             correct = self.within(*off)
-            sums_correct = self.all_within(self.unordered_errors(inputs))
+            self.sums_within = self.all_within(self.unordered_errors(inputs))
             wrote_all = math.isfinite(off[1].relative_error)  # what was not written would differ as the fillings do
             once_ms = min(once_ms, self.once_ms(bound))
             for number in range(2, 1 + (LAUNCHES_PER_SEED if correct or self.against else LAUNCHES_IF_WRONG)):
@@ -211,19 +213,42 @@ class Session:
                 launches += 1
                 sums = self.unordered_errors(inputs)
                 found += sums
-                if not self.all_same() or self.all_within(sums) != sums_correct:
-                    repeatable = False
+                same = self.all_same()
+                if not same or self.all_within(sums) != self.sums_within:
+                    repeatable, sums_alone = False, same
                     found.append(self.errors(inputs))
                     break
             if not correct and not findings:
                 findings = self.locate(config, inputs, *off)
+                if findings[-1].code == "nan":
+                    findings[-1] = self._as_computed(bound, findings[-1], off[0])
             if self.against and seeds == 1:
                 sketched = self._sketch(inputs)
             if not repeatable or not (correct or self.against):
                 break
         check = self.merged(found, repeatable, launches, seeds, findings)
         is_answer = judge(check, self.tolerances)[0] in ("ok", "differs")
-        return replace(check, sketch=sketched if is_answer else ()), once_ms
+        return replace(check, sketch=sketched if is_answer else (), sums_alone=sums_alone), once_ms
+
+    def _as_computed(self, bound: Bound, found: Finding, output: str) -> Finding:
+        """The finding of NaN, with whether the kernel computes it: what it never writes holds another filling then.
+
+        Of outputs alone that the kernel only writes, and in which NaN is never correct.
+        """
+        out = self.outputs[output]
+        only_written = self.subject.tensors()[output].role == "out" and out.is_floating_point()
+        if not only_written or output in self.special or output not in self.first:
+            return found
+        try:
+            self.launch(bound, 1 + FILLINGS.index(math.inf))
+        except Exception:  # it is wrong, and what is wrong with it besides shows when it is timed
+            return found
+        rows = (as_rows(one).flatten(0, -2) for one in (self.first[output], out))
+        computed, left = nan_rows(*rows)
+        if computed + left == 0:
+            return found
+        both = f"computed in {computed} of these rows, and never written in {left}" if computed and left else ""
+        return replace(found, message=f"{found.message} ({both or ('computed' if computed else 'never written')})")
 
     def _sketch(self, inputs: Inputs) -> tuple[float, ...]:
         rows = {name: math.prod(as_rows(one).shape[:-1]) for name, one in inputs.reference.items()}

@@ -22,7 +22,7 @@ DERIVED: dict[type, tuple[str, ...]] = {
 LATER: dict[type, tuple[str, ...]] = {
     RunHeader: ("unordered", "reference"),
     Tolerances: ("against",),
-    Check: ("sketch",),
+    Check: ("sketch", "sums_alone"),
     Device: ("ceilings",),
 }
 """Fields that came after others of their format; left out if they are empty, so that older versions read on."""

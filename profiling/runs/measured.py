@@ -70,6 +70,7 @@ class Check:
     tolerance. `repeatable`: every launch on the same input gave the same bits. `seeds`: sets of inputs it was checked
     on. With several outputs the figures are those of the worst, named by `output`. `sketch`: numbers whose distance
     from those of another config is about that of the outputs, if which is correct is not known; else empty.
+    `sums_alone`: if not repeatable, it is for sums in no fixed order that were within their tolerance in some launches.
     """
 
     relative_error: float
@@ -82,6 +83,7 @@ class Check:
     findings: tuple[Finding, ...] = ()
     output: str = ""
     sketch: tuple[float, ...] = ()
+    sums_alone: bool = False
 
     @property
     def harmless(self) -> bool:

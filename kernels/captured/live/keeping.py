@@ -43,7 +43,7 @@ class Keeping:
         self.blobs: dict[int, str] = {}
         self.copies: dict[int, torch.Tensor] = {}
         self.statistics: dict[int, str] = {}
-        self.home = torch.device("cpu")
+        self.home = self.device = torch.device("cpu")
         self._together = ExitStack()
 
     def before(self) -> None:
@@ -75,7 +75,7 @@ class Keeping:
     def _leave(self, error: BaseException | None) -> None:
         """Ends what is added together: all of it stays, or with an error nothing."""
         self.copies.clear()
-        if self.home.type == "cuda":
+        if self.device.type == "cuda":
             torch.cuda.empty_cache()  # the program may need that memory outside of torch
         self._together.__exit__(type(error) if error else None, error, None)
 
@@ -150,7 +150,16 @@ class Keeping:
 
     def _after(self, compiled: Any, grid: tuple[int, ...]) -> CapturedLaunch:
         self._wait()
-        done = relaunched(self.call, self.tensors, self.used_by, self.regions, self.copies, self.touched, self.home)
+        done = relaunched(
+            self.call,
+            self.tensors,
+            self.used_by,
+            self.regions,
+            self.copies,
+            self.touched,
+            self.home,
+            self.float_atomics,
+        )
         self.notes += done.notes
         autotune, notes = values.autotune_of(self.call)
         if self.sources.grid_absent:
@@ -175,6 +184,7 @@ class Keeping:
             grids=values.grids_of(self.call),
             autotune=autotune,
             float_atomics=self.float_atomics,
+            spreads=done.spreads,
             in_place_ms=done.in_place_ms,
             number=self.number,
             versions=about.versions(),

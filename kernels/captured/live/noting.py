@@ -27,6 +27,7 @@ LOCK_S = 10.0
 IN_GRAPH = "it was launched while a CUDA graph was captured: let the program launch it once outside a graph"
 OF_INDUCTOR = "torch.compile generated it, and its launches are not kept"
 OF_COMPILED = "the program launched it compiled, not by its function: call the function of triton.jit to keep it"
+KEPT_BEFORE = f"{ELSEWHERE}; the program launched these compiled, not by its function"
 NOT_ASKED = "it was not asked for"
 
 
@@ -43,8 +44,10 @@ class Group:
     sample: Sample = field(default_factory=Sample)
 
     def seen(self, elsewhere: bool) -> Seen:
-        """What is told of it; `elsewhere`: a launch of the same kernel with other shapes is kept."""
+        """What is told of it; `elsewhere`: a launch of the same kernel in another group is kept."""
         why = self.why_not or ("" if self.kept else ELSEWHERE if elsewhere else NOT_ASKED)
+        if elsewhere and why == OF_COMPILED:
+            why = KEPT_BEFORE
         total_ms = self.sample.total_ms()
         return Seen(self.name, self.source, self.shapes, self.sample.count, total_ms, self.first_number, why)
 

@@ -6,15 +6,15 @@ is still the filling after both was not written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from statistics import median
 
 import numpy as np
 import torch
 
 from ssdprof.kernels.captured.live.calls import Call
+from ssdprof.kernels.captured.live.in_place import in_place_ms
 from ssdprof.kernels.captured.live.storages import (
     ALL_ONES,
     ALL_ZEROS,
@@ -27,21 +27,13 @@ from ssdprof.kernels.captured.live.storages import (
     mask_of,
     near,
     same,
+    spread,
     view,
     written,
 )
-from ssdprof.kernels.captured.live.timing import new_event
 from ssdprof.kernels.captured.source.roles import RoleFound
 from ssdprof.kernels.errors import first_line
 from ssdprof.kernels.launch import Role
-
-TIMED_LAUNCHES = 10
-TIMED_MS = 2000.0
-"""So many launches are timed, fewer if they take longer than this together."""
-
-
-DELAY_CYCLES = 1_000_000
-"""Meanwhile the GPU waits for the host to have launched, so that the host's work does not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +46,16 @@ class Touched:
 
 @dataclass(slots=True)
 class Relaunched:
-    """What launching again showed: bytes `after` by region, and packed bits of those that were written, if not all."""
+    """What launching again showed: bytes `after` by region, and packed bits of those that were written, if not all.
+
+    `spreads`: by parameter that sums without an order, how far apart launches left it (`storages.spread`).
+    """
 
     touched: Touched
     after: dict[int, torch.Tensor] = field(default_factory=dict)
     written: dict[int, bytes] = field(default_factory=dict)
     in_place_ms: float | None = None
+    spreads: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -104,11 +100,13 @@ def relaunched(
     before: Mapping[int, torch.Tensor],
     touched: Touched | None,
     home: torch.device,
+    summed: Collection[str] = (),
 ) -> Relaunched:
     """Launches again, the program's launch being over, and leaves memory as that one left it.
 
     `before`: the bytes that the launch found, of the regions that it may write. `touched`: what it does with them;
-    None: it is found out by filling. If launching again fails, the program's own bytes are `after`, and a note says so.
+    None: it is found out by filling. `summed`: the parameters to which it adds floats atomically. If launching again
+    fails, the program's own bytes are `after`, and a note says so.
     """
     device = tensors[0].device
     own = {one: copy_of(regions.regions[one], home) for one in before}
@@ -122,7 +120,11 @@ def relaunched(
             done = Relaunched(known, {one: own[one] for one in known.regions})
             done.notes.append(f"it was not launched a second time: {first_line(f'{type(error).__name__}: {error}')}")
         else:
-            done.in_place_ms = one_launch.timed(known) if device.type == "cuda" else None
+            if device.type == "cuda":
+                done.in_place_ms, note = one_launch.timed(known)
+                done.notes += [note] if note else []
+            with suppress(Exception):  # less is known then of how far sums may be apart
+                done.spreads = one_launch.spreads(done, used_by, summed)
         return done
     finally:
         for one, data in own.items():
@@ -218,21 +220,26 @@ class _OneLaunch:
         if differ:
             done.notes.append(f"launches on the same data gave different bits: {', '.join(dict.fromkeys(differ))}")
 
-    def timed(self, touched: Touched) -> float | None:
-        """Median latency of launches in ms; what they read and write is put back between them."""
-        restored = sorted(
-            {one for role, (one, _) in zip(touched.roles, self.regions.of, strict=True) if role == "in-out"}
-        )
-        times: list[float] = []
-        with suppress(Exception), torch.cuda.device(self.device):
-            while len(times) < TIMED_LAUNCHES and sum(times) < TIMED_MS:
-                for one in restored:
-                    copy_into(self.region(one).data, self.before[one])
-                start, end = new_event(), new_event()
-                torch.cuda._sleep(DELAY_CYCLES)  # type: ignore[no-untyped-call]
-                start.record()
-                self.call.launch()
-                end.record()
-                self.wait()
-                times.append(start.elapsed_time(end))
-        return median(times) if times else None
+    def timed(self, touched: Touched) -> tuple[float | None, str]:
+        """Median latency of launches in ms, and a note; what they read and write is put back before each."""
+        reads = {one for role, (one, _) in zip(touched.roles, self.regions.of, strict=True) if role == "in-out"}
+        restored = sorted(reads & self.before.keys())
+
+        def restore() -> None:
+            for one in restored:
+                copy_into(self.region(one).data, self.before[one])
+
+        waits = any(self.before[one].device.type == "cpu" for one in restored)
+        return in_place_ms(self.call.launch, restore, self.device, waits=waits)
+
+    def spreads(self, done: Relaunched, used_by: Sequence[Sequence[str]], summed: Collection[str]) -> dict[str, float]:
+        """How far apart launches leave each of these parameters' tensors: the program's, the first, and the last one.
+
+        The last one found L2 flushed, as launches of a sweep do, and so may have summed in quite another order.
+        """
+        found: dict[str, float] = {}
+        for tensor, (one, offset), names in zip(self.tensors, self.regions.of, used_by, strict=True):
+            for name in set(names) & set(summed) if tensor.dtype.is_floating_point and tensor.numel() else ():
+                others = (self.own[one], self.region(one).data)
+                found[name] = max(spread(done.after[one], other, tensor, offset) for other in others)
+        return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -226,6 +227,26 @@ def written(
 def same(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Whether bytes on one or two devices are equal."""
     return all(bool(torch.equal(a[part], b[part].to(a.device))) for part in Region(0, a).chunks())
+
+
+def spread(one: torch.Tensor, other: torch.Tensor, tensor: torch.Tensor, offset: int) -> float:
+    """How far apart the floats of a tensor are in two states of its region's bytes: |one − other| / |one|, as vectors.
+
+    What is not a finite number in either is left out; 0 if the norm is.
+    """
+    ours, theirs = (view(data, tensor, offset).view(tensor.dtype) for data in (one, other))
+    axis = max(range(ours.dim()), key=lambda axis: ours.shape[axis], default=0)
+    ours, theirs = (numbers if numbers.dim() else numbers.reshape(1) for numbers in (ours, theirs))
+    step = max(1, CHUNK_BYTES // 8 * ours.shape[axis] // ours.numel())
+    apart = whole = 0.0
+    for our_piece, their_piece in zip(torch.split(ours, step, axis), torch.split(theirs, step, axis), strict=True):
+        numbers = our_piece.double()
+        difference = numbers - their_piece.to(numbers.device).double()
+        for piece in (difference, numbers):
+            piece.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+        apart += float(difference.square().sum())
+        whole += float(numbers.square().sum())
+    return math.sqrt(apart / whole) if whole else 0.0
 
 
 def host_bytes(data: torch.Tensor) -> memoryview:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -43,6 +44,9 @@ def test_a_launch_that_fits_together_is_taken() -> None:
         ({"args": {"y": 1}}, "y of args is no parameter of kernel"),
         ({"constexprs": ("Y",)}, "Y of constexprs is no parameter of kernel"),
         ({"float_atomics": ("y",)}, "y of atomics is no parameter of kernel"),
+        ({"spreads": {"y": 0.1}}, "y of spreads is no parameter of kernel"),
+        ({"spreads": {"n": -0.1}}, "the spread of n must be a finite number that is not negative"),
+        ({"spreads": {"n": math.nan}}, "the spread of n must be a finite number that is not negative"),
         ({"args": {"n": (1, (TensorArg(1),))}}, "n is tensor 1, but there are 1"),
         ({"args": {"n": DescriptorArg(0, (8,), (1,), ())}}, "n is a descriptor whose shape, strides and block differ"),
         ({"grid": ()}, r"grid \(\) must be one to three numbers"),

@@ -73,6 +73,7 @@ launches = st.builds(
     grids=st.lists(st.tuples(values, several), max_size=2).map(tuple),
     autotune=st.none()
     | st.builds(Autotune, st.lists(st.builds(ListedConfig, values, st.booleans()), max_size=2).map(tuple)),
+    spreads=st.dictionaries(st.text(), st.floats(), max_size=2),
     in_place_ms=st.none() | st.floats(),
     device=values,
     notes=st.lists(st.text(), max_size=2).map(tuple),

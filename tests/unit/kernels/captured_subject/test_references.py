@@ -225,11 +225,13 @@ def test_a_reference_that_names_no_function_of_a_file_is_refused(named: str, sai
         references.absolute(named)
 
 
-def tolerance_of(output: tuple[str, Any], *inputs: tuple[str, Any], text: str = "") -> tuple[float, float, str]:
+def tolerance_of(
+    output: tuple[str, Any], *inputs: tuple[str, Any], text: str = "", spread: float = 0.0, blocks: int = 1
+) -> tuple[float, float, str]:
     metas = {f"in{i}": TensorMeta(shape, dtype) for i, (dtype, shape) in enumerate(inputs)}
     metas["out"] = TensorMeta(output[1], output[0], "out")
-    launch = softmax_launch(sources=replace(SOURCES, modules={"m0": text}))
-    (found,) = references.tolerances(launch, metas, "")
+    launch = softmax_launch(sources=replace(SOURCES, modules={"m0": text}), grid=(blocks, 1, 1))
+    (found,) = references.tolerances(launch, metas, "", {"out": spread})
     assert "out" == found.output
     return found.relative_error, found.row_error, found.reason
 
@@ -253,6 +255,33 @@ def test_a_float_output_may_be_a_few_roundings_of_the_least_precise_floats_off(
     whole, row, reason = tolerance_of((output, (2,)), (given, (2,)), WHOLE)
     assert (pytest.approx(2.6 * 2.0**-bits, rel=0.05), pytest.approx(13 * 2.0**-bits, rel=0.05)) == (whole, row)
     assert f"the least precise floats here are {coarsest}, each off by up to" in reason
+
+
+def test_sums_by_atomics_may_be_apart_by_some_times_what_the_programs_launches_were() -> None:
+    half = ("float16", (2,))
+    whole, row, reason = tolerance_of(half, half, spread=0.0018, blocks=1024)
+    assert (pytest.approx(0.0072), pytest.approx(0.036)) == (whole, row)
+    assert reason.startswith("atomics sum it in float16 in no fixed order, and equal launches in the program left")
+
+
+@pytest.mark.parametrize(("spread", "blocks"), [(0.0002, 1024), (0.5, 1024), (0.0018, 4)])
+def test_spreads_that_are_small_or_larger_than_rounding_explains_change_nothing(spread: float, blocks: int) -> None:
+    half = ("float16", (2,))
+    assert tolerance_of(half, half) == tolerance_of(half, half, spread=spread, blocks=blocks)
+
+
+@pytest.mark.parametrize("parts", [16, 128])
+def test_sums_of_numbers_in_other_orders_are_apart_by_what_is_taken_for_rounding(parts: int) -> None:
+    numbers = torch.randn(parts, 4096, generator=torch.Generator().manual_seed(0)).half()
+    sums = []
+    for seed in (1, 2):
+        order = torch.rand(numbers.shape, generator=torch.Generator().manual_seed(seed)).argsort(0)
+        total = torch.zeros(4096, dtype=torch.float16)
+        for part in numbers.gather(0, order):
+            total += part
+        sums.append(total.double())
+    apart = float((sums[0] - sums[1]).norm() / numbers.double().sum(0).norm())
+    assert pytest.approx(references.WALK_ROUNDINGS * parts**0.5 * 2.0**-11, rel=0.15) == apart
 
 
 def test_products_of_float32_may_be_roundings_of_tf32_off() -> None:

@@ -78,7 +78,7 @@ def test_launches_that_differ_in_anything_that_counts_differ_in_identity(tmp_pat
 
 
 def test_how_it_was_launched_is_no_part_of_the_identity(tmp_path: Path) -> None:
-    changed = {"number": 9, "in_place_ms": 1.0, "config": {"BLOCK_M": 1}, "grid": (6,)}
+    changed = {"number": 9, "in_place_ms": 1.0, "spreads": {"o_ptr": 0.1}, "config": {"BLOCK_M": 1}, "grid": (6,)}
     path = write_file(tmp_path / "two.launch", softmax_launch, lambda writer: softmax_launch(writer, **changed))
     one, two = (CapturedSubject(str(path), index) for index in (0, 1))
     assert one.identity() == two.identity()

@@ -86,6 +86,26 @@ def test_a_wrong_config_that_writes_to_its_input_when_it_is_timed_says_so(monkey
     assert ("ok", "") == status(measured("right"))
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("nan_rows", "NaN in 2 rows: rows 2 to 3 (computed)"), ("unwritten", "NaN in 8 rows: lane 0 (never written)")],
+)
+def test_nan_that_a_kernel_computes_is_told_from_what_it_never_writes(name: str, said: str) -> None:
+    assert [said] == [finding.message for finding in measured(name).check.findings]
+
+
+def test_both_kinds_of_nan_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def body(t: Tensors) -> None:
+        before = t.scaled.clone()
+        write(t)
+        t.scaled[2:5] = float("nan")
+        t.scaled[1:3, 0] = before[1:3, 0]
+
+    monkeypatch.setattr(fake_launches, "both", FakeKernel(body), raising=False)
+    (found,) = measured("both").check.findings
+    assert found.message.endswith("(computed in 3 of these rows, and never written in 2)")
+
+
 @pytest.mark.parametrize("is_wrong", [True, False])
 def test_a_config_that_fails_when_it_is_timed_is_still_wrong_if_it_was(
     monkeypatch: pytest.MonkeyPatch, is_wrong: bool

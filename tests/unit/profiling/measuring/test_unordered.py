@@ -6,15 +6,19 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from fake_kernel import FakeSubject, fake
+from fake_kernel import HELD_AGAINST, FakeSubject, fake
 from fake_launches import CHECKED, Tensors
 from fake_runs import HEADER, h100_run
 from host_timer import HOST
 from measured_here import measured, planted, status
 
+from ssdprof.kernels.interface import Tolerances
 from ssdprof.profiling.diagnosis.verdicts import statements
 from ssdprof.profiling.measuring import measure as measure_module
+from ssdprof.profiling.measuring.check import judge
 from ssdprof.profiling.measuring.measure import OTHER_BITS, OTHER_SUMS, prepare, resample
+from ssdprof.profiling.runs.codec import plain, reader
+from ssdprof.profiling.runs.measured import Check
 from ssdprof.profiling.runs.model import Run
 from ssdprof.profiling.sweep.records import run_header
 from ssdprof.profiling.sweep.request import SweepRequest
@@ -63,6 +67,36 @@ def test_the_worst_error_of_all_launches_is_told(monkeypatch: pytest.MonkeyPatch
     planted(monkeypatch, "noisy", noisy(0.01))
     check = measured("noisy").check
     assert ("total", pytest.approx(0.01, rel=1e-3)) == (check.output, check.relative_error)
+
+
+class HeldAgainstCaptured(SummedSubject):
+    """Whose outputs are held against what may itself be wrong."""
+
+    def tolerances(self) -> tuple[Tolerances, ...]:
+        return tuple(replace(one, against=HELD_AGAINST) for one in super().tolerances())
+
+
+def test_an_error_beyond_the_tolerance_in_every_launch_is_another_answer_if_the_reference_may_be_wrong(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    subject = HeldAgainstCaptured()
+    prepare(subject, HOST, seed=3)
+    allowed = {one.output: one for one in subject.tolerances()}
+    planted(monkeypatch, "off", lambda launch, t: t.total.mul_(1.5 + launch / 1000))
+    found = measured("off")
+    assert ("differs", True) == (judge(found.check, allowed)[0], found.check.repeatable)
+    planted(monkeypatch, "once_right", lambda launch, t: t.total.mul_(1.5 if launch <= CHECKED else 1.0))
+    assert "unstable" == judge(measured("once_right").check, allowed)[0]
+
+
+def test_sums_that_are_once_beyond_the_tolerance_are_not_said_to_have_other_bits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    planted(monkeypatch, "far_off", lambda launch, t: t.total.mul_(2.0) if launch > 3 else None)
+    found = measured("far_off")
+    expected = "2 launches on the same input gave sums within their tolerance and beyond it (relative error 1.0, "
+    assert status(found)[1].startswith(expected)
+    assert reader(Check)(plain(found.check)) == found.check
 
 
 @pytest.mark.parametrize("since", [3, 6, CHECKED, CHECKED + 1])

@@ -18,6 +18,7 @@ from triton.runtime.jit import JITFunction
 
 import ssdprof
 from ssdprof.kernels.captured.file import CaptureFileError, read
+from ssdprof.kernels.captured.live.noting import KEPT_BEFORE, OF_COMPILED, Group
 from ssdprof.kernels.captured.live.options import CaptureError
 from ssdprof.kernels.captured.model import CapturedLaunch
 
@@ -256,3 +257,8 @@ def test_compiled_kernels_that_a_program_launches_itself_are_counted_with_the_re
     [seen] = read(path).seen
     assert ("softmax", 1) == (seen.name, seen.count)
     assert seen.why_not.startswith("the program launched it compiled")
+
+
+def test_compiled_launches_of_a_kernel_that_is_kept_are_told_so() -> None:
+    group = Group("softmax", "program.py:7", "", 2, OF_COMPILED)
+    assert (OF_COMPILED, KEPT_BEFORE) == (group.seen(elsewhere=False).why_not, group.seen(elsewhere=True).why_not)

@@ -144,6 +144,7 @@ def test_whole_numbers_that_are_never_read_are_an_output_and_sums_are_told(path:
     [launch], _ = machine.finished()
     assert ["in", "out", "in-out", "in-out"] == [tensor.role for tensor in launch.tensors]
     assert ("sum_ptr",) == launch.float_atomics
+    assert {"sum_ptr": 0.0} == launch.spreads
     assert np.array_equal(np.repeat(x.numpy() >= 0, 4), written_bits(path, launch, 1))
     assert [0] * 4 + list(range(4, 16)) == places.tolist()
 

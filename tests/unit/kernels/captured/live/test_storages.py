@@ -18,6 +18,7 @@ from ssdprof.kernels.captured.live.storages import (
     near,
     regions_of,
     same,
+    spread,
     through,
     written,
 )
@@ -31,6 +32,25 @@ def numbers(n: int = 60) -> torch.Tensor:
     return torch.arange(n, dtype=torch.float32)
 
 
+def test_a_spread_is_the_distance_of_two_states_relative_to_the_norm() -> None:
+    tensor = torch.tensor([[3.0, 0.0, 4.0], [0.0, 9.0, 0.0]])[:, ::2]
+    one = tensor.untyped_storage()
+    [region] = regions_of([tensor]).regions
+    other = copy_of(region, CPU)
+    other.view(torch.float32)[[0, 1, 4]] = torch.tensor([3.5, 77.0, 99.0])  # the others are not the tensor's
+    assert 24 == len(one)
+    assert pytest.approx(0.1) == spread(region.data, other, tensor, 0)
+    assert 0.0 == spread(region.data, region.data, tensor, 0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn])
+def test_a_spread_leaves_out_what_is_no_finite_number(dtype: torch.dtype) -> None:
+    ours, theirs = (torch.tensor([4.0, float("nan"), last]).to(dtype) for last in (0.0, 2.0))
+    found = spread(ours.view(torch.uint8), theirs.view(torch.uint8), ours, 0)
+    assert pytest.approx(0.5) == found
+    assert 0.0 == spread(torch.zeros_like(ours).view(torch.uint8), theirs.view(torch.uint8), ours, 0)
+
+
 @st.composite
 def views(draw: st.DrawFn) -> torch.Tensor:
     """A view into 1000 bytes, with any strides, broadcast and overlapping ones among them."""
@@ -39,6 +59,14 @@ def views(draw: st.DrawFn) -> torch.Tensor:
     strides = [draw(st.integers(0, 9)) for _ in shape]
     offset = draw(st.integers(0, 20))
     return torch.zeros(1000, dtype=torch.uint8).view(dtype).as_strided(shape, strides, offset)
+
+
+@given(tensor=views())
+@settings(max_examples=50, deadline=None)
+def test_a_view_of_any_shape_and_strides_has_no_spread_from_itself(tensor: torch.Tensor) -> None:
+    [(number, offset)] = regions_of([tensor]).of
+    data = regions_of([tensor]).regions[number].data
+    assert not tensor.is_floating_point() or 0.0 == spread(data, data, tensor, offset)
 
 
 @given(tensor=views())
