@@ -16,6 +16,7 @@ from fake_runs import (
     COMPILE_HEADER,
     QUESTION,
     TOO_LARGE,
+    among,
     compiled_run,
     constrained_run,
     explanation,
@@ -28,7 +29,7 @@ from rich.console import RenderableType
 
 from ssdprof.profiling.runs.model import Explanation, Row, Run
 from ssdprof.profiling.runs.recorded import recorded_runs
-from ssdprof.reports.text.explain import explain_report
+from ssdprof.reports.text.explain import explain_report, second_part
 from ssdprof.reports.text.sweep import sweep_report
 
 SCREENS = Path(__file__).parents[3] / "golden" / "screens"
@@ -78,6 +79,8 @@ CASES: Mapping[str, Callable[[], RenderableType]] = {
     "explain_out_of_resources": partial(explained, TOO_LARGE_ID),
     "explain_does_not_compile": lambda: explained(does_not_compile()),
     "explain_with_neighbours": lambda: explain_report(explanation()),
+    "explain_changes": lambda: second_part(among(LONG, "split:m128n64k64d128w8s3")),
+    "explain_changes_of_the_best": lambda: second_part(among(LONG, LONG.ranked[0].config_id)),
 }
 
 
