@@ -144,7 +144,7 @@ def explain(
     `config`: a `Config`, a text in any form, or `best`, `baseline` or `#3` from `run`: a run, the path of its file,
     "recorded" for the one that ships with ssdprof, or (None) the latest run, if it is of this kernel. `subject` None:
     the run's. `force`, `warn`: see `sweep`. Without a GPU, latencies are the run's, or recorded ones. `on_answer` gets
-    the explanation as soon as the config itself is compiled, without neighbours. Raises UsageError if it cannot be done.
+    the explanation without neighbours, once the config itself is compiled. Raises UsageError if it cannot be done.
     """
     from ssdprof.kernels.config_text import is_run_reference
     from ssdprof.profiling.runs.store import RECORDED

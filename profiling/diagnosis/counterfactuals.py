@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ssdprof.kernels.config import Param, Value
 from ssdprof.profiling.diagnosis.rows import latency_ms, occupancy_pct, of_another_binary
-from ssdprof.profiling.diagnosis.statement import Statement
+from ssdprof.profiling.diagnosis.statement import NextStep, Statement
 from ssdprof.profiling.runs.model import STATUSES, Explanation, Row
 
 Finding = Literal["faster", "same", "timed", "untimed", "slower", "not-usable"]
@@ -59,8 +59,8 @@ def most_helpful(explanation: Explanation) -> Statement | None:
     """The change that helps most and its gain; that none does; None if no other config was tried.
 
     `change-helps`: it is faster. `change-mends`: the config itself cannot be used, and it can. `fastest-change`: the
-    config itself has no latency. `change-promises`: no change with a latency is faster, and it has more occupancy, or
-    as much and fewer spills. `no-change-helps`: none of these.
+    config itself has no latency. `change-promises`: no change with a latency is faster, and it has more occupancy
+    without more spills, or as much and fewer spills. `no-change-helps`: none of these.
     """
     own, found = own_row(explanation), counterfactuals(explanation)
     if not found:
@@ -84,10 +84,11 @@ def most_helpful(explanation: Explanation) -> Statement | None:
         return Statement("good", "change-mends", figures)
     if first.finding == "timed":
         return Statement("note", "fastest-change", figures)
-    untimed = next((one for one in found if one.finding == "untimed"), None)
-    if untimed is not None and _resources(untimed.row) < _resources(own):
-        step = "none" if figures["measured"] else "measure-on-gpu"
-        figures |= {"change": _figures(untimed), "own": _of_row(own)}
+    better = (one for one in found if one.finding == "untimed" and _resources(one.row) < _resources(own))
+    promise = next((one for one in better if _spills(one.row) <= _spills(own)), None)
+    if promise is not None:
+        step: NextStep = "none" if figures["measured"] else "measure-on-gpu"
+        figures |= {"change": _figures(promise), "own": _of_row(own)}
         return Statement("note", "change-promises", figures, step)
     return Statement("note", "no-change-helps", figures)
 

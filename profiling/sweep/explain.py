@@ -20,6 +20,7 @@ from ssdprof.profiling.runs.model import Device, Explanation, Neighbours, Row, R
 from ssdprof.profiling.runs.rank import ranked_run
 from ssdprof.profiling.runs.recorded import Latencies, latencies_for, latency_source, with_latencies
 from ssdprof.profiling.runs.state import Record
+from ssdprof.profiling.sweep.begin import expect_descriptors
 from ssdprof.profiling.sweep.changes import capped, changes
 from ssdprof.profiling.sweep.request import Event, SweepRequest
 from ssdprof.profiling.sweep.sweep import Sweep
@@ -80,6 +81,7 @@ class _Explaining:
 
     def run(self, on_event: Callable[[Event], None]) -> Explanation:
         """Compiles everything and, with a GPU, measures it."""
+        expect_descriptors(self.request.arch, {self.own: self.request.subject.launch(self.config)}, self.pool)
         self.sweep = Sweep(self.request, on_event, self._hear, pool=self.pool)
         run = self.sweep.run()
         first = self.answered or self._answer(run)
@@ -145,9 +147,7 @@ class _Explaining:
             changed = [one for of, one in self.changes if of == param]
             if changed:
                 groups[param] = sorted([self.config, *changed], key=lambda one: _order(one, param))
-        return tuple(
-            Neighbours(param, tuple(rows[params.id(one)] for one in group)) for param, group in groups.items()
-        )
+        return tuple(Neighbours(param, tuple(rows[params.id(one)] for one in group)) for param, group in groups.items())
 
 
 def _order(config: Config, param: Param) -> float:

@@ -1,4 +1,4 @@
-"""What one changed parameter does to a config, as one table: the config itself, then each change, most helpful first."""
+"""What one changed parameter does to a config, in one table: the config as it is, then each change, the best first."""
 
 from __future__ import annotations
 

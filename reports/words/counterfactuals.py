@@ -60,7 +60,7 @@ def _none_helps(of: Figures, _: str) -> str:
     if of["changes_not_usable"] == of["changes"]:
         return "No single change can be used: each is wrong or fails."
     if fastest is None or fastest["times_as_fast"] is None:
-        return "No single change gives more occupancy or spills less."
+        return "No single change gives more occupancy without more spills, or spills less."
     took = f"{fastest['config_id']}, takes {_took(of, fastest)} against {latency_text(of['latency_ms'])} ms"
     noise = ", which is no difference within the noise" if fastest["finding"] == "same" else ""
     return f"No single change helps: the fastest, {took}{noise}."

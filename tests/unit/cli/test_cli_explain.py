@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 from fake_runs import COMPILE_HEADER, H100_GPU, HEADER, PROBLEM, TOO_LARGE, explanation, h100_run, run, screen
 from fake_sweeps import Explain, IdlePool, explains, ship
-from run_records import kept, save
-
 from rich.console import RenderableType
+from run_records import kept, save
 
 from ssdprof.cli import console
 from ssdprof.cli.main import run as ssdprof

@@ -12,7 +12,7 @@ from typing import Any
 
 import fake_runs
 import pytest
-from fake_runs import COMPILE_HEADER, SUBJECT, compiled_run, constrained, h100_run
+from fake_runs import COMPILE_HEADER, compiled_run, constrained, h100_run
 from fake_sweeps import Asked, fake_sweeps, gpus, returns, ship
 from run_records import kept
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from run_records import kept, save
 
 import ssdprof
 from ssdprof.cli.main import run as command
-from ssdprof.kernels.config import Config
 from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.ssd.params import PARAMS, chunk_scan_config
 from ssdprof.kernels.ssd.subject import ChunkScan

@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-from cpu_sweeps import take_few_samples
+from fake_explained import CONFIG, FAKE_HEADER, SAME, SOURCE, WIDE, explained, measured, ship
 from fake_kernel import LANES, PARAMS, FakeSubject, fake, fake_id
-from fake_launches import CUBIN_REGISTERS, CUBIN_STACK_BYTES, SHARED_MEM_BYTES
-from fake_runs import H100, H100_GPU, HEADER, timing
+from fake_launches import CUBIN_REGISTERS
+from fake_runs import H100, timing
 from fake_timer import imports_paid_once
-from host_timer import HOST
 
-from ssdprof.kernels.config import MAXNREG, NUM_STAGES, NUM_WARPS, Config, Param, ParamTable
+from ssdprof.kernels.config import NUM_STAGES, NUM_WARPS, Config, Param
 from ssdprof.kernels.errors import ConfigError
-from ssdprof.profiling.diagnosis.counterfactuals import counterfactuals
 from ssdprof.profiling.runs import recorded
 from ssdprof.profiling.runs.ledger import Ledger
-from ssdprof.profiling.runs.measured import Check, Compiled
+from ssdprof.profiling.runs.measured import Check
 from ssdprof.profiling.runs.model import Device, Explanation, Row, Run
 from ssdprof.profiling.runs.rank import rank
-from ssdprof.profiling.sweep import explain as explain_module
-from ssdprof.profiling.sweep.explain import LEDGER, explain
-from ssdprof.profiling.sweep.request import Event, SweepRequest
-from ssdprof.profiling.sweep.sweep import Sweep
+from ssdprof.profiling.sweep.explain import LEDGER
+from ssdprof.profiling.sweep.request import Event
 from ssdprof.profiling.workers.pool import Pool
-
-SUBJECT = FakeSubject()
-CONFIG, WIDE = fake(), fake(LANES=64)
-FAKE_HEADER = replace(
-    HEADER, kernel="fake", kernel_hashes=dict(SUBJECT.source_hashes()), problem=SUBJECT.identity(), device=H100
-)
-SOURCE = "on NVIDIA H100 80GB HBM3, driver 580.159.04, Triton 3.6.0, 2026-11-23"
-SAME = Compiled(CUBIN_REGISTERS, CUBIN_STACK_BYTES, SHARED_MEM_BYTES, 0, 4, 1, 1, 32, compile_s=1.0)
-"""What the recorded cubin has, as it compiles here."""
-
-
-def ship(monkeypatch: pytest.MonkeyPatch, *runs: Run) -> None:
-    def recorded_runs() -> Iterator[Run]:
-        return iter(runs)
-
-    monkeypatch.setattr(recorded, "recorded_runs", recorded_runs)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -55,43 +34,6 @@ def one_import() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def nothing_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     ship(monkeypatch)
-
-
-def explained(
-    config: Config = CONFIG,
-    run: Run | None = None,
-    on_event: Callable[[Event], None] = lambda _: None,
-    on_answer: Callable[[Explanation], None] = lambda _: None,
-    **fields: Any,
-) -> Explanation:
-    asked = SweepRequest(
-        subject=SUBJECT,
-        space="ignored",
-        configs=(fake("compile_error"),),
-        arch="sm_90",
-        jobs=2,
-        timeout_s=60.0,
-        command="ssdprof explain",
-    )
-    return explain(config, replace(asked, **fields), run, "measured", on_event, on_answer=on_answer)
-
-
-def measured(header: Any = FAKE_HEADER) -> Run:
-    """Two of the neighbours: the config itself correct in 2 ms, by another binary; its wider tile wrong in 1 ms."""
-    other = replace(SAME, registers_per_thread=96)
-    right = Row(
-        CONFIG, PARAMS.id(CONFIG), "ok", compiled=other, check=Check(0.001, 0.002, 0, 8, True, 4), timing=timing(2.0)
-    )
-    wrong = Row(
-        WIDE,
-        PARAMS.id(WIDE),
-        "wrong",
-        "relative error 0.60",
-        compiled=SAME,
-        check=Check(0.6, 0.7, 8, 8, True, 4),
-        timing=timing(1.0),
-    )
-    return Run(header, rank([right, wrong], PARAMS.id(CONFIG)))
 
 
 def neighbours(explanation: Explanation, param: Param) -> list[int]:
@@ -263,84 +205,3 @@ def test_the_ledger_of_the_config_is_read_once_whatever_its_neighbours(monkeypat
 def test_what_does_not_compile_has_no_ledger_and_no_reason() -> None:
     explanation = explained(fake("compile_error"))
     assert (None, "") == (explanation.ledger, explanation.ledger_absent)
-
-
-class Capped(FakeSubject):
-    """Its configs set a cap on registers too."""
-
-    params: ClassVar[ParamTable] = ParamTable((*PARAMS, MAXNREG), PARAMS.variants)
-
-    def resolve(self, config: Config) -> Config:
-        return self.params.validated(config)
-
-
-def test_the_cap_that_gives_one_more_block_is_tried_as_soon_as_the_registers_are_known() -> None:
-    events: list[Event] = []
-    capped = Config((*CONFIG.values, (MAXNREG.name, None)), CONFIG.variant)
-    explanation = explained(capped, subject=Capped(), on_event=events.append)
-    (group,) = (group for group in explanation.neighbours if group.param == MAXNREG)
-    assert [168, None] == [row.config[MAXNREG.name] for row in group.rows]
-    assert all(row.compiled for row in group.rows)
-    assert (12, 12) == (events[-1].done, events[-1].total)
-
-
-def test_the_answer_comes_first_with_its_ledger_and_latency_and_no_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Pool, "ask", lambda *_, **__: Ledger((), 7))
-    compiled, answers = [0], list[tuple[int, Explanation]]()
-
-    def count(event: Event) -> None:
-        compiled[0] = event.compiled
-
-    last = explained(
-        run=measured(), jobs=1, on_event=count, on_answer=lambda first: answers.append((compiled[0], first))
-    )
-    ((done, first),) = answers
-    assert 0 == done  # it is the first that is compiled, and nothing waits for it
-    assert (Ledger((), 7), (), 2.0) == (first.ledger, first.neighbours, first.row.known_latency_ms)
-    assert measured() == first.source
-    assert (first.row.compiled, first.ledger, first.source) == (last.row.compiled, last.ledger, last.source)
-    assert first.latency_source == last.latency_source
-
-
-def test_what_does_not_compile_is_answered_too_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers: list[Explanation] = []
-    last = explained(fake("compile_error"), on_answer=answers.append)
-    assert ["compile-error"] == [one.row.status for one in answers]
-    assert () == answers[0].neighbours
-    assert last.neighbours
-
-
-@pytest.fixture
-def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The measuring worker uses the CPU."""
-    take_few_samples(monkeypatch)
-    monkeypatch.setattr(explain_module, "Sweep", partial(Sweep, device=HOST))
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("on_the_cpu")
-def test_with_a_gpu_the_config_and_its_neighbours_are_checked_and_timed() -> None:
-    answers: list[Explanation] = []
-    config = fake("narrow", LANES=16)
-    narrow = replace(measured().rows[0], config=config, config_id=PARAMS.id(config))
-    run = Run(FAKE_HEADER, rank([narrow], None))
-    explanation = explained(config, run, gpu=H100_GPU, budget_s=1.0, on_answer=answers.append)
-    row = explanation.row
-    assert ("not-run", 2.0) == (answers[0].row.status, answers[0].row.known_latency_ms)
-    assert ("ok", 2.0) == (row.status, row.recorded.latency_ms if row.recorded else None)
-    assert row.timing is not None
-    assert f"measured on {explanation.header.provenance}" == explanation.latency_source
-    found = counterfactuals(explanation)
-    assert {"ok"} == {one.row.status for one in found}
-    assert all(one.row.check and one.row.timing and one.row.recorded is None for one in found)
-    assert all(one.times_as_fast for one in found)
-    assert PARAMS.id(config) == explanation.header.baseline_id  # timed in the same rounds as the best
-
-
-@pytest.mark.slow
-def test_if_the_gpu_fails_the_latencies_of_the_run_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explain_module, "Sweep", partial(Sweep, device="no_timer:Missing"))
-    explanation = explained(run=measured(), gpu=H100_GPU)
-    assert (None, 2.0) == (explanation.row.timing, explanation.row.known_latency_ms)
-    assert "the GPU could not be prepared" in explanation.row.status_reason
-    assert f"measured {SOURCE}" == explanation.latency_source
