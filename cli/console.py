@@ -26,6 +26,7 @@ DOING = {
     "preparing": "compiling, and preparing inputs and references on the GPU",
     "measuring": "checking and timing",
     "refining": "timing the best again, in turns",
+    "counting": "counting with ncu",
 }
 STDOUT = Path("-")
 """Instead of a file for the CSV."""

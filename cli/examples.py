@@ -18,11 +18,13 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "ssdprof sweep --gpu none --arch A100 --csv -",
         "ssdprof sweep scan.launch --values BLOCK=64,128",
         "ssdprof sweep --around best --values maxnreg=none,128",
+        "ssdprof sweep --counters=3 --metrics sm__inst_executed.sum",
     ),
     "explain": (
         "ssdprof explain best",
         "ssdprof explain '#2' --json",
         "ssdprof explain m128n64k32d128w4s4 --seqlen 50000 --arch sm_90",
+        "ssdprof explain best --counters",
     ),
     "capture": (
         "ssdprof capture -- bench.py",

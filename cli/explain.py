@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ssdprof.cli import console
+from ssdprof.cli.counting import CountersOptions
 from ssdprof.cli.options import Json, Quiet, SubjectOptions, TargetOptions, command_line, grouped, option
 
 CONFIG_HELP = "An id, Triton's printed form, KEY=VALUE,…, or best, baseline or '#3' from a run."
@@ -18,6 +19,7 @@ def explain(
     config: Annotated[str, typer.Argument(metavar="CONFIG", help=CONFIG_HELP)],
     subject: SubjectOptions,
     target: TargetOptions,
+    counters: CountersOptions,
     run: Annotated[
         str | None, option("Target", "Run file, or recorded for the one that ships with ssdprof.", default="latest run")
     ] = None,
@@ -42,6 +44,7 @@ def explain(
             subject.build() if subject.arguments else None,
             run=run,
             **asdict(target),
+            **counters.asked(),
             force=force,
             command=command_line(),
             on_event=progress,

@@ -15,6 +15,7 @@ from typer.completion import get_completion_inspect_parameters, install_callback
 
 from ssdprof.cli import console
 from ssdprof.cli.capture import capture, launches
+from ssdprof.cli.counting import with_counters_value
 from ssdprof.cli.devices import devices
 from ssdprof.cli.examples import WHOLE, epilog
 from ssdprof.cli.explain import explain
@@ -96,8 +97,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     if COMPLETION in os.environ:
         get_completion_inspect_parameters()  # it tells typer the shells
+    given = with_counters_value(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = app(arguments, prog_name="ssdprof", standalone_mode=False)
+        code = app(given, prog_name="ssdprof", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except UsageError as error:

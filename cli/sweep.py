@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ssdprof.cli import completion, console
+from ssdprof.cli.counting import CountersOptions
 from ssdprof.cli.options import (
     Json,
     Quiet,
@@ -121,6 +122,7 @@ def sweep(
     space: SpaceOptions,
     target: TargetOptions,
     timing: TimingOptions,
+    counters: CountersOptions,
     results: ResultOptions,
     launch: Annotated[str | None, typer.Argument(metavar="LAUNCH", help=LAUNCH_HELP, show_default=False)] = None,
     json: Json = False,
@@ -145,7 +147,8 @@ def sweep(
         if len(problems) > 1 and is_run_reference(space.around or ""):
             raise UsageError(f"--around {space.around} is of one run, not of {len(problems)}: name the config itself")
         results.check(json=json, several=len(problems) > 1)
-        options = {**asdict(space), **asdict(target), **asdict(timing), "values": values_from(space.values or ())}
+        options = {**asdict(space), **asdict(target), **asdict(timing), **counters.asked()}
+        options["values"] = values_from(space.values or ())
         if len(problems) > 1:
             return sweep_each(problems, options, results, pool, json=json, quiet=quiet)
         asked = Asked(subject, options, results, quiet)

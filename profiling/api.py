@@ -51,6 +51,9 @@ def sweep(
     keep: bool = False,
     resume: bool = False,
     force: bool = False,
+    counters: int | str | Path | None = None,
+    metrics: str | Sequence[str] = (),
+    ncu: Path | None = None,
     command: str = "",
     on_event: Callable[[Event], None] = lambda _: None,
     on_record: Callable[[Record], None] = lambda _: None,
@@ -71,47 +74,28 @@ def sweep(
     - `budget_s`: seconds for timing the best again; `timing`: auto, events or graph; `seed`: for the inputs;
     - `out`: the run's file; `keep`: without `out`, a file in the user's data folder; `resume`: continues such a run;
     - `force`: also for an architecture whose configs take minutes to compile (before sm_80);
+    - `counters`: how many of the best configs ncu counts in the end, besides the baseline, or all, or an export to
+      read instead; `metrics`: what else it counts, by its names; `ncu`: the one to run (default: as found here);
     - `on_event` hears how far it is, `on_record` each result, `warn` and `say` lines, `on_kept` where the run is kept;
     - `pool`: processes from `started`, for the caller to close.
 
     Returns the run, ranked, with recorded latencies if it measured none; after Ctrl-C what there is. Raises UsageError.
     """
-    from ssdprof.profiling.runs.recorded import with_recorded
-    from ssdprof.profiling.runs.store import Keeper, resumable
     from ssdprof.profiling.sweep.asking import sweep_request
-    from ssdprof.profiling.sweep.begin import begun, expect_descriptors
-    from ssdprof.profiling.sweep.environment import check_arch, with_toolchain
-    from ssdprof.profiling.sweep.preflight import left, preflight
-    from ssdprof.profiling.sweep.records import run_header
-    from ssdprof.profiling.sweep.sweep import sweep as run_sweep
+    from ssdprof.profiling.sweep.counting import wanted_counters
+    from ssdprof.profiling.sweep.environment import check_arch
+    from ssdprof.profiling.sweep.whole import Heard, Keeping, swept
 
     start_s = time.monotonic()
+    wanted = wanted_counters(counters, metrics, ncu, warn)
     configs = (space, around, variant, values, baseline)
     request = sweep_request(subject, *configs, arch, device, jobs, timeout_s, budget_s, timing, seed, command)
     check_arch(request.arch, force)
     if pool is not None and request.gpu is None:
         pool.dismiss_measurers()
-    path, state = (resumable(run_header(request), out) if resume else None) or (out, None)
-    if resume:
-        say(f"resuming {path}" if state else "nothing to resume: a new run begins")
-    ahead = left(request, state)
-    keeper = Keeper(path, resumes=state is not None, warn=warn) if keep or path is not None else None
-
-    def record(one: Record) -> None:
-        if keeper is not None:
-            keeper(one)
-        on_record(one)
-
-    with nullcontext(pool) if pool is not None else closing(started(device)) as running:
-        if ahead.to_compile or ahead.to_measure:
-            expect_descriptors(request.arch, ahead.to_compile, running)
-            request = with_toolchain(request, running, warn, path, state)
-        shown = begun(request, ahead.to_compile, running, start_s)
-        say(preflight(request, ahead, shown, resumed=bool(state)).line)
-        run = with_recorded(run_sweep(request, on_event, record, state, running))
-    if keeper is not None:
-        on_kept(keeper.close(run))
-    return run
+    processes = nullcontext(pool) if pool is not None else closing(started(device))
+    heard = Heard(on_event, on_record, warn, say, on_kept)
+    return swept(request, processes, Keeping(out, keep, resume), heard, wanted, start_s)
 
 
 def started(device: str = "auto") -> Pool:
@@ -134,6 +118,9 @@ def explain(
     jobs: int | None = None,
     timeout_s: float = 300.0,
     force: bool = False,
+    counters: int | str | Path | None = None,
+    metrics: str | Sequence[str] = (),
+    ncu: Path | None = None,
     command: str = "",
     on_event: Callable[[Event], None] = lambda _: None,
     warn: Callable[[str], None] = lambda _: None,
@@ -144,16 +131,19 @@ def explain(
     `config`: a `Config`, a text in any form, or `best`, `baseline` or `#3` from `run`: a run, the path of its file,
     "recorded" for the one that ships with ssdprof, or (None) the latest run, if it is of this kernel. `subject` None:
     the run's. `force`, `warn`: see `sweep`. Without a GPU, latencies are the run's, or recorded ones. `on_answer` gets
-    the explanation without neighbours, once the config itself is compiled. Raises UsageError if it cannot be done.
+    the explanation without neighbours, once the config itself is compiled. With `counters`, `metrics` and `ncu`, as for
+    `sweep`, ncu counts this config, whatever the number. Raises UsageError if it cannot be done.
     """
     from ssdprof.kernels.config_text import is_run_reference
     from ssdprof.profiling.runs.store import RECORDED
     from ssdprof.profiling.sweep.asking import config_of, explain_request, subject_and_run, target
+    from ssdprof.profiling.sweep.counting import explained_with_counters, wanted_counters
     from ssdprof.profiling.sweep.environment import check_arch, with_toolchain
     from ssdprof.profiling.sweep.explain import explain as explain_config
 
     is_reference = isinstance(config, str) and is_run_reference(config)
     subject, known, whose = subject_and_run(subject, run, is_needed=is_reference)
+    wanted = wanted_counters(counters, metrics, ncu, warn)
     target_arch, gpu = target(arch, device)
     if known is not None and arch is None:
         target_arch = known.header.device.arch
@@ -163,7 +153,8 @@ def explain(
     how = "recorded" if run == RECORDED else "measured"
     with closing(started(device if request.gpu else "none")) as pool:
         request = with_toolchain(request, pool, warn)
-        return explain_config(request.configs[0], request, known, how, on_event, pool, on_answer, whose)
+        found = explain_config(request.configs[0], request, known, how, on_event, pool, on_answer, whose)
+    return explained_with_counters(found, wanted, request, gpu, on_event, warn)
 
 
 def occupancy(

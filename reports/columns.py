@@ -14,6 +14,7 @@ from ssdprof.profiling.runs.model import STATUSES, Row
 
 Value: TypeAlias = str | int | float | bool | None
 NOT_KNOWN = "–"
+_SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def as_text(value: Value) -> str:
@@ -41,6 +42,10 @@ two_decimals = _number("{:.2f}".format)
 """A number with two decimals, as ncu prints warps."""
 pct_text = _number(lambda pct: f"{pct:.2f}".rstrip("0").rstrip("."))
 """A percentage without its sign, with the decimals it needs, two at most: 12.5, 43.75, 100."""
+amount_text = _number(
+    lambda amount: next((f"{amount / of:.3g} {name}" for of, name in _SCALES if amount >= 0.9995 * of), f"{amount:g}")
+)
+"""A large amount with three significant digits and its scale: 2.82 G."""
 rate_text = _number(lambda rate: f"{rate:.0f}" if rate >= 100 else f"{rate:.3g}")
 """So many a second, with three significant digits or all before the point."""
 _BY_UNIT = {
@@ -86,6 +91,16 @@ def _of(
         return ";".join(found) if isinstance(found, tuple) else found
 
     return Column(name, unit, heading, description, value, show or _BY_UNIT.get(unit, as_text))
+
+
+_OF_PEAK = "as a share of its peak over the whole launch"
+
+
+def _counted(
+    name: str, heading: str, description: str, show: Callable[[Value], str] = one_decimal, unit: str = "%"
+) -> Column:
+    """The column of a field of a row's counters."""
+    return _of("counters", name, unit, heading, f"counted by ncu: {description}", show)
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -210,6 +225,19 @@ COLUMNS: tuple[Column, ...] = (
         "which of the run's different outputs it gives, from 1, the reference's first; empty if the reference is known "
         "to be correct",
     ),
+    _counted("dram_bytes", "DRAM\nbytes", "bytes read from and written to DRAM", amount_text, "bytes"),
+    _counted("l2_to_sm_bytes", "L2–SM\nbytes", "bytes moved between L2 and the SMs", amount_text, "bytes"),
+    _counted("dram_pct", "DRAM\n%", f"how busy DRAM was, {_OF_PEAK}"),
+    _counted("l2_pct", "L2\n%", f"how busy L2 was, {_OF_PEAK}"),
+    _counted("l1tex_pct", "L1\n%", f"how busy L1 and shared memory were, {_OF_PEAK}"),
+    _counted("tensor_pipe_pct", "tensor\n%", f"how busy the tensor cores were, {_OF_PEAK}"),
+    _counted("issue_active_pct", "issue\n%", f"how busy the schedulers were, {_OF_PEAK}"),
+    _counted("achieved_occupancy_pct", "achieved\nocc %", "warps at a time over those that an SM can hold"),
+    _counted("l1_hit_pct", "L1 hit\n%", "sectors that were found in L1"),
+    _counted("l2_hit_pct", "L2 hit\n%", "sectors that were found in L2"),
+    _counted("top_stall", "top stall", "why warps waited most between two instructions, in ncu's word", as_text, ""),
+    _counted("top_stall_pct", "stall\n%", "share of that in the time between two instructions"),
+    _counted("ncu_duration_ms", "ncu\nms", "duration of the launch, caches flushed before", latency_text, "ms"),
 )
 """Those of every run; a subject's parameters come in after `variant`."""
 _BY_NAME = {column.name: column for column in COLUMNS}
@@ -219,6 +247,16 @@ _PARAMS_BEGIN = COLUMNS.index(_BY_NAME["status"])
 def columns_of(params: Iterable[Param]) -> tuple[Column, ...]:
     """Every column of a run whose configs set these parameters."""
     return (*COLUMNS[:_PARAMS_BEGIN], *map(param_column, params), *COLUMNS[_PARAMS_BEGIN:])
+
+
+def metric_columns(rows: Iterable[Row]) -> tuple[Column, ...]:
+    """A column for each metric that ncu was asked for besides, under ncu's name, in base units."""
+    names = dict.fromkeys(name for row in rows if row.counters for name, _ in row.counters.metrics)
+    return tuple(Column(name, "", name, "as ncu gives it", _metric(name)) for name in names)
+
+
+def _metric(name: str) -> Callable[[Row], Value]:
+    return lambda row: dict(row.counters.metrics).get(name) if row.counters else None
 
 
 def param_column(param: Param) -> Column:

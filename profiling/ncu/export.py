@@ -29,21 +29,21 @@ from ssdprof.profiling.ncu.verify import (
 _CC_COLUMNS = ("device__attribute_compute_capability_major", "device__attribute_compute_capability_minor")
 
 
-def read_export(path: Path) -> tuple[NcuRow, ...]:
-    """The launches of an exported report. Raises UsageError if it cannot be read or is not a report."""
+def read_export(path: Path, option: str = "--ncu-report") -> tuple[NcuRow, ...]:
+    """The launches of an exported report, which `option` names. Raises UsageError if it cannot be read or is none."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise UsageError(f"--ncu-report {path} cannot be read: {error.strerror or error}") from None
+        raise UsageError(f"{option} {path} cannot be read: {error.strerror or error}") from None
     if len(content) > MAX_FILE_BYTES:
-        raise UsageError(f"--ncu-report {path} is larger than {MAX_FILE_BYTES >> 20} MiB: export fewer launches")
+        raise UsageError(f"{option} {path} is larger than {MAX_FILE_BYTES >> 20} MiB: export fewer launches")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        raise UsageError(f"--ncu-report {path} is not text: export the report with {EXPORT_HINT}")
+        raise UsageError(f"{option} {path} is not text: export the report with {EXPORT_HINT}")
     return read_raw(text, str(path))
 
 

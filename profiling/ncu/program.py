@@ -35,7 +35,14 @@ _PRINTED_STEP = 0.01
 
 
 class NcuError(SsdprofError):
-    """ncu gave no figures: it was refused, failed or was too late; the message says which."""
+    """ncu gave no figures: it was refused, failed or was too late; the message says which.
+
+    `said`: everything that it printed.
+    """
+
+    def __init__(self, message: str, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
 
 
 class NcuCsvError(UsageError):
@@ -154,12 +161,39 @@ def run_program(command: Sequence[str], env: Mapping[str, str], timeout_s: float
             process.communicate()
 
 
+@dataclass(frozen=True, slots=True)
+class Collect:
+    """What to ask ncu for: options, the next ones if it gives no report for those before.
+
+    `flush`: the caches before each pass, as ncu does if nobody says otherwise. `sentences`: also those of the rule.
+    """
+
+    options: tuple[tuple[str, ...], ...]
+    flush: bool = False
+    sentences: bool = False
+
+
+def launch_figures(metrics: Collection[str]) -> Collect:
+    """`metrics`, which must need no hardware counters, and sections and their rule unless counters are refused."""
+    asked = ("--metrics", ",".join(metrics))
+    return Collect(
+        (
+            # the sections and their rule; the Occupancy section also has achieved occupancy, a counter
+            ("--section", "Occupancy", "--section", "LaunchStats", *asked, "--rule", RULE),
+            # if counters are refused: no section, and the rule if ncu applies it anyway
+            (*asked, "--rule", RULE),
+            (*asked, "--apply-rules", "no"),
+        ),
+        sentences=True,
+    )
+
+
 def profile(
     ncu: Path,
     target: Sequence[str],
+    collect: Collect,
     *,
     kernels: Collection[str],
-    metrics: Collection[str],
     folder: Path,
     env: Mapping[str, str],
     timeout_s: float,
@@ -167,31 +201,25 @@ def profile(
     """Profiles every launch of the functions `kernels` in one run of the command `target`.
 
     Returns ncu's version and what it said about each launch, in launch order, with sentences if its rule was applied.
-    Asks for `metrics`, which must need no hardware counters, and for sections and a rule unless counters are refused.
     Keeps the report in `folder`. Raises NcuError if ncu gives nothing.
     """
     env = {**env, "LC_ALL": "C"}
     pattern = "|".join(re.escape(name) for name in sorted(kernels))
     report = folder / "report.ncu-rep"
     common = ["--kernel-name-base", "function", "--kernel-name", f"regex:^({pattern})$"]
-    common += ["--clock-control", "none", "--cache-control", "none", "--target-processes", "application-only"]
-    asked = ("--metrics", ",".join(metrics))
-    reasons = []
-    for collect in (
-        # the sections and their rule; the Occupancy section also has achieved occupancy, a counter
-        ("--section", "Occupancy", "--section", "LaunchStats", *asked, "--rule", RULE),
-        # if counters are refused: no section, and the rule if ncu applies it anyway
-        (*asked, "--rule", RULE),
-        (*asked, "--apply-rules", "no"),
-    ):
-        finished = run_program([str(ncu), "-f", "-o", str(report), *common, *collect, *target], env, timeout_s)
+    common += ["--clock-control", "none", "--cache-control", "all" if collect.flush else "none"]
+    common += ["--target-processes", "application-only"]
+    reasons, said = list[str](), ""
+    for options in collect.options:
+        finished = run_program([str(ncu), "-f", "-o", str(report), *common, *options, *target], env, timeout_s)
         if finished.code is None:
             raise NcuError(f"ncu gave no report within {timeout_s:.0f} s")
         if report.exists():
             break
         reasons.append(_reason(finished))
+        said += finished.text
     else:
-        raise NcuError(next((reason for reason in reasons if NO_PERMISSION in reason), reasons[-1]))
+        raise NcuError(next((reason for reason in reasons if NO_PERMISSION in reason), reasons[-1]), said)
 
     def page(name: str) -> str:
         command = [str(ncu), "--import", str(report), "--csv", "--page", name, "--print-units", "base"]
@@ -200,7 +228,8 @@ def profile(
             raise NcuError(f"ncu could not export its report: {_reason(finished)}")
         return finished.text
 
-    rows, sentences = read_raw(page("raw"), "ncu's raw page"), read_sentences(page("details"))
+    rows = read_raw(page("raw"), "ncu's raw page")
+    sentences = read_sentences(page("details")) if collect.sentences else {}
     if sentences:
         rows = tuple(replace(row, sentence=sentences.get(row.cells.get("ID", ""), "")) for row in rows)
     version = re.search(r"Version ([0-9]+(?:\.[0-9]+){1,2})", run_program([str(ncu), "--version"], env, 60.0).text)

@@ -19,7 +19,7 @@ from ssdprof.profiling.gpu.driver import SM_COUNT
 from ssdprof.profiling.hardware.limits import DRIVER_ATTRIBUTES, differences, limits_for
 from ssdprof.profiling.hardware.occupancy import occupancy
 from ssdprof.profiling.hardware.rule import rule_sentence
-from ssdprof.profiling.ncu.program import NcuError, profile, write_launches
+from ssdprof.profiling.ncu.program import NcuError, launch_figures, profile, write_launches
 from ssdprof.profiling.ncu.verify import (
     FIGURES,
     Comparison,
@@ -189,8 +189,8 @@ def _ncu(
         version, rows = profile(
             ncu,
             [*python_command(_TARGET), str(todo), str(done), _DEVICE],
+            launch_figures([figure.metric for figure in FIGURES]),
             kernels={plan.function for plan in launched.values()},
-            metrics=[figure.metric for figure in FIGURES],
             folder=folder,
             env=child_env({**WORKER_ENV, "CUDA_VISIBLE_DEVICES": request.gpu.visible}),
             timeout_s=max(request.timeout_s, NCU_START_S + NCU_LAUNCH_S * len(launched)),

@@ -16,9 +16,9 @@ from ssdprof.profiling.runs.measured import Check
 from ssdprof.profiling.runs.model import Row, RunHeader
 
 DERIVED: dict[type, tuple[str, ...]] = {
-    Row: ("rank", "speedup_vs_baseline", "tied_with_best", "recorded", "achieved", "answer")
+    Row: ("rank", "speedup_vs_baseline", "tied_with_best", "recorded", "achieved", "answer", "counters")
 }
-"""Fields that are not kept, since they follow from others."""
+"""Fields that are not kept with their record, since they follow from others."""
 LATER: dict[type, tuple[str, ...]] = {
     RunHeader: ("unordered", "reference"),
     Tolerances: ("against",),
@@ -67,6 +67,8 @@ def reader(kind: Any) -> Callable[[Any], Any]:
         return _value if len(kinds) > 1 else partial(_optional, reader(kinds[0]))
     if origin is tuple:
         item = reader(args[0])
+        if args[-1] is not Ellipsis:
+            return partial(_fixed, tuple(map(reader, args)))
         return lambda value: tuple(map(item, _instance(list, value)))
     if origin is Literal:
         return lambda value: _checked(value, isinstance(value, str) and value in args, f"one of {', '.join(args)}")
@@ -94,6 +96,12 @@ def _object_reader(kind: Any) -> Callable[[Any], Any]:
         return kind(**values)
 
     return read
+
+
+def _fixed(readers: tuple[Callable[[Any], Any], ...], value: Any) -> Any:
+    """A tuple of so many values, each of a type of its own."""
+    _checked(value, len(_instance(list, value)) == len(readers), f"a list of {len(readers)}")
+    return tuple(read(item) for read, item in zip(readers, value, strict=True))
 
 
 def _optional(read: Callable[[Any], Any], value: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from ssdprof.kernels.config import Config, Param
 from ssdprof.kernels.interface import LeftOut, Question, Remark, Tolerances
 from ssdprof.profiling.hardware.occupancy import Occupancy
+from ssdprof.profiling.runs.counters import Counters
 from ssdprof.profiling.runs.ledger import Ledger
 from ssdprof.profiling.runs.measured import Check, Compiled, Conditions, Timing
 
@@ -76,7 +77,7 @@ class Row:
     answer, if a GPU was asked. `by_construction`: why the output must be wrong, known before anything ran; empty if it
     need not be. `recorded` is added to rows of a run that measured nothing, and is not kept with them. Only rows with a
     rank have `achieved` something: a wrong output is no work done. `answer` counts the run's different outputs from 1,
-    the reference's first, if which of them is correct is not known.
+    the reference's first, if which of them is correct is not known. `counters`: what ncu counted, if it was asked.
     """
 
     config: Config
@@ -95,6 +96,7 @@ class Row:
     recorded: Recorded | None = None
     achieved: Achieved | None = None
     answer: int | None = None
+    counters: Counters | None = None
 
     @property
     def known_status(self) -> Status:

@@ -2,8 +2,9 @@
 
 Each line is an object whose `kind` says what its other fields are: `header` (RunHeader, with the format; first, and
 again if it changes), `row` (Row, without derived fields; its timing comes from the batches, and is in the row only if
-their samples were not kept) or `batch` (Batch). A later header or row replaces the one before it; batches add up. A
-line that is cut off does not count; every line before it does. Format 2 and earlier ids of configs are read too.
+their samples were not kept), `batch` (Batch) or `counters` (Counted). A later header, row or counters replace those
+before; batches add up. A line that is cut off does not count; every line before it does. Format 2 and earlier ids of
+configs are read too.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ from typing import Any
 from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.registry import todays_id, upgraded
 from ssdprof.profiling.runs.codec import plain, reader
+from ssdprof.profiling.runs.counters import Counted
 from ssdprof.profiling.runs.measured import Batch
 from ssdprof.profiling.runs.model import Row, RunHeader
 from ssdprof.profiling.runs.state import Record, RunState
 
 FORMAT, OLDER_FORMATS = 3, (2,)
-_KINDS: dict[str, type] = {"header": RunHeader, "row": Row, "batch": Batch}
+_KINDS: dict[str, type] = {"header": RunHeader, "row": Row, "batch": Batch, "counters": Counted}
 _START = f'{{"format": {FORMAT}, "kind": "header", '
 _FORMAT = re.compile(r'\{\s*"format"\s*:\s*([0-9]{1,9})')
 

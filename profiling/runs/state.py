@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from ssdprof.profiling.runs.counters import Counted, Counters
 from ssdprof.profiling.runs.measured import Batch, Timing
 from ssdprof.profiling.runs.model import Row, Run, RunHeader
 from ssdprof.profiling.runs.outliers import compared
 from ssdprof.profiling.runs.rank import ranked_run, timing_of
 
-Record = RunHeader | Row | Batch
-"""A header or a row replaces the one before it; a batch is added to its config's."""
+Record = RunHeader | Row | Batch | Counted
+"""A header, a row or counters replace those before; a batch is added to its config's."""
 
 
 class RunState:
@@ -26,12 +27,13 @@ class RunState:
         self.header = header
         self._rows: dict[str, Row] = {}
         self._batches: dict[str, list[Batch]] = {}
+        self._counters: dict[str, Counters] = {}
         self._timings: dict[str, Timing] = {}  # of the batches so far, made when asked for
         self._judged: dict[str, Row] | None = None  # likewise
 
     @property
     def rows(self) -> Mapping[str, Row]:
-        """The rows as added, each judged alone, and without timing, rank, speed-up and tie, which are derived."""
+        """The rows as added, each judged alone, without timing, counters and what is derived: rank, speed-up, tie."""
         return MappingProxyType(self._rows)
 
     @property
@@ -46,21 +48,31 @@ class RunState:
         """The config's batches, in the order in which they were taken."""
         return tuple(self._batches.get(config_id, ()))
 
+    def counters(self, config_id: str) -> Counters | None:
+        """What ncu counted of the config last, if it did."""
+        return self._counters.get(config_id)
+
     def add(self, record: Record) -> None:
         """Adds one record."""
         if isinstance(record, RunHeader):
             self.header, self._judged = record, None
         elif isinstance(record, Row):
             self._rows[record.config_id], self._judged = record, None
+        elif isinstance(record, Counted):
+            self._counters[record.config_id] = record.counters
         else:
             self._batches.setdefault(record.config_id, []).append(record)
             self._timings.pop(record.config_id, None)
 
     def row(self, config_id: str) -> Row:
-        """The row, judged, with its timing, not ranked: that of its batches, or its own if no samples were kept.
+        """The row, judged, with its counters and timing, not ranked: that of its batches, or its own if none were kept.
 
         Latencies count only if the output was checked: a config that failed later has none.
         """
+        row, counters = self._timed(config_id), self.counters(config_id)
+        return row if counters is None else replace(row, counters=counters)
+
+    def _timed(self, config_id: str) -> Row:
         row, batches = self.judged[config_id], self._batches.get(config_id, ())
         if row.check is None or not any(batch.samples_ms for batch in batches):
             return row

@@ -13,7 +13,7 @@ from ssdprof.profiling.runs.model import Row
 
 DEFAULT_BUDGET_S = 10.0
 DEFAULT_TIMEOUT_S = 300.0
-Phase = Literal["compiling", "preparing", "measuring", "refining"]
+Phase = Literal["compiling", "preparing", "measuring", "refining", "counting"]
 
 
 @dataclass(frozen=True, slots=True)

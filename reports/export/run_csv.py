@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssdprof.profiling.runs.model import Run
-from ssdprof.reports.columns import Value, columns_of, values
+from ssdprof.reports.columns import Value, columns_of, metric_columns, values
 from ssdprof.reports.export.run_json import header_dict, json_text, ordered_rows
 
 SIDECAR_SUFFIX = ".meta.json"
@@ -33,7 +33,7 @@ def runs_csv(runs: Sequence[Run]) -> str:
 
 
 def _table(runs: Sequence[Run], fields: Sequence[str]) -> str:
-    columns = [columns_of(run.header.params) for run in runs]
+    columns = [(*columns_of(run.header.params), *metric_columns(run.rows)) for run in runs]
     names: list[str] = []
     for of_run in columns:
         place = 0

@@ -20,7 +20,7 @@ from ssdprof.profiling.hardware.rule import rule_sentence
 from ssdprof.profiling.runs.codec import plain
 from ssdprof.profiling.runs.model import Explanation, Row, Run, RunHeader
 from ssdprof.profiling.runs.recorded import latency_source
-from ssdprof.reports.columns import columns_of, values
+from ssdprof.reports.columns import Column, columns_of, metric_columns, values
 from ssdprof.reports.words import answers
 from ssdprof.reports.words import counterfactuals as change_words
 from ssdprof.reports.words import explanation as explanation_words
@@ -44,7 +44,7 @@ def _run_dict(run: Run, found: Sequence[Statement]) -> dict[str, Any]:
         "schema": SCHEMA,
         "answer": as_dicts(answers_of(run), answers.words),
         "header": header_dict(run.header),
-        "rows": [_row_dict(row, run.header) for row in ordered_rows(run)],
+        "rows": [_row_dict(row, run.header, metric_columns(run.rows)) for row in ordered_rows(run)],
         "recorded": _recorded_dict(run),
         "verdicts": as_dicts(found),
     }
@@ -72,7 +72,7 @@ def explanation_json(explanation: Explanation) -> str:
             "schema": SCHEMA,
             "answer": as_dicts(advice(explanation), answers.words),
             "header": header_dict(header),
-            "row": _row_dict(row, header),
+            "row": _row_dict(row, header, metric_columns([row])),
             "neighbours": [
                 {"parameter": one.param.column, "rows": [_row_dict(row, header) for row in one.rows]}
                 for one in explanation.neighbours
@@ -123,13 +123,13 @@ def json_text(content: Any) -> str:
     return json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _row_dict(row: Row, header: RunHeader) -> dict[str, Any]:
+def _row_dict(row: Row, header: RunHeader, metrics: Sequence[Column] = ()) -> dict[str, Any]:
     """The CSV's columns, and what a cell cannot hold: lists as lists, where the wrong rows are, what is assumed.
 
     `triton_config` is the config as source, `triton_kwargs` the arguments of that call; neither has the variant.
     """
     return {
-        **values(row, columns_of(header.params)),
+        **values(row, (*columns_of(header.params), *metrics)),
         "triton_config": triton_config(header.params, row.config),
         "triton_kwargs": triton_kwargs(header.params, row.config),
         "limiters": list(row.occupancy.limiters) if row.occupancy else None,
@@ -139,6 +139,7 @@ def _row_dict(row: Row, header: RunHeader) -> dict[str, Any]:
         "findings": [asdict(finding) for finding in row.check.findings] if row.check else None,
         "by_construction": row.by_construction or None,
         "recorded": asdict(row.recorded) if row.recorded else None,
+        "counters_source": row.counters.source if row.counters else None,
     }
 
 

@@ -25,6 +25,7 @@ from ssdprof.reports.columns import latency_text
 from ssdprof.reports.text import counterfactuals, tables
 from ssdprof.reports.text import ledger as ledger_report
 from ssdprof.reports.text import occupancy as occupancy_report
+from ssdprof.reports.text.counters import counters_lines
 from ssdprof.reports.text.prose import Labelled, Prose
 from ssdprof.reports.text.sweep import STYLES
 from ssdprof.reports.text.tables import dimmed, label_grid
@@ -81,6 +82,10 @@ def _ledger(explanation: Explanation) -> list[RenderableType]:
     return ledger_report.parts(explanation.ledger, explanation.ledger_absent)
 
 
+def _counters(explanation: Explanation) -> list[RenderableType]:
+    return counters_lines(explanation.row)
+
+
 def _changes(explanation: Explanation) -> list[RenderableType]:
     found = counterfactuals.parts(explanation)
     return [*found, Text()] if found else []
@@ -106,8 +111,8 @@ def _provenance(explanation: Explanation) -> list[RenderableType]:
 
 FIRST: tuple[Section, ...] = (_answer, _occupancy, _ledger)
 """What the config itself tells, in order."""
-REST: tuple[Section, ...] = (_changes, _question, _occupancy_and_latency, _provenance)
-"""What needs its neighbours, in order, and where everything is from."""
+REST: tuple[Section, ...] = (_counters, _changes, _question, _occupancy_and_latency, _provenance)
+"""What needs a GPU or its neighbours, in order, and where everything is from."""
 
 
 def _header(explanation: Explanation) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.profiling.diagnosis.verdicts import statements
 from ssdprof.profiling.runs.model import Row, Run
 from ssdprof.reports.columns import error_text, latency_text
+from ssdprof.reports.text.counters import counters_table
 from ssdprof.reports.text.prose import Labelled, Prose
 from ssdprof.reports.text.tables import header, ranked_table, rejected_tables, status_colour
 from ssdprof.reports.words import answers, verdicts
@@ -26,6 +27,7 @@ def sweep_report(run: Run, *, top: int | None = BEST_SHOWN, lists_rejected: bool
     """Everything a sweep prints: `top` ranked configs, None for all, and whether all the others are listed."""
     parts: list[RenderableType] = [answer_lines(answer(run)), Text(), ranked_table(run, top=top)]
     parts += rejected_tables(run) if lists_rejected else rejected_lines(run)
+    parts += counters_table([*run.ranked, *(row for row in run.rows if row.rank is None)])
     if rest := [one for one in statements(run) if one.code not in COVERED]:
         parts += [Text(), verdicts.render(rest)]
     return Group(*parts, Text(), header(run))

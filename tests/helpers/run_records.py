@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ssdprof.profiling.runs.codec import DERIVED
+from ssdprof.profiling.runs.counters import Counted
 from ssdprof.profiling.runs.measured import Batch, Conditions, Timing
 from ssdprof.profiling.runs.model import Row, Run, RunHeader
 from ssdprof.profiling.runs.rank import timing_of
@@ -17,10 +18,11 @@ from ssdprof.profiling.runs.state import Record, RunState
 
 
 def records_of(run: Run) -> tuple[Record, ...]:
-    """The header, the rows without what is derived, and the samples of each."""
+    """The header, the rows without what is derived, and the samples and counters of each."""
     derived: dict[str, Any] = dict.fromkeys(("timing", *DERIVED[Row]))
     rows = [replace(row, **derived) for row in run.rows]
-    return (run.header, *rows, *(batch for row in run.rows for batch in batches_of(row)))
+    counted = [Counted(row.config_id, row.counters) for row in run.rows if row.counters]
+    return (run.header, *rows, *(batch for row in run.rows for batch in batches_of(row)), *counted)
 
 
 def kept(run: Run) -> Run:

@@ -17,6 +17,7 @@ from fake_runs import explanation
 from fake_sweeps import Asked, fake_sweeps
 
 from ssdprof.cli import capture, options, sweep, verify
+from ssdprof.cli import counting as counting_options
 from ssdprof.cli.main import app
 from ssdprof.cli.main import run as ssdprof
 from ssdprof.kernels import registry
@@ -32,6 +33,7 @@ from ssdprof.kernels.registry import subject
 from ssdprof.kernels.ssd import presets, spaces
 from ssdprof.profiling.ncu import verify_run
 from ssdprof.profiling.ncu.verify import Comparison, Verification
+from ssdprof.profiling.sweep import counting
 from ssdprof.profiling.sweep import explain as explain_module
 from ssdprof.profiling.sweep.request import DEFAULT_BUDGET_S
 
@@ -68,6 +70,7 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
     requests = fake_sweeps(monkeypatch, tmp_path)
     monkeypatch.setattr(startup, "run_command", captured)
     monkeypatch.setattr(explain_module, "explain", lambda *_, **__: explanation())
+    monkeypatch.setattr(counting, "find_ncu", lambda: None)
     monkeypatch.setattr(verify_run, "verify", lambda request, _: replace(VERIFIED, notes=request.notes))
     monkeypatch.chdir(tmp_path)
     assert 0 == ssdprof(["sweep", "--quiet"])
@@ -226,6 +229,7 @@ def test_a_kernel_and_its_problem_can_be_named_wherever_one_is_compiled(
 def test_the_defaults_in_the_help_are_the_real_ones() -> None:
     assert (presets.DEFAULT_PRESET, presets.DEFAULT_SEQLEN) == (options.DEFAULT_PRESET, options.DEFAULT_SEQLEN)
     assert (registry.CHUNK_SCAN, DEFAULT_BUDGET_S) == (options.DEFAULT_KERNEL, sweep.DEFAULT_BUDGET_S)
+    assert counting.BEST_COUNTED == counting_options.BEST_COUNTED
     assert (DEFAULT_LIMIT_GIB, SUFFIX) == (capture.DEFAULT_LIMIT_GIB, capture.SUFFIX)
 
 

@@ -18,7 +18,8 @@ shared_mem_config_bytes, threads_per_block, grid_blocks, blocks_per_sm, warps_pe
 warps_per_scheduler, theoretical_occupancy_pct, limit_registers_blocks, limit_shared_mem_blocks,
 limit_warps_blocks, limit_blocks_blocks, limit_barriers_blocks, limiters, waves_per_sm, compile_s,
 sm_clock_mhz, memory_clock_mhz, power_w, temperature_c, timed_by, dropped_samples, throttled,
-checked_launches, checked_seeds, answer
+checked_launches, checked_seeds, answer, dram_bytes, l2_to_sm_bytes, dram_pct, l2_pct, l1tex_pct, tensor_pipe_pct,
+issue_active_pct, achieved_occupancy_pct, l1_hit_pct, l2_hit_pct, top_stall, top_stall_pct, ncu_duration_ms
 """
 COLUMNS = columns.columns_of(PARAMS)
 

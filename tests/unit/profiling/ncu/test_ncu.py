@@ -19,6 +19,7 @@ from ssdprof.profiling.ncu.program import (
     NcuError,
     NcuRow,
     find_ncu,
+    launch_figures,
     profile,
     read_raw,
     read_sentences,
@@ -81,8 +82,8 @@ class FakeNcu:
             return profile(
                 Path("/opt/ncu"),
                 ["python", "target"],
+                launch_figures(["launch__one", "launch__two"]),
                 kernels={"chunk_scan_kernel", "other"},
-                metrics=["launch__one", "launch__two"],
                 folder=folder,
                 env={"A": "b"},
                 timeout_s=9,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import pickle
 import re
 import sys
 from dataclasses import replace
@@ -90,6 +91,57 @@ def test_the_target_launches_each_once_on_zeros_and_keeps_the_ids_of_those_that_
         float(kernel.called[0]["x_ptr"].sum()),
     )
     assert Loaded(255, 8, 4) == ncu_target.launch_once(plan)
+
+
+class Sums:
+    """A subject with a weight that is read only in the storage of `total`, which is read and written, and an output."""
+
+    def tensors(self) -> dict[str, TensorMeta]:
+        return {
+            "x": TensorMeta((2, 3), "float32"),
+            "total": TensorMeta((2,), "float32", "in-out", strides=(2,), storage="pair"),
+            "weight": TensorMeta((2,), "float32", strides=(2,), storage="pair", offset=1),
+            "out": TensorMeta((2,), "float32", "out"),
+        }
+
+    def inputs(self, device: str, seed: int) -> dict[str, Any]:
+        import torch
+
+        x = torch.full((2, 3), float(seed), device=device)
+        return {"x": x, "total": torch.tensor([1.0, 2.0]), "weight": torch.tensor([5.0, 7.0])}
+
+
+def test_to_count_each_launch_finds_the_inputs_of_the_seed_whatever_those_before_it_wrote(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ssdprof.profiling.ncu import target as ncu_target
+
+    found = []
+
+    class Adds:
+        def __getitem__(self, grid: tuple[int, ...]) -> Any:
+            def launch(x: Any, total: Any, weight: Any, out: Any) -> Any:
+                found.append((float(x.sum()), total.tolist(), weight.tolist(), total.stride(), tuple(out.shape)))
+                assert total.untyped_storage().data_ptr() == weight.untyped_storage().data_ptr()
+                total += weight
+                weight.fill_(0.0)
+                metadata = SimpleNamespace(num_warps=2, shared=0)
+                return SimpleNamespace(n_regs=32, n_spills=0, function=7, metadata=metadata)
+
+            return launch
+
+    monkeypatch.setitem(sys.modules, "fake_kernels", SimpleNamespace(kernel=Adds()))  # type: ignore[arg-type]
+    monkeypatch.setattr(driver, "cuda_driver", lambda: None)
+    monkeypatch.setattr(driver, "driver_blocks_per_sm", lambda *_: 4)
+    names = ("x", "total", "weight", "out")
+    plan = LaunchPlan("fake_kernels", "kernel", (2,), {name: TensorRef(name, "float32") for name in names}, {})
+    work, done = tmp_path / "work", tmp_path / "done"
+    work.write_bytes(pickle.dumps((Sums(), 3, {"a": plan, "b": plan})))
+
+    ncu_target.main_on_inputs(str(work), str(done), "cpu")
+
+    assert "a\nb\n" == done.read_text()
+    assert [(18.0, [1.0, 2.0], [5.0, 7.0], (2,), (2,))] * 2 == found
 
 
 def test_tensors_have_their_strides_and_share_the_storage_that_they_name() -> None:

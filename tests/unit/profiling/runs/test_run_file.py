@@ -17,6 +17,7 @@ from run_records import kept, records_of, state_of
 from ssdprof.kernels.config import Config, Param
 from ssdprof.kernels.interface import LeftOut, Remark, Tolerances
 from ssdprof.profiling.hardware.occupancy import Occupancy
+from ssdprof.profiling.runs.counters import Counted, Counters
 from ssdprof.profiling.runs.measured import Batch, Check, Compiled, Conditions, Finding
 from ssdprof.profiling.runs.model import Device, Row, RunHeader
 from ssdprof.profiling.runs.run_file import NoHeaderError, RunError, dump_records, parse_state
@@ -41,7 +42,10 @@ FULL_HEADER = replace(
     left_out=(LeftOut("m64n64k32w2s4", "pruned"),),
     remarks=(Remark("note", "without-tma", "no TMA", {"arch": "sm_80", "configs": 3, "share": 0.5}),),
 )
-RECORDS: tuple[Record, ...] = (FULL_HEADER, BEST, TOO_LARGE, BATCH, replace(BATCH, conditions=Conditions()))
+ITS_COUNTERS = Counted(BEST.config_id, Counters("ncu 2025.3.1", 2.5, 7, l2_pct=40.5, metrics=(("sm__a.sum", 1.5),)))
+RECORDS: tuple[Record, ...] = (
+    FULL_HEADER, BEST, TOO_LARGE, BATCH, ITS_COUNTERS, replace(BATCH, conditions=Conditions())
+)  # fmt: skip
 
 
 def content(state: RunState) -> dict[str, Any]:
@@ -49,6 +53,7 @@ def content(state: RunState) -> dict[str, Any]:
     return {
         "header": asdict(state.header),
         "rows": [asdict(row) for row in state.rows.values()],
+        "counters": [asdict(one) for name in (BEST.config_id, *IDS) if (one := state.counters(name))],
         "batches": [asdict(one) for name in (BEST.config_id, *IDS) for one in state.batches(name)],
     }
 
@@ -100,9 +105,15 @@ ROWS = whole(
     recorded=st.none(),
     achieved=st.none(),
     answer=st.none(),
+    counters=st.none(),
+)
+COUNTED = whole(
+    Counted,
+    config_id=st.sampled_from(IDS),
+    counters=whole(Counters, metrics=st.lists(st.tuples(st.text(), st.floats(allow_nan=False)), max_size=2).map(tuple)),
 )
 BATCHES = whole(Batch, config_id=st.sampled_from(IDS), conditions=CONDITIONS)
-LISTS_OF_RECORDS = st.lists(ROWS | BATCHES | HEADERS, max_size=4)
+LISTS_OF_RECORDS = st.lists(ROWS | BATCHES | COUNTED | HEADERS, max_size=4)
 
 
 def test_a_run_comes_back_as_it_was() -> None:
@@ -153,7 +164,7 @@ def test_each_record_is_a_line_of_strict_json_that_says_what_it_is() -> None:
 
 
 def test_a_row_is_kept_without_its_rank_and_what_goes_with_it() -> None:
-    derived = {"rank", "speedup_vs_baseline", "tied_with_best", "recorded", "achieved", "answer"}
+    derived = {"rank", "speedup_vs_baseline", "tied_with_best", "recorded", "achieved", "answer", "counters"}
     (line,) = dump_records([h100_run().ranked[0]]).splitlines()
     assert {field.name for field in fields(Row)} - derived | {"kind"} == json.loads(line).keys()
 

@@ -10,6 +10,7 @@ from fake_runs import BASELINE, HEADER, TOO_LARGE, compiled_run, h100_run, id_of
 from fake_runs import config as config_of
 from run_records import kept, records_of
 
+from ssdprof.profiling.runs.counters import Counted, Counters
 from ssdprof.profiling.runs.measured import Batch, Conditions
 from ssdprof.profiling.runs.model import Row
 from ssdprof.profiling.runs.state import Record, RunState
@@ -62,6 +63,14 @@ def test_a_later_header_and_a_later_row_replace_the_earlier_in_its_place() -> No
     run = state_of([waiting, FAST, ended, SLOW]).run()
     assert ended == run.header
     assert [SLOW, FAST] == list(run.rows)
+
+
+def test_counters_are_those_that_came_last_and_a_later_row_keeps_them() -> None:
+    first, last = (Counted(SLOW.config_id, Counters("ncu 2025.3.1", dram_bytes=number)) for number in (1, 2))
+
+    found = state_of([first, SLOW, batch(SLOW, 2.0), last, SLOW, FAST]).run()
+
+    assert [last.counters, None] == [row.counters for row in found.rows]
 
 
 def test_a_batch_may_come_before_its_row() -> None:

@@ -40,8 +40,8 @@ def test_an_error_names_the_file_and_the_line(tmp_path: Path) -> None:
     with pytest.raises(RunError) as raised:
         load_state(path)
     assert (
-        f"{path} is not a run file of format 3: line 3: not a record: its kind must be one of header, row, batch"
-        == str(raised.value)
+        f"{path} is not a run file of format 3: line 3: not a record: its kind must be one of header, row, batch, "
+        "counters" == str(raised.value)
     )
 
 
@@ -126,6 +126,6 @@ def test_the_made_up_best_row_has_every_part_but_the_drivers_answer() -> None:
     """So that the round trip above is one of every part of a row, and stays one."""
     full = next(one for one in h100_run().rows if one.rank == 1)
     assert isinstance(full, Row)
-    assert {"driver_blocks_per_sm", "recorded", "answer"} == {
+    assert {"driver_blocks_per_sm", "recorded", "answer", "counters"} == {
         name for name, value in asdict(full).items() if value is None
     }
