@@ -167,6 +167,14 @@ class ProgressBar:
             self._tell(event)
         self._phase = event.phase
 
+    def show(self, answer: RenderableType) -> None:
+        """Prints what is known already to stdout, while the bar is away."""
+        if self._progress is not None:
+            self._progress.stop()
+        show(answer)
+        if self._progress is not None:
+            self._progress.start()
+
     def _show(self, progress: Progress, event: Event) -> None:
         if event.phase != self._phase:  # a new task: the total of one cannot become unknown again
             for task in progress.task_ids:

@@ -31,12 +31,12 @@ def explain(
 ) -> int:
     """Explain why a config has its occupancy and latency, and what changing one parameter would do.
 
-    Recompiles it with other tiles, num_warps and num_stages. Measures nothing without --counters: latencies come from
-    the run.
+    Prints what the config itself tells, then recompiles it with one parameter changed at a time; a GPU checks and times
+    all of these (--device none: it does not). Other latencies come from the run.
     """
     from ssdprof.profiling import api
     from ssdprof.reports.export.run_json import explanation_json
-    from ssdprof.reports.text.explain import explain_report
+    from ssdprof.reports.text.explain import first_part, second_part
 
     with console.ProgressBar(quiet=quiet) as progress:
         explanation = api.explain(
@@ -49,6 +49,7 @@ def explain(
             command=command_line(),
             on_event=progress,
             warn=console.note,
+            on_answer=lambda first: None if json else progress.show(first_part(first)),
         )
-    console.show(explanation_json(explanation) if json else explain_report(explanation))
-    return 0 if explanation.row.compiled is not None else 1
+    console.show(explanation_json(explanation) if json else second_part(explanation))
+    return 130 if explanation.header.interrupted else int(explanation.row.compiled is None)

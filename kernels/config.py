@@ -46,7 +46,7 @@ class Param:
     `name` is the kernel's own; `column` is its name in CSV files (default: `name`); `letter` stands for it in the short
     id. It takes whole numbers from `low` to `high`, powers of two if `power_of_two`; `low` None takes any value.
     A `required` parameter has no default. `axis`: the output dimension that it tiles, if any. `around`: values that
-    `explain` tries beside a config's own. `is_passed`: the program itself passes the default, so a
+    `explain` tries beside a config's own (see `to_try`). `is_passed`: the program itself passes the default, so a
     list of configs need not have it. `aliases`: other names for it in a text.
     """
 
@@ -80,6 +80,14 @@ class Param:
     def powers(self) -> list[int]:
         """The powers of two in its range."""
         return [1 << shift for shift in range(31) if (self.low or 0) <= 1 << shift <= self.high]
+
+    def to_try(self, value: Value) -> tuple[int, ...]:
+        """The values that `explain` tries beside this one, in order: those around or, of a tile that must be set, half
+        and twice.
+        """
+        if self.around or not (self.power_of_two and self.required and isinstance(value, int)):
+            return self.around
+        return value // 2, 2 * value
 
     def nearest(self, value: object) -> int:
         """The valid number nearest to `value`."""

@@ -59,15 +59,16 @@ def space_around(subject: Subject, config: Config, variant: str | None = None, v
 
 
 def neighbours(subject: Subject, config: Config) -> dict[Param, list[Config]]:
-    """A resolved config with each value around a parameter's own, its own among them, in order, by parameter.
+    """A resolved config with each value to try of a parameter, its own among them, in order, by parameter.
 
     Values that the kernel cannot take are left out, as are parameters with no value to try.
     """
     groups: dict[Param, list[Config]] = {}
     for param in subject.params:
-        if not param.around or config[param.name] is None:
+        values = param.to_try(config[param.name])
+        if not values or config[param.name] is None:
             continue
-        for value in sorted({*param.around, config.number(param.name)}):
+        for value in sorted({*values, config.number(param.name)}):
             with suppress(ConfigError):
                 groups.setdefault(param, []).append(subject.resolve(config.with_values({param.name: value})))
     return {param: members for param, members in groups.items() if len(members) > 1}

@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,14 +125,15 @@ def explain(
     command: str = "",
     on_event: Callable[[Event], None] = lambda _: None,
     warn: Callable[[str], None] = lambda _: None,
+    on_answer: Callable[[Explanation], None] = lambda _: None,
 ) -> Explanation:
     """Explains a config's occupancy and latency: compiles it again with one parameter changed at a time.
 
     `config`: a `Config`, a text in any form, or `best`, `baseline` or `#3` from `run`: a run, the path of its file,
     "recorded" for the one that ships with ssdprof, or (None) the latest run, if it is of this kernel. `subject` None:
-    the run's. `force`, `warn`: see `sweep`. Measures nothing: latencies are the run's, or recorded ones; but with
-    `counters`, `metrics` and `ncu`, as for `sweep`, ncu counts this config, whatever the number.
-    Raises UsageError if it cannot be done.
+    the run's. `force`, `warn`: see `sweep`. Without a GPU, latencies are the run's, or recorded ones. `on_answer` gets
+    the explanation without neighbours, once the config itself is compiled. With `counters`, `metrics` and `ncu`, as for
+    `sweep`, ncu counts this config, whatever the number. Raises UsageError if it cannot be done.
     """
     from ssdprof.kernels.config_text import is_run_reference
     from ssdprof.profiling.runs.store import RECORDED
@@ -149,11 +149,12 @@ def explain(
     if known is not None and arch is None:
         target_arch = known.header.device.arch
     check_arch(target_arch, force)
-    request = explain_request(subject, config_of(config, known, subject), target_arch, jobs, timeout_s, command)
+    chosen = config_of(config, known, subject)
+    request = explain_request(subject, chosen, target_arch, gpu, jobs, timeout_s, command, warn)
     how = "recorded" if run == RECORDED else "measured"
-    with closing(started("none")) as pool:
+    with closing(started(device if request.gpu else "none")) as pool:
         request = with_toolchain(request, pool, warn)
-        found = replace(explain_config(request.configs[0], request, known, how, on_event, pool), whose=whose)
+        found = explain_config(request.configs[0], request, known, how, on_event, pool, on_answer, whose)
     return explained_with_counters(found, wanted, request, gpu, on_event, warn)
 
 

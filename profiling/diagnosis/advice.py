@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ssdprof.profiling.diagnosis.floor import floor_of
@@ -55,21 +56,27 @@ def _limits(explanation: Explanation) -> Statement:
 
 
 def _matters(explanation: Explanation) -> Statement:
-    """Whether occupancy is what makes this config as slow as it is, judged by the run that its latency is from."""
-    row, best = explanation.row, best_row(explanation)
+    """Whether occupancy is what makes this config as slow as it is, judged by the run that its latency is from.
+
+    A latency measured with this explanation is compared with its neighbours alone, not with another run's.
+    """
+    row, best, source = explanation.row, best_row(explanation), explanation.source
+    row = replace(row, timing=None) if row.recorded is not None else row
     figures: dict[str, Any] = {"status": row.known_status, "reason": row.known_reason, "finding": "not-known"}
+    own = next((one for one in source.ranked if one.config_id == row.config_id), None) if source else None
     if row.known_status not in ("ok", "not-run"):
         figures["finding"] = "not-usable"
-    elif row.known_timing is not None and best is not None and explanation.source is not None:
-        own = next((one for one in explanation.source.ranked if one.config_id == row.config_id), None)
+    elif row.known_timing is not None and best is not None and source is not None and (own or row.timing is None):
         figures |= _beside(row, best, is_tied=own is not None and bool(own.tied_with_best))
         figures["rank"] = own.rank if own else None
-        figures["correct_configs"] = len(explanation.source.ranked)
-        more = [one for one in explanation.source.ranked if occupancy_pct(one) > occupancy_pct(row) + SAME_PCT]
+        figures["correct_configs"] = len(source.ranked)
+        more = [one for one in source.ranked if occupancy_pct(one) > occupancy_pct(row) + SAME_PCT]
         figures["higher"] = standing(more[0]) if more else None
         figures["floor"] = floor_of(row, explanation.header)
     if figures["finding"] == "not-usable":
         return Statement("warning", "matters", figures)
+    if figures["finding"] == "not-known" and explanation.header.device.name is not None:
+        figures["finding"] = "measured-with-changes"
     return Statement("good" if figures["finding"] in LEADS else "note", "matters", figures)
 
 
@@ -100,6 +107,8 @@ def _do(explanation: Explanation, matters: Statement) -> Statement:
         finding, step = "use-it", "none" if figures["near_the_floor"] else "compare-dram-bytes"
     elif beside == "not-known":
         finding, step = "measure", "measure-on-gpu"
+    elif beside == "measured-with-changes":
+        finding, step = "see-changes", "none"
     else:
         finding, step = "use-best", "explain"
     return Statement("note", "do", {**figures, "finding": finding}, step)

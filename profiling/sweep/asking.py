@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ssdprof.kernels.config import Config
@@ -14,7 +14,7 @@ from ssdprof.kernels.interface import Baselined, Subject
 from ssdprof.kernels.registry import subject as default_subject
 from ssdprof.kernels.registry import subject_of_run
 from ssdprof.kernels.space import space_around, space_of
-from ssdprof.profiling.gpu.devices import GpuInfo, select_gpu
+from ssdprof.profiling.gpu.devices import DeviceError, GpuInfo, select_gpu
 from ssdprof.profiling.hardware.limits import DEFAULT_ARCH, canonical_arch
 from ssdprof.profiling.runs.measured import TimedBy
 from ssdprof.profiling.runs.model import Run
@@ -22,8 +22,10 @@ from ssdprof.profiling.runs.recorded import find_row, recorded_run
 from ssdprof.profiling.runs.run_file import RunError
 from ssdprof.profiling.runs.store import RECORDED, latest_run, load_run
 from ssdprof.profiling.sweep.preflight import check_measurable
-from ssdprof.profiling.sweep.request import SweepRequest
+from ssdprof.profiling.sweep.request import DEFAULT_BUDGET_S, SweepRequest
 
+EXPLAIN_BUDGET_S = 3.0
+"""For timing the best of a config's neighbours again: a look, where a sweep ranks."""
 TIMINGS: Mapping[str, TimedBy | None] = {"auto": None, "events": "events", "graph": "graph"}
 
 
@@ -83,12 +85,33 @@ def sweep_request(
 
 
 def explain_request(
-    subject: Subject, config: Config, arch: str, jobs: int | None, timeout_s: float, command: str
+    subject: Subject,
+    config: Config,
+    arch: str,
+    gpu: GpuInfo | None,
+    jobs: int | None,
+    timeout_s: float,
+    command: str,
+    warn: Callable[[str], None],
 ) -> SweepRequest:
-    """What explaining a config asks for; its neighbours are added later. Raises ConfigError if it cannot be taken."""
+    """What explaining a config asks for; its neighbours are added later. Raises ConfigError if it cannot be taken.
+
+    A GPU of another architecture, or on which nothing can be checked, measures nothing; `warn` hears why not.
+    """
     configs = (subject.resolve(config),)
     number_of_jobs = checked_jobs(jobs, timeout_s)
-    return SweepRequest(subject, "neighbours", configs, arch, jobs=number_of_jobs, timeout_s=timeout_s, command=command)
+    gpu = gpu if gpu is not None and gpu.arch == arch else None
+    try:
+        if gpu is not None:
+            check_measurable(subject, gpu)
+    except DeviceError as error:
+        warn(f"nothing is measured: {error}")
+        gpu = None
+    budget_s = EXPLAIN_BUDGET_S if gpu else DEFAULT_BUDGET_S
+    return SweepRequest(
+        subject, "neighbours", configs, arch, gpu, jobs=number_of_jobs, timeout_s=timeout_s, command=command,
+        budget_s=budget_s,
+    )  # fmt: skip
 
 
 def _label(space: str, variant: str | None, values: Mapping[str, Sequence[object]] | None) -> str:

@@ -155,7 +155,7 @@ def _newly_counted(
         here = "there is no GPU here" if gpu is None else f"the GPU here is of {gpu.arch}, not {request.arch}"
         warn(f"{NO_COUNTERS}: {here}; {ANOTHER}")
         return None
-    if row.known_status != "ok" or not (row.recorded and row.recorded.same_binary):
+    if row.status != "ok" and (row.known_status != "ok" or not (row.recorded and row.recorded.same_binary)):
         check_measurable(request.subject, gpu)
         one = replace(request, configs=(row.config,), gpu=gpu, budget_s=0.0)
         checked = sweep.sweep(one, on_event, lambda _: None).rows[0]

@@ -1,5 +1,7 @@
-"""Explains one config: recompiles it with one parameter changed at a time, puts the results side by side, and reads
-what its shared memory holds.
+"""Explains one config: compiles it, reads what its shared memory holds, and recompiles it with one parameter changed at
+a time; with a GPU, all of these are checked and timed.
+
+The answer is given as soon as the config itself is compiled, and what the changes do once they all are.
 """
 
 from __future__ import annotations
@@ -8,15 +10,20 @@ from collections.abc import Callable
 from contextlib import closing, nullcontext
 from dataclasses import replace
 
-from ssdprof.kernels.config import Config
+from ssdprof.kernels.config import Config, Param
 from ssdprof.kernels.interface import Diagnosing
-from ssdprof.kernels.space import neighbours
+from ssdprof.profiling.hardware.limits import limits_for
+from ssdprof.profiling.hardware.occupancy import LaunchError
 from ssdprof.profiling.runs.ledger import Ledger
-from ssdprof.profiling.runs.model import Explanation, Neighbours, Row, Run
-from ssdprof.profiling.runs.recorded import latencies_for, latency_source, with_latencies
+from ssdprof.profiling.runs.measured import Compiled
+from ssdprof.profiling.runs.model import Device, Explanation, Neighbours, Row, Run
+from ssdprof.profiling.runs.rank import ranked_run
+from ssdprof.profiling.runs.recorded import Latencies, latencies_for, latency_source, with_latencies
 from ssdprof.profiling.runs.state import Record
+from ssdprof.profiling.sweep.begin import expect_descriptors
+from ssdprof.profiling.sweep.changes import capped, changes
 from ssdprof.profiling.sweep.request import Event, SweepRequest
-from ssdprof.profiling.sweep.sweep import sweep
+from ssdprof.profiling.sweep.sweep import Sweep
 from ssdprof.profiling.workers.pool import Pool
 from ssdprof.profiling.workers.worker import Failure
 
@@ -30,42 +37,120 @@ def explain(
     how: str,
     on_event: Callable[[Event], None],
     pool: Pool | None = None,
+    on_answer: Callable[[Explanation], None] = lambda _: None,
+    whose: str = "",
 ) -> Explanation:
     """Compiles the config and its neighbours. Raises ConfigError if the kernel cannot take the config.
 
-    `request` names subject, architecture and workers; its configs are ignored. Measurements come from `measured` or,
-    failing that, from the recorded run, if it is of the same kernel source, problem and architecture. `how`: whether
-    the user `measured` that run, or it is `recorded` and ships with ssdprof. `pool`: processes to
-    compile in, for the caller to close. Nothing is measured here.
+    `request` names subject, architecture, workers and, if they are to be measured, the GPU; its configs are ignored.
+    Latencies come from `measured` or, failing that, from the recorded run, if it is of the same kernel source, problem
+    and architecture; the config and its neighbours get them if no GPU measures them. `how`: whether the user `measured`
+    that run, or it is `recorded` and ships with ssdprof. `pool`: processes to work in, for the caller to close.
+    `on_answer` gets the explanation without neighbours, once: as soon as the config is compiled and its ledger read, or
+    at the end if it does not compile. `whose`: see `Explanation`.
     """
-    subject = request.subject
-    config = subject.resolve(config)
-    groups = neighbours(subject, config)
-    configs = tuple(dict.fromkeys([config, *(member for group in groups.values() for member in group)]))
-    own, ledgers = subject.params.id(config), list[Ledger | Failure]()
-    with nullcontext(pool) if pool is not None else closing(Pool()) as running:
+    with nullcontext(pool) if pool is not None else closing(Pool(measurers=bool(request.gpu))) as running:
+        return _Explaining(config, request, measured, how, running, on_answer, whose).run(on_event)
 
-        def read_ledger(record: Record) -> None:
-            """Once the config's binary is in Triton's cache, and while its neighbours compile: that takes a moment."""
-            if isinstance(record, Row) and record.config_id == own and record.compiled is not None and not ledgers:
-                launch = subject.launch(config)
-                ledgers.append(running.ask(LEDGER, launch, request.arch, timeout_s=request.timeout_s))
 
-        run = sweep(replace(request, configs=configs, gpu=None), on_event, read_ledger, pool=running)
-    found_ledger = ledgers[0] if ledgers else None
-    found = latencies_for(run, measured, how)
-    run = with_latencies(run, found) if found else run
-    rows = {row.config_id: row for row in run.rows}
-    return Explanation(
-        header=run.header,
-        row=rows[own],
-        neighbours=tuple(
-            Neighbours(param, tuple(rows[subject.params.id(member)] for member in group))
-            for param, group in groups.items()
-        ),
-        question=subject.question(config) if isinstance(subject, Diagnosing) else None,
-        latency_source=latency_source(run),
-        source=found.source if found else None,
-        ledger=None if isinstance(found_ledger, Failure) else found_ledger,
-        ledger_absent=found_ledger.line if isinstance(found_ledger, Failure) else "",
-    )
+class _Explaining:
+    """What is known so far of one config and its neighbours."""
+
+    def __init__(
+        self,
+        config: Config,
+        request: SweepRequest,
+        measured: Run | None,
+        how: str,
+        pool: Pool,
+        on_answer: Callable[[Explanation], None],
+        whose: str,
+    ) -> None:
+        subject = request.subject
+        self.config = subject.resolve(config)
+        self.own = subject.params.id(self.config)
+        self.question = subject.question(self.config) if isinstance(subject, Diagnosing) else None
+        self.changes = changes(subject, self.config, self.question.parameter if self.question else "")
+        configs = (self.config, *(changed for _, changed in self.changes))  # the first is compiled first
+        self.request = replace(request, configs=configs, baseline=self.config)
+        self.measured, self.how, self.pool = measured, how, pool
+        self.on_answer, self.whose = on_answer, whose
+        self.ledger: Ledger | Failure | None = None
+        self.found: Latencies | None = None
+        self.answered: Explanation | None = None
+
+    def run(self, on_event: Callable[[Event], None]) -> Explanation:
+        """Compiles everything and, with a GPU, measures it."""
+        expect_descriptors(self.request.arch, {self.own: self.request.subject.launch(self.config)}, self.pool)
+        self.sweep = Sweep(self.request, on_event, self._hear, pool=self.pool)
+        run = self.sweep.run()
+        first = self.answered or self._answer(run)
+        if any(row.timing for row in run.rows):  # measured here: recorded latencies go beside its own
+            rows = [replace(row, recorded=first.row.recorded) if row.config_id == self.own else row for row in run.rows]
+            run, source = ranked_run(run.header, rows), f"measured on {run.header.provenance}"
+        else:
+            run = with_latencies(run, self.found) if self.found else run
+            source = latency_source(run) or ""
+        rows_by_id = {row.config_id: row for row in run.rows}
+        return replace(
+            first,
+            header=run.header,
+            row=rows_by_id[self.own],
+            neighbours=self._neighbours(rows_by_id),
+            latency_source=source or None,
+        )
+
+    def _hear(self, record: Record) -> None:
+        """Answers once the config is compiled, while its neighbours compile: reading its ledger takes a moment."""
+        is_own = isinstance(record, Row) and record.config_id == self.own
+        if self.answered is not None or not is_own or not isinstance(record, Row) or record.compiled is None:
+            return
+        self._try_cap(record.compiled)
+        plan = self.request.subject.launch(self.config)
+        self.ledger = self.pool.ask(LEDGER, plan, self.request.arch, timeout_s=self.request.timeout_s)
+        self._answer(Run(self.sweep.state.header, tuple(self.sweep.state.rows.values())))
+
+    def _try_cap(self, compiled: Compiled) -> None:
+        """Adds the cap on registers that gives one more block."""
+        try:
+            found = capped(self.request.subject, self.config, compiled.launch, limits_for(self.request.arch))
+        except LaunchError:  # the config itself cannot be launched
+            return
+        if found is not None and found not in self.changes:
+            self.changes.append(found)
+            self.sweep.add([found[1]])
+
+    def _answer(self, run: Run) -> Explanation:
+        """What the config alone tells, with what is known elsewhere of it, whoever measures it here later on."""
+        compiled = Run(replace(run.header, device=Device(self.request.arch)), run.rows)
+        self.found = latencies_for(compiled, self.measured, self.how)
+        laid = with_latencies(compiled, self.found) if self.found else compiled
+        self.answered = Explanation(
+            header=run.header,
+            row=next(row for row in laid.rows if row.config_id == self.own),
+            neighbours=(),
+            question=self.question,
+            latency_source=latency_source(laid),
+            whose=self.whose,
+            source=self.found.source if self.found else None,
+            ledger=None if isinstance(self.ledger, Failure) else self.ledger,
+            ledger_absent=self.ledger.line if isinstance(self.ledger, Failure) else "",
+        )
+        self.on_answer(self.answered)
+        return self.answered
+
+    def _neighbours(self, rows: dict[str, Row]) -> tuple[Neighbours, ...]:
+        """The changed configs with the config itself, by parameter in the order of the table, by value."""
+        params = self.request.subject.params
+        groups: dict[Param, list[Config]] = {}
+        for param in params:
+            changed = [one for of, one in self.changes if of == param]
+            if changed:
+                groups[param] = sorted([self.config, *changed], key=lambda one: _order(one, param))
+        return tuple(Neighbours(param, tuple(rows[params.id(one)] for one in group)) for param, group in groups.items())
+
+
+def _order(config: Config, param: Param) -> float:
+    """By value; a parameter that is not set comes last, as the loosest of caps."""
+    value = config[param.name]
+    return float(value) if isinstance(value, int | float) else float("inf")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
+from ssdprof.kernels.config import Config
 from ssdprof.kernels.interface import Referenced
 from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.profiling.gpu.telemetry import other_processes
@@ -81,7 +82,8 @@ class Sweep:
         was_interrupted = state is not None and state.header.interrupted
         self.state = state or RunState(records.run_header(request))
         begun = pool.begun if pool else set()
-        self._add_rows(begun)
+        self.record(replace(self.state.header, interrupted=True))
+        self.add(request.configs, begun)
         self.unfinished = state is None or was_interrupted or bool(self.to_compile or begun)
         self.owns_pool = pool is None
         # only after what may raise: nobody would end it
@@ -195,14 +197,12 @@ class Sweep:
         self.pool.close()
         return records.with_others(header, other_processes(visible, unseen=False))
 
-    def _add_rows(self, begun: set[str]) -> None:
+    def add(self, configs: Iterable[Config], begun: Collection[str] = ()) -> None:
         """Adds a row for each config, to be compiled if the kernel takes it and nothing final is known about it.
 
-        Those that are `begun` the pool compiles already.
+        Those that are `begun` the pool compiles already. While the sweep runs, it is for `on_record` to call.
         """
-        rows = records.first_rows(self.request.subject, self.request.configs)
-        self.record(replace(self.state.header, interrupted=True))
-        for name, row in rows.items():
+        for name, row in records.first_rows(self.request.subject, configs).items():
             known = self.state.rows.get(name)
             if known is None:
                 self.record(self._settled(row))

@@ -12,6 +12,7 @@ from ssdprof.kernels.config import triton_config, triton_kwargs
 from ssdprof.profiling.diagnosis.advice import advice
 from ssdprof.profiling.diagnosis.answers import answer as answers_of
 from ssdprof.profiling.diagnosis.correlation import among_neighbours
+from ssdprof.profiling.diagnosis.counterfactuals import Counterfactual, counterfactuals, most_helpful
 from ssdprof.profiling.diagnosis.rows import NOT_TO_USE, listed_rows, of_another_binary
 from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.profiling.diagnosis.why import answer
@@ -21,6 +22,7 @@ from ssdprof.profiling.runs.model import Explanation, Row, Run, RunHeader
 from ssdprof.profiling.runs.recorded import latency_source
 from ssdprof.reports.columns import Column, columns_of, metric_columns, values
 from ssdprof.reports.words import answers
+from ssdprof.reports.words import counterfactuals as change_words
 from ssdprof.reports.words import explanation as explanation_words
 from ssdprof.reports.words.verdicts import as_dicts
 
@@ -57,7 +59,11 @@ def ordered_rows(run: Run) -> list[Row]:
 
 
 def explanation_json(explanation: Explanation) -> str:
-    """An explanation: the config's row, its neighbours' rows, and what the screen says of them."""
+    """An explanation: the config's row, its neighbours' rows, and what the screen says of them.
+
+    `counterfactuals` has every change, most helpful first.
+    """
+    helpful = most_helpful(explanation)
     answered, latency = answer(explanation), among_neighbours(explanation)
     row, header, question = explanation.row, explanation.header, explanation.question
     stated = as_dicts([*answered, *latency], lambda statement: explanation_words.words(explanation, statement))
@@ -71,6 +77,9 @@ def explanation_json(explanation: Explanation) -> str:
                 {"parameter": one.param.column, "rows": [_row_dict(row, header) for row in one.rows]}
                 for one in explanation.neighbours
             ],
+            "counterfactuals": [_counterfactual_dict(explanation, one) for one in counterfactuals(explanation)],
+            "most_helpful": helpful
+            and as_dicts([helpful], lambda statement: change_words.most_helpful(explanation, statement))[0],
             "latency_source": explanation.latency_source,
             "whose": explanation.whose,
             "rule": rule_sentence(row.occupancy) if row.occupancy else None,
@@ -88,6 +97,20 @@ def explanation_json(explanation: Explanation) -> str:
             "statements": stated,
         }
     )
+
+
+def _counterfactual_dict(explanation: Explanation, one: Counterfactual) -> dict[str, Any]:
+    return {
+        "change": change_words.change(explanation, one),
+        "parameter": one.param.column,
+        "before": one.before,
+        "value": one.value,
+        "finding": one.finding,
+        "times_as_fast": one.times_as_fast,
+        "more_blocks_per_sm": one.more_blocks_per_sm,
+        "fewer_spill_bytes": one.fewer_spill_bytes,
+        "row": _row_dict(one.row, explanation.header),
+    }
 
 
 def header_dict(header: RunHeader) -> dict[str, Any]:

@@ -1,8 +1,14 @@
-"""Why a config has the occupancy and the latency it has: its limits, what one changed parameter does, and in words."""
+"""Why a config has the occupancy and the latency it has: its limits, what one changed parameter does, and in words.
+
+In two parts, as it becomes known: what the config itself tells, then what its neighbours do. A section is a function
+that takes the explanation and returns what it shows, nothing if it has nothing to say.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
+from itertools import chain
+from typing import TypeAlias
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -14,57 +20,52 @@ from ssdprof.profiling.diagnosis.rows import of_another_binary
 from ssdprof.profiling.diagnosis.why import answer
 from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.rule import rule_sentence
-from ssdprof.profiling.runs.model import Explanation, Neighbours, Row
-from ssdprof.reports.columns import column, latency_text, param_column
+from ssdprof.profiling.runs.model import Explanation
+from ssdprof.reports.columns import latency_text
+from ssdprof.reports.text import counterfactuals, tables
 from ssdprof.reports.text import ledger as ledger_report
 from ssdprof.reports.text import occupancy as occupancy_report
-from ssdprof.reports.text import tables
 from ssdprof.reports.text.counters import counters_lines
-from ssdprof.reports.text.fitted import FittedTable, ScreenColumn
 from ssdprof.reports.text.prose import Labelled, Prose
 from ssdprof.reports.text.sweep import STYLES
-from ssdprof.reports.text.tables import dimmed, from_rows, label_grid
+from ssdprof.reports.text.tables import dimmed, label_grid
 from ssdprof.reports.words import answers
-from ssdprof.reports.words.explanation import headroom, parameter_name, sentences
+from ssdprof.reports.words.explanation import headroom, sentences
 
+Section: TypeAlias = Callable[[Explanation], list[RenderableType]]
 NOTHING_SAID = ("no-higher-occupancy", "no-latency")
 """What there is no need to say of the neighbours: the answer compares with the whole run."""
 
 
 def explain_report(explanation: Explanation) -> RenderableType:
     """Everything that `explain` prints."""
+    return _shown(explanation, (*FIRST, *REST))
+
+
+def first_part(explanation: Explanation) -> RenderableType:
+    """What is printed as soon as the config itself is compiled."""
+    return _shown(explanation, FIRST)
+
+
+def second_part(explanation: Explanation) -> RenderableType:
+    """The rest, once its neighbours are."""
+    return _shown(explanation, REST)
+
+
+def _shown(explanation: Explanation, sections: Iterable[Section]) -> RenderableType:
+    return Group(*chain.from_iterable(section(explanation) for section in sections))
+
+
+def _answer(explanation: Explanation) -> list[RenderableType]:
     given = advice(explanation)
     lines = [("config", explanation.row.config_id), *answers.labelled(given)]
     lines.append(("to paste", triton_config(explanation.header.params, explanation.row.config)))
     lines.append(("of", explanation.whose))
     styles = ("dim", *(STYLES[one.status] for one in given), "dim", "dim")
-    parts: list[RenderableType] = [Labelled(tuple(lines), styles), Text(), *_occupancy_parts(explanation)]
-    parts += counters_lines(explanation.row)
-    for neighbours in explanation.neighbours:
-        parts += [_neighbours_part(explanation, neighbours), Text()]
-    if explanation.question:
-        title, text = explanation.question.title, sentences(explanation, answer(explanation))
-        parts += [Prose(title, "bold"), Prose(text), Text()]
-    found = among_neighbours(explanation)
-    if all(one.code not in NOTHING_SAID for one in found):
-        parts += [Prose("Is occupancy what limits the latency?", "bold"), Prose(sentences(explanation, found)), Text()]
-    notes = dimmed(tables.another_binary_notes([explanation.row]))
-    return Group(*parts, label_grid(_header(explanation)), *notes)
+    return [Labelled(tuple(lines), styles), Text()]
 
 
-def _header(explanation: Explanation) -> list[tuple[str, str]]:
-    row, header = explanation.row, explanation.header
-    latency = "not measured"
-    if row.known_timing is not None:
-        source = f", {explanation.latency_source}" if explanation.latency_source else ""
-        latency = f"{latency_text(row.known_latency_ms)} ms{_mark(row)}{source}"
-    lines = [*tables.source_lines(header), ("arch", header.device.arch), ("latency", latency)]
-    if row.known_status not in ("ok", "not-run") or row.compiled is None:
-        lines.append(("status", f"{row.known_status}: {row.known_reason}"))
-    return lines
-
-
-def _occupancy_parts(explanation: Explanation) -> list[RenderableType]:
+def _occupancy(explanation: Explanation) -> list[RenderableType]:
     row = explanation.row
     if row.compiled is None or row.occupancy is None:
         return [Prose(f"No binary to look at: {row.status_reason or row.status}."), Text()]
@@ -72,44 +73,55 @@ def _occupancy_parts(explanation: Explanation) -> list[RenderableType]:
     lines = [*([sentence, ""] if sentence else []), *headroom(explanation), ""]
     limits = limits_for(explanation.header.device.arch)
     allowances = occupancy_report.allowances(row.compiled.launch, limits)
-    section: list[RenderableType] = [occupancy_report.section(row.occupancy), Text(), *map(Prose, lines)]
-    return [*section, allowances, Text(), *ledger_report.parts(explanation.ledger, explanation.ledger_absent)]
+    return [occupancy_report.section(row.occupancy), Text(), *map(Prose, lines), allowances, Text()]
 
 
-def _neighbours_part(explanation: Explanation, neighbours: Neighbours) -> RenderableType:
-    rows, own = neighbours.rows, explanation.row.config_id
-    name = parameter_name(explanation, neighbours.param)
-    values = [param_column(neighbours.param).text(row) for row in rows]
-    marked = tuple(f"{'▸ ' if row.config_id == own else ''}{value}" for row, value in zip(rows, values, strict=True))
-    figures = ("blocks_per_sm", "warps_per_scheduler", "theoretical_occupancy_pct")
-    columns = [ScreenColumn(name, marked), from_rows("registers_per_thread", rows), *tables.memory_columns(rows)]
-    columns += [*(from_rows(figure, rows) for figure in figures), tables.limiters_column(rows)]
-    if any(row.known_timing for row in rows):
-        columns.append(_latency_column(rows, explanation.latency_source or ""))
-    statuses = tuple("" if _plain(row) else row.known_status for row in rows)
-    if any(statuses):
-        colours = tuple(map(tables.status_colour, statuses))
-        columns.append(ScreenColumn("status", statuses, right=False, colours=colours))
-    styles = tuple("bold" if row.config_id == own else "" for row in rows)
-    notes = [f"{value}: {row.known_reason}" for row, value in zip(rows, values, strict=True) if not _plain(row)]
-    notes += tables.another_binary_notes(rows)
-    title = Prose(f"With another {name}, all else equal", "bold")
-    return Group(title, FittedTable(tuple(columns), styles, elsewhere="--json"), *dimmed(notes))
+def _ledger(explanation: Explanation) -> list[RenderableType]:
+    if explanation.row.compiled is None or explanation.row.occupancy is None:
+        return []
+    return ledger_report.parts(explanation.ledger, explanation.ledger_absent)
 
 
-def _latency_column(rows: Sequence[Row], source: str) -> ScreenColumn:
-    heading = tables.RECORDED_HEADING if source.startswith("recorded") else column("latency_ms").heading
-    texts = [latency_text(row.known_latency_ms) for row in rows]
-    marks = [_mark(row) for row in rows]
-    if any(marks):  # to the left, so that the digits stay below one another
-        texts = [text.rjust(max(map(len, texts))) for text in texts]
-    return ScreenColumn(heading, tuple(map("".join, zip(texts, marks, strict=True))), right=not any(marks))
+def _counters(explanation: Explanation) -> list[RenderableType]:
+    return counters_lines(explanation.row)
 
 
-def _mark(row: Row) -> str:
-    return "*" if of_another_binary(row) else ""
+def _changes(explanation: Explanation) -> list[RenderableType]:
+    found = counterfactuals.parts(explanation)
+    return [*found, Text()] if found else []
 
 
-def _plain(row: Row) -> bool:
-    """Whether the row's status needs no word: correct, or compiled alone."""
-    return row.known_status == "ok" or (row.known_status == "not-run" and row.compiled is not None)
+def _question(explanation: Explanation) -> list[RenderableType]:
+    if explanation.question is None:
+        return []
+    text = sentences(explanation, answer(explanation))
+    return [Prose(explanation.question.title, "bold"), Prose(text), Text()]
+
+
+def _occupancy_and_latency(explanation: Explanation) -> list[RenderableType]:
+    found = among_neighbours(explanation)
+    if any(one.code in NOTHING_SAID for one in found):
+        return []
+    return [Prose("Is occupancy what limits the latency?", "bold"), Prose(sentences(explanation, found)), Text()]
+
+
+def _provenance(explanation: Explanation) -> list[RenderableType]:
+    return [label_grid(_header(explanation)), *dimmed(tables.another_binary_notes([explanation.row]))]
+
+
+FIRST: tuple[Section, ...] = (_answer, _occupancy, _ledger)
+"""What the config itself tells, in order."""
+REST: tuple[Section, ...] = (_counters, _changes, _question, _occupancy_and_latency, _provenance)
+"""What needs a GPU or its neighbours, in order, and where everything is from."""
+
+
+def _header(explanation: Explanation) -> list[tuple[str, str]]:
+    row, header = explanation.row, explanation.header
+    latency = "not measured"
+    if row.known_timing is not None:
+        source = f", {explanation.latency_source}" if explanation.latency_source else ""
+        latency = f"{latency_text(row.known_latency_ms)} ms{'*' if of_another_binary(row) else ''}{source}"
+    lines = [*tables.source_lines(header), ("arch", header.device.arch), ("latency", latency)]
+    if row.known_status not in ("ok", "not-run") or row.compiled is None:
+        lines.append(("status", f"{row.known_status}: {row.known_reason}"))
+    return lines

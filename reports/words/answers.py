@@ -149,6 +149,8 @@ def _matters(of: Figures) -> str:
         return f"no, it is {of['status']}: {of['reason']}"
     if finding == "not-known":
         return "not known: there is no latency of this config."
+    if finding == "measured-with-changes":
+        return "not known yet: this config is measured below, beside each change of it."
     best, of_what = of["best"], " of another binary" if of["is_another_binary"] else ""
     latency = f"{latency_text(of['latency_ms'])} ms{of_what}"
     place = f", #{of['rank']} of {of['correct_configs']}" if of["rank"] else ""
@@ -178,7 +180,9 @@ def _do(of: Figures) -> str:
     if of["finding"] == "name-the-answer":
         return "not decided: configs give different outputs. " + NAME_IT
     if of["finding"] == "measure":
-        return "measure it: `ssdprof sweep` on a GPU. The tables below say what each change costs."
+        return "measure it: `ssdprof sweep` on a GPU. The table below says what each change costs."
+    if of["finding"] == "see-changes":
+        return "see below what each change gains; `ssdprof sweep` compares it with all others."
     if of["finding"] == "use-best":
         return f"{best}."
     if of["near_the_floor"]:

@@ -276,6 +276,19 @@ def explanation(shape: tuple[int, int, int, int, int] = (64, 64, 32, 2, 4), meas
     )
 
 
+def among(run: Run, config_id: str) -> Explanation:
+    """An explanation of a row of the run, with the neighbours that the run has too."""
+    own = next(row for row in run.rows if row.config_id == config_id)
+    groups = []
+    for param in run.header.params:
+        others = [one for one in run.header.params if one != param]
+        same = [row for row in run.rows if all(row.config[one.name] == own.config[one.name] for one in others)]
+        groups.append(Neighbours(param, tuple(row for row in same if row.config.variant == own.config.variant)))
+    found = tuple(group for group in groups if len(group.rows) > 1)
+    source = f"recorded on {run.header.provenance}"
+    return Explanation(run.header, own, found, QUESTION, source, "the run you gave", run)
+
+
 def screen(renderable: RenderableType, width: int = 80) -> str:
     """What a terminal of that width shows, without colours and trailing blanks."""
     text = StringIO()

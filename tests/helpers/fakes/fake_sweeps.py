@@ -16,9 +16,11 @@ from ssdprof.profiling.binary.needs import Toolchain
 from ssdprof.profiling.gpu import devices as device
 from ssdprof.profiling.gpu.devices import GpuInfo
 from ssdprof.profiling.runs import recorded
-from ssdprof.profiling.runs.model import Run
+from ssdprof.profiling.runs.ledger import Ledger
+from ssdprof.profiling.runs.model import Explanation, Run
 from ssdprof.profiling.runs.state import Record, RunState
 from ssdprof.profiling.sweep import begin, environment, estimate
+from ssdprof.profiling.sweep import explain as explain_module
 from ssdprof.profiling.sweep import sweep as sweep_module
 from ssdprof.profiling.sweep.request import Event, SweepRequest
 from ssdprof.profiling.workers import pool as pool_module
@@ -43,8 +45,10 @@ class IdlePool(Pool):
         self.measurers_asked = measurers
         self.dismissed = self.closed = False
 
-    def ask(self, function: str, *args: Any, timeout_s: float) -> Toolchain | dict[str, bool]:
-        """What every sweep asks before it begins; Triton has nothing cached."""
+    def ask(self, function: str, *args: Any, timeout_s: float) -> Toolchain | Ledger | dict[str, bool]:
+        """What every sweep asks before it begins, and an explanation of its config; Triton has nothing cached."""
+        if function == explain_module.LEDGER:
+            return Ledger((), 0)
         if function == begin.CACHED:
             return dict.fromkeys(args[0], False)
         assert function == environment.TOOLCHAIN
@@ -98,6 +102,28 @@ def returns(monkeypatch: pytest.MonkeyPatch, requests: Asked, result: Callable[[
         return found
 
     monkeypatch.setattr(sweep_module, "sweep", sweep)
+
+
+def explains(monkeypatch: pytest.MonkeyPatch, requests: list[Explain], result: Explanation) -> None:
+    """Explanations are this one, its answer given first; what they are asked is kept."""
+
+    def explain(
+        config: Config,
+        sweep: SweepRequest,
+        run: Run | None,
+        how: str,
+        on_event: Callable[[Event], None],
+        pool: Pool,
+        on_answer: Callable[[Explanation], None],
+        whose: str,
+    ) -> Explanation:
+        assert (sweep.ptxas, sweep.configs) == (PTXAS, (config,))
+        requests.append(Explain(config, sweep, run))
+        on_event(Event("compiling", 0, 1, 0, None, None, None))
+        on_answer(replace(result, neighbours=(), whose=whose))
+        return replace(result, whose=whose)
+
+    monkeypatch.setattr(explain_module, "explain", explain)
 
 
 def gpus(monkeypatch: pytest.MonkeyPatch, *found: GpuInfo) -> None:

@@ -30,8 +30,8 @@ def say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureF
     monkeypatch.setattr(device, "gpus", lambda: ())
     monkeypatch.setattr(pool_module, "Pool", IdlePool)
     ship(monkeypatch)
-    for module in (sweep_module, explain_module):
-        monkeypatch.setattr(module, "sweep", never)
+    monkeypatch.setattr(sweep_module, "sweep", never)
+    monkeypatch.setattr(explain_module, "Sweep", never)
 
     def line(*arguments: str) -> str:
         assert 2 == ssdprof(arguments)

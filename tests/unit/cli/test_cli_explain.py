@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_runs import COMPILE_HEADER, H100_GPU, HEADER, PROBLEM, TOO_LARGE, explanation, h100_run, run
-from fake_sweeps import PTXAS, Explain, IdlePool, ship
+from fake_runs import COMPILE_HEADER, H100_GPU, HEADER, PROBLEM, TOO_LARGE, explanation, h100_run, run, screen
+from fake_sweeps import Explain, IdlePool, explains, ship
+from rich.console import RenderableType
 from run_records import kept, save
 
+from ssdprof.cli import console
 from ssdprof.cli.main import run as ssdprof
-from ssdprof.kernels.config import Config
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.gpu import devices as device
 from ssdprof.profiling.runs import store
 from ssdprof.profiling.runs.model import Explanation, Run, RunHeader
-from ssdprof.profiling.sweep import explain as explain_module
-from ssdprof.profiling.sweep.request import Event, SweepRequest
+from ssdprof.profiling.sweep.asking import EXPLAIN_BUDGET_S
 from ssdprof.profiling.workers import pool as pool_module
-from ssdprof.profiling.workers.pool import Pool
+from ssdprof.reports.text.explain import explain_report
 
 Asked = list[Explain]
 
@@ -36,19 +35,8 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
     monkeypatch.setattr(device, "gpus", lambda: ())
     monkeypatch.setattr(pool_module, "Pool", IdlePool)
     ship(monkeypatch)
-    returns(monkeypatch, requests, explanation())
+    explains(monkeypatch, requests, explanation())
     return requests
-
-
-def returns(monkeypatch: pytest.MonkeyPatch, requests: Asked, result: Explanation) -> None:
-    def explain(
-        config: Config, sweep: SweepRequest, run: Run | None, how: str, on_event: Callable[[Event], None], pool: Pool
-    ) -> Explanation:
-        assert (sweep.ptxas, sweep.configs) == (PTXAS, (config,))
-        requests.append(Explain(config, sweep, run))
-        return result
-
-    monkeypatch.setattr(explain_module, "explain", explain)
 
 
 def problem_of(request: Explain) -> ChunkScanProblem:
@@ -135,9 +123,69 @@ def test_the_architecture_is_the_runs_unless_named(asked: Asked) -> None:
 
 
 def test_the_architecture_is_the_gpus_if_there_is_no_run(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "gpus", lambda: (replace(H100_GPU, arch="sm_89"),))
+    gpu = replace(H100_GPU, arch="sm_89")
+    monkeypatch.setattr(device, "gpus", lambda: (gpu,))
     ssdprof(["explain", "m64n64k32d128w2s4"])
-    assert ("sm_89", None) == (asked[0].sweep.arch, asked[0].sweep.gpu)
+    assert ("sm_89", gpu, EXPLAIN_BUDGET_S) == (asked[0].sweep.arch, asked[0].sweep.gpu, asked[0].sweep.budget_s)
+
+
+def test_a_gpu_measures_only_its_own_architecture_and_not_if_it_is_not_to(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(device, "gpus", lambda: (H100_GPU,))
+    ssdprof(["explain", "m64n64k32d128w2s4", "--arch", "sm_80"])
+    ssdprof(["explain", "m64n64k32d128w2s4", "--device", "none"])
+    assert [("sm_80", None), ("sm_90", None)] == [(one.sweep.arch, one.sweep.gpu) for one in asked]
+    assert "nothing is measured" not in capsys.readouterr().err
+
+
+def test_a_problem_too_large_for_the_gpu_is_explained_without_it(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(device, "gpus", lambda: (replace(H100_GPU, memory_free_bytes=1 << 30),))
+    assert 0 == ssdprof(["explain", "m64n64k32d128w2s4"])
+    assert "ssdprof: nothing is measured: the problem needs about" in capsys.readouterr().err
+    assert asked[0].sweep.gpu is None
+
+
+def test_the_answer_is_printed_before_the_neighbours_are_compiled_and_nothing_twice(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    early: list[str] = []
+    show = console.ProgressBar.show
+
+    def shown(bar: console.ProgressBar, answer: RenderableType) -> None:
+        show(bar, answer)
+        early.append(capsys.readouterr().out)
+
+    monkeypatch.setattr(console.ProgressBar, "show", shown)
+    assert 0 == ssdprof(["explain", "m64n64k32d128w2s4"])
+    rest = capsys.readouterr().out
+    assert early[0].startswith("config      m64n64k32d128w2s4\nlimited by  ")
+    assert "What shared memory holds" in early[0]
+    assert rest.startswith("What one change does, all else equal\n")
+    whole = screen(explain_report(replace(explanation(), whose="the default problem")), 100)
+    assert whole == "\n".join(line.rstrip() for line in (early[0] + rest).splitlines())
+
+
+def test_json_is_one_object_with_the_changes_most_helpful_first(
+    asked: Asked, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert 0 == ssdprof(["explain", "m64n64k32d128w2s4", "--json"])
+    content = json.loads(capsys.readouterr().out)
+    changes = [(one["change"], one["parameter"], one["before"], one["value"]) for one in content["counterfactuals"]]
+    assert [
+        ("DSTATE tile 128 → 32", "block_dstate", 128, 32),
+        ("DSTATE tile 128 → 64", "block_dstate", 128, 64),
+    ] == changes
+    assert {"wrong"} == {one["row"]["recorded_status"] for one in content["counterfactuals"]}
+    assert "no-change-helps" == content["most_helpful"]["code"]
+
+
+def test_an_interrupted_one_returns_130(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = explanation()
+    explains(monkeypatch, asked, replace(one, header=replace(one.header, interrupted=True)))
+    assert 130 == ssdprof(["explain", "m64n64k32d128w2s4"])
 
 
 def test_a_run_may_be_named_by_its_file(asked: Asked, tmp_path: Path) -> None:
@@ -160,5 +208,5 @@ def test_the_recorded_run_of_the_problem_may_be_named(asked: Asked, monkeypatch:
 
 
 def test_a_config_that_does_not_compile_returns_1(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
-    returns(monkeypatch, asked, Explanation(COMPILE_HEADER, TOO_LARGE, (), None, None))
+    explains(monkeypatch, asked, Explanation(COMPILE_HEADER, TOO_LARGE, (), None, None))
     assert 1 == ssdprof(["explain", "m128n256k64d128w8s3"])

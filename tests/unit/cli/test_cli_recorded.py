@@ -5,19 +5,21 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import fake_runs
 import pytest
-from fake_runs import COMPILE_HEADER, SUBJECT, compiled_run, constrained, h100_run
+from fake_runs import COMPILE_HEADER, compiled_run, constrained, h100_run
 from fake_sweeps import Asked, fake_sweeps, gpus, returns, ship
 from run_records import kept
 
 from ssdprof.cli.main import run as ssdprof
+from ssdprof.kernels.config import Config
 from ssdprof.profiling.runs.model import Row, Run
+from ssdprof.profiling.runs.state import Record, RunState
 from ssdprof.profiling.sweep import explain as explain_module
 from ssdprof.profiling.sweep.request import SweepRequest
 from ssdprof.profiling.workers.pool import Pool
@@ -44,14 +46,23 @@ def with_one_less(row: Row) -> Row:
     return replace(row, compiled=compiled)
 
 
-def neighbours(request: SweepRequest, *_: object, pool: Pool) -> Run:
+class Neighbours:
     """The sweep of an explanation: its configs as compiled here, and those that only it has not compiled."""
-    known = {row.config_id: row for row in compiled_here().rows}
-    ids = {SUBJECT.params.id(config): config for config in request.configs}
-    rows = tuple(
-        known.get(name, fake_runs.row(config, status="not-run", reason="not tried")) for name, config in ids.items()
-    )
-    return Run(COMPILE_HEADER, rows)
+
+    def __init__(self, request: SweepRequest, _: object, on_record: Callable[[Record], None], pool: Pool) -> None:
+        self.on_record, self.state = on_record, RunState(COMPILE_HEADER)
+        self.add(request.configs)
+
+    def add(self, configs: Sequence[Config]) -> None:
+        for config in configs:
+            self.state.add(fake_runs.row(config, status="not-run", reason="not tried"))
+
+    def run(self) -> Run:
+        known = {row.config_id: row for row in compiled_here().rows}
+        for name in [name for name in self.state.rows if name in known]:
+            self.state.add(known[name])
+            self.on_record(known[name])
+        return Run(COMPILE_HEADER, tuple(self.state.rows.values()))
 
 
 @pytest.fixture
@@ -61,7 +72,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Asked:
     gpus(monkeypatch)
     ship(monkeypatch, kept(h100_run()))
     returns(monkeypatch, requests, lambda _: compiled_here())
-    monkeypatch.setattr(explain_module, "sweep", neighbours)
+    monkeypatch.setattr(explain_module, "Sweep", Neighbours)
     monkeypatch.setenv("COLUMNS", "160")
     return requests
 
@@ -147,8 +158,8 @@ def test_an_explanation_has_the_numbers_of_the_sweep(printed: Printed, config: s
 def test_an_explanation_marks_another_binarys_latency_as_the_sweep_does(printed: Printed) -> None:
     text = " ".join(printed("explain", CHANGED).split())
     assert f"latency 2.332 ms*, {SOURCE} * registers, spills or shared memory differ from the recorded ones" in text
-    assert re.search(r"▸ 128 254 .* 2\.332\*", text)
-    assert re.search(r" 64 214 .* 1\.890 wrong", text)
+    assert re.search(r"▸ as it is 254 .* 2\.332\*", text)
+    assert re.search(r" DSTATE tile 128 → 64 214 .* 1\.890 wrong \[\d\]", text)
     other = " ".join(printed("explain", "m32n64k32d128w2s5").split())
     assert f"latency 2.408 ms, {SOURCE}" in other
     assert "*" not in other

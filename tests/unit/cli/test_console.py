@@ -56,6 +56,18 @@ ssdprof: timing the best again, in turns …
     )
 
 
+def test_an_answer_between_two_events_goes_to_stdout_and_the_bar_comes_back(capsys: pytest.CaptureFixture[str]) -> None:
+    text = StringIO()
+    with ProgressBar(console=Console(file=text, force_terminal=True, width=100)) as progress:
+        progress(event("compiling", 1, 3, "m1"))
+        progress.show("the answer\n")
+        before = len(text.getvalue())
+        progress(event("compiling", 2, 3, "m2"))
+    assert "the answer\n" == capsys.readouterr().out
+    assert "answer" not in text.getvalue()
+    assert "compiling 2/3" in text.getvalue()[before:]
+
+
 def test_one_config_is_not_told_as_several(capsys: pytest.CaptureFixture[str]) -> None:
     for total in (0, 1, 2):
         ProgressBar()(event("compiling", 0, total))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,11 @@ from typing import Any
 import pytest
 from config_forms import autotune_form, triton_form
 from fake_runs import HEADER, explanation, h100_run
-from fake_sweeps import Asked, Explain, IdlePool, fake_sweeps, gpus, ship
+from fake_sweeps import Asked, Explain, IdlePool, explains, fake_sweeps, gpus, ship
 from run_records import kept, save
 
 import ssdprof
 from ssdprof.cli.main import run as command
-from ssdprof.kernels.config import Config
 from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.ssd.params import PARAMS, chunk_scan_config
 from ssdprof.kernels.ssd.subject import ChunkScan
@@ -28,8 +26,7 @@ from ssdprof.profiling.runs import store
 from ssdprof.profiling.runs.model import Explanation, Run
 from ssdprof.profiling.runs.run_file import RunError
 from ssdprof.profiling.runs.state import Record
-from ssdprof.profiling.sweep import explain as explain_module
-from ssdprof.profiling.sweep.request import Event, SweepRequest
+from ssdprof.profiling.sweep.request import Event
 from ssdprof.reports.export.run_json import explanation_json, run_json
 
 HEAVY = ("torch", "triton", "rich", "typer", "pandas", "numpy", "elftools", "pynvml", "yaml")
@@ -222,25 +219,19 @@ Explained = list[Explain]
 def explained(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> Explained:
     """What explanations, which are made up, are asked for; no GPU."""
     requests: Explained = []
-
-    def explain(
-        config: Config, sweep: SweepRequest, run: Run | None, how: str, on_event: Callable[[Event], None], pool: Any
-    ) -> Explanation:
-        requests.append(Explain(config, sweep, run))
-        on_event(Event("compiling", 0, 1, 0, None, None, None))
-        return explanation()
-
     gpus(monkeypatch)
-    monkeypatch.setattr(explain_module, "explain", explain)
+    explains(monkeypatch, requests, explanation())
     return requests
 
 
 def test_a_config_or_its_name_may_be_explained(explained: Explained) -> None:
     config, subject = chunk_scan_config(64, 64, 32, 128, 2, 4), ssdprof.subject(seqlen=2048)
     events: list[Event] = []
+    answers: list[Explanation] = []
     for named in (config, PARAMS.id(config), autotune_form(PARAMS, config)):
-        of_it = ssdprof.explain(named, subject, on_event=events.append)
+        of_it = ssdprof.explain(named, subject, on_event=events.append, on_answer=answers.append)
         assert replace(explanation(), whose="the problem you gave") == of_it
+    assert [replace(of_it, neighbours=())] * 3 == answers
     assert [(config, subject, None)] * 3 == [(one.config, one.sweep.subject, one.run) for one in explained]
     assert 3 == len(events)
 

@@ -97,6 +97,10 @@ def test_a_config_of_a_captured_launch_is_explained(here: Path, capsys: pytest.C
     out = capsys.readouterr().out
     assert f"config      {CONFIGS[0]}" in out
     assert "triton.Config({'ROWS': 1}, num_warps=2" in out
+    table = out.partition("What one change does, all else equal\n")[2].partition("\n\n")[0]
+    for changed in ("▸ as it is", "ROWS 1 → 2", "num_warps 2 → 1", "num_warps 2 → 4", "num_stages 3 → 2"):
+        assert f"\n{changed} " in table
+    assert "BLOCK" not in table  # a constant of the launch
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from fake_runs import screen
+from fake_runs import among, screen
+from rich.console import Group
 
 from ssdprof.kernels.registry import subject, subject_of_run
 from ssdprof.kernels.ssd.params import PARAMS
@@ -14,6 +15,7 @@ from ssdprof.profiling.diagnosis.answers import answer
 from ssdprof.profiling.runs.model import Run
 from ssdprof.profiling.runs.recorded import recorded_run, recorded_runs
 from ssdprof.reports.columns import columns_of
+from ssdprof.reports.text.counterfactuals import parts
 from ssdprof.reports.text.sweep import answer_lines
 
 ROOT = Path(__file__).parents[3]
@@ -111,6 +113,11 @@ def test_what_it_says_of_the_whole_run_is_true(recorded: Run) -> None:
 def test_the_answer_it_shows_is_that_of_the_recorded_run(recorded: Run) -> None:
     shown = README.partition("<!-- answer -->\n```\n")[2].partition("\n```")[0]
     assert screen(answer_lines(answer(recorded)), 100) == shown
+
+
+def test_the_changes_that_the_docs_show_are_those_of_the_recorded_run(recorded: Run) -> None:
+    shown = text_of("docs/measurement.md").partition("<!-- changes -->\n```\n")[2].partition("\n```")[0]
+    assert screen(Group(*parts(among(recorded, "split:m128n64k64d128w8s3"))), 110) == shown
 
 
 def test_no_page_names_a_config_of_another_rank_than_the_recorded_one(recorded: Run) -> None:

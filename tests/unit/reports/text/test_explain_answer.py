@@ -9,7 +9,7 @@ import pytest
 from fake_runs import COMPILE_HEADER, QUESTION, TOO_LARGE, compiled_run, explanation, h100_run, recorded_over, screen
 
 from ssdprof.profiling.diagnosis.advice import advice
-from ssdprof.profiling.runs.model import Explanation, Run
+from ssdprof.profiling.runs.model import Explanation, Recorded, Run
 from ssdprof.profiling.runs.recorded import recorded_runs
 from ssdprof.reports.export.run_json import explanation_json
 from ssdprof.reports.text.explain import explain_report
@@ -88,6 +88,26 @@ def test_without_a_latency_it_is_to_be_measured() -> None:
     said = lines(explanation(measured=False))
     assert "not known: there is no latency of this config." == said["matters"]
     assert said["do"].startswith("measure it: `ssdprof sweep` on a GPU.")
+
+
+def test_what_a_gpu_measures_with_the_changes_is_announced_and_not_compared_with_another_run() -> None:
+    one = of("m64n64k32d128w2s4")
+    row = replace(one.row, status="not-run", timing=None, check=None)
+    first = replace(one, row=row, source=None, latency_source=None)
+    said = lines(first)
+    assert "not known yet: this config is measured below, beside each change of it." == said["matters"]
+    assert "see below what each change gains; `ssdprof sweep` compares it with all others." == said["do"]
+    assert said == lines(replace(first, row=one.row))  # when it has been measured, with no run to compare it with
+    others = replace(LONG, rows=tuple(row for row in LONG.rows if row.config_id != one.row.config_id))
+    assert said == lines(replace(one, source=others))
+
+
+def test_beside_a_run_it_is_judged_by_the_latency_that_the_run_has() -> None:
+    one = of("m64n64k32d128w2s4")
+    assert one.row.timing is not None
+    recorded = Recorded(WHOSE, "ok", "", one.row.check, one.row.timing, same_binary=True)
+    here = replace(one.row, recorded=recorded, timing=replace(one.row.timing, latency_ms=0.5))
+    assert "no: 2.300 ms, #44 of 369" in lines(replace(one, row=here))["matters"]
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])

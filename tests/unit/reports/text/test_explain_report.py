@@ -1,6 +1,7 @@
 """The report of one config: its limits, its neighbours, and what is marked."""
 
 import json
+import re
 from dataclasses import replace
 
 from fake_runs import (
@@ -24,7 +25,6 @@ from ssdprof.reports.export.run_json import explanation_json
 from ssdprof.reports.text.explain import explain_report
 
 WGMMA, FRAGMENTS = (128, 64, 32, 4, 4), (64, 64, 32, 2, 4)
-BY_CONSTRUCTION_32 = "32: by construction: sums only the first 32 of 128 state elements (dstate) and does not loop over"
 
 
 def of_rows(rows: tuple[Row, ...], parameter: str = BLOCK_DSTATE.name) -> Explanation:
@@ -52,16 +52,17 @@ def test_the_report_has_ncus_section_its_sentence_headroom_and_neighbours() -> N
     assert "The 1.00 theoretical warps per scheduler this kernel can issue" in text
     assert "What each number of blocks allows" in text
     assert """\
-With another DSTATE tile, all else equal
-                  smem blocks warps  occ                          latency
-DSTATE tile regs bytes    /SM sched    % limited by                    ms status
-────────────────────────────────────────────────────────────────────────────────
-""" in screen(explain_report(explanation(FRAGMENTS)), 80)
-    assert "      ▸ 128   180  123648" in text
-    assert (
-        f"\n{BY_CONSTRUCTION_32}\nthe rest: take a DSTATE tile of 128, or the variant split\n64: by construction:"
-        in text
-    )
+What one change does, all else equal
+                           smem blocks warps  occ            latency
+change               regs bytes    /SM sched    % limited by      ms status
+──────────────────────────────────────────────────────────────────────────────
+▸ as it is            255 41728      4  2.00 12.5 regs, smem   2.332 ok
+DSTATE tile 128 → 32  205 41728      4  2.00 12.5 regs, smem   1.798 wrong [1]
+DSTATE tile 128 → 64  214 41728      4  2.00 12.5 regs, smem   1.890 wrong [2]
+[1] by construction: sums only the first 32 of 128 state elements (dstate) and
+does not loop over the rest: take a DSTATE tile of 128, or the variant split
+[2] by construction: sums only the first 64 of 128""" in screen(explain_report(explanation(FRAGMENTS)), 80)
+    assert re.search(r"^▸ as it is +180 +123648 ", text, re.MULTILINE)
     assert "Why DSTATE matters here, or does not\nFrom a DSTATE tile of 32 to 64 to 128" in text
     assert "Is occupancy what limits the latency?" in screen(explain_report(higher_neighbour()), 100)
     assert "Is occupancy what limits the latency?" not in text  # no neighbour has more: nothing to say
@@ -82,8 +83,8 @@ def test_a_neighbour_that_was_recorded_as_wrong_has_the_recorded_reason() -> Non
     run = recorded_over(compiled_run(), source)
     rows = tuple(r for r in run.rows if r.config_id.startswith("m128n64k32"))
     text = screen(explain_report(of_rows(rows)), 100)
-    assert "\n32: relative error 0.73, at most 0.01 allowed\n64: relative error 0.6, at most 0.01 allowed\n" in text
-    assert 2 == text.count(" wrong\n")
+    assert "\n[1] relative error 0.73, at most 0.01 allowed\n[2] relative error 0.6, at most 0.01 allowed\n" in text
+    assert (1, 1) == (text.count(" wrong [1]\n"), text.count(" wrong [2]\n"))
 
 
 def test_latencies_of_another_binary_are_marked_in_the_header_and_in_the_tables_with_the_note() -> None:
@@ -96,7 +97,7 @@ def test_latencies_of_another_binary_are_marked_in_the_header_and_in_the_tables_
     assert "latency   2.332 ms*, measured on NVIDIA H100 80GB HBM3" in text
     assert 2 == text.count(note)
     cells = [line for line in text.splitlines() if "registers, shared memory" in line and "41728" in line]
-    assert [line.index("1.798") for line in cells[:1]] == [line.index("2.332*") for line in cells[2:]]
+    assert [line.index("2.332*") for line in cells[:1]] == [line.index("1.798") for line in cells[1:2]]
     unmarked = screen(explain_report(one), 120)
     assert note not in unmarked
     assert "*" not in unmarked
@@ -118,7 +119,7 @@ def test_recorded_latencies_are_headed_as_recorded() -> None:
     one = replace(explanation(WGMMA), latency_source="recorded on NVIDIA H100 80GB HBM3, driver 580.159.04")
     text = screen(explain_report(one), 120)
     assert "latency   3.766 ms, recorded on NVIDIA H100 80GB HBM3, driver 580.159.04" in text
-    table = text.partition("With another DSTATE tile, all else equal\n")[2]
+    table = text.partition("What one change does, all else equal\n")[2]
     assert "recorded" in table.splitlines()[0]
 
 

@@ -20,7 +20,8 @@ def shown(found: Ledger | None, width: int = 120, absent: str = "") -> str:
 def test_explain_shows_it_after_the_occupancy_section() -> None:
     text = screen(explain_report(explanation()), 120)
     places = [
-        text.index(one) for one in ("What each number of blocks allows", "What shared memory holds", "With another")
+        text.index(one)
+        for one in ("What each number of blocks allows", "What shared memory holds", "What one change does")
     ]
     assert sorted(places) == places
 

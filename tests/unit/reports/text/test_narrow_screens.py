@@ -6,7 +6,7 @@ import re
 from functools import cache
 
 import pytest
-from fake_runs import config, explanation, h100_run, row, screen
+from fake_runs import among, config, explanation, h100_run, row, screen
 from fake_runs import run as run_of
 from rich.cells import cell_len
 
@@ -15,7 +15,6 @@ from ssdprof.kernels.ssd.params import PARAMS
 from ssdprof.profiling.diagnosis.rows import listed_rows
 from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.occupancy import Launch, occupancy
-from ssdprof.profiling.runs.model import Explanation, Neighbours, Run
 from ssdprof.profiling.runs.recorded import recorded_runs
 from ssdprof.reports.columns import latency_text
 from ssdprof.reports.text import tables
@@ -34,22 +33,6 @@ WORD = re.compile(r"[^\s(),;]*\d[^\s(),;]*")
 def shown(i_run: int, width: int) -> str:
     """Everything that a sweep prints of a recorded run."""
     return screen(sweep_report(RECORDED[i_run], top=None, lists_rejected=True), width)
-
-
-def of(run: Run, config_id: str) -> Explanation:
-    """An explanation of a row of the run, with neighbours that the run has too."""
-    own = next(row for row in run.rows if row.config_id == config_id)
-    groups = []
-    for param in run.header.params:
-        rows = [
-            row
-            for row in run.rows
-            if row.config.variant == own.config.variant
-            and all(row.config[one.name] == own.config[one.name] for one in run.header.params if one != param)
-        ]
-        groups.append(Neighbours(param, tuple(rows)))
-    question = explanation().question
-    return Explanation(run.header, own, tuple(group for group in groups if len(group.rows) > 1), question, None)
 
 
 @pytest.mark.parametrize(("i_run", "width"), OF_RECORDED)
@@ -75,7 +58,7 @@ def test_a_narrow_screen_shows_no_number_that_a_wide_one_does_not(i_run: int, wi
 @pytest.mark.parametrize("config_id", ["m64n64k32d128w2s4", "grouped:m64n64k64d128w4s3h16", "m64n64k32d64w2s4"])
 @pytest.mark.parametrize("width", WIDTHS[:-1])
 def test_an_explanation_has_no_other_numbers_on_a_narrow_screen_and_fits_it(config_id: str, width: int) -> None:
-    explained = of(RECORDED[0], config_id)
+    explained = among(RECORDED[0], config_id)
     narrow, wide = (screen(explain_report(explained), columns) for columns in (width, 1000))
     assert max(map(cell_len, narrow.splitlines())) <= width
     assert config_id in narrow.split()
@@ -103,7 +86,7 @@ def test_what_a_narrow_screen_leaves_out_is_named_with_where_it_is() -> None:
     text = " ".join(screen(tables.ranked_table(h100_run()), 40).split())
     assert "left out at this width: GB/s, floor %, p20–p80 ms, warps sched" in text
     assert "(in --csv FILE, --json and a wider terminal)" in text
-    explained = " ".join(screen(explain_report(of(RECORDED[0], "m64n64k32d128w2s4")), 40).split())
+    explained = " ".join(screen(explain_report(among(RECORDED[0], "m64n64k32d128w2s4")), 40).split())
     assert "(in --json and a wider terminal)" in explained
     assert "--csv" not in explained
 

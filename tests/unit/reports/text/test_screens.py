@@ -18,6 +18,7 @@ from fake_runs import (
     H100_GPU,
     QUESTION,
     TOO_LARGE,
+    among,
     compiled_run,
     constrained_run,
     explanation,
@@ -33,7 +34,7 @@ from ssdprof.profiling.hardware.limits import known_archs
 from ssdprof.profiling.runs.model import Explanation, Row, Run
 from ssdprof.profiling.runs.recorded import recorded_runs
 from ssdprof.reports.text.devices import devices_report
-from ssdprof.reports.text.explain import explain_report
+from ssdprof.reports.text.explain import explain_report, second_part
 from ssdprof.reports.text.sweep import sweep_report
 
 SCREENS = Path(__file__).parents[3] / "golden" / "screens"
@@ -85,6 +86,8 @@ CASES: Mapping[str, Callable[[], RenderableType]] = {
     "devices_ceilings": lambda: devices_report((H100_GPU,), known_archs(), (MEASURED,)),
     "devices_ceilings_of_the_table": lambda: devices_report((H100_GPU,), known_archs(), (ceilings_of("sm_90"),)),
     "explain_with_neighbours": lambda: explain_report(explanation()),
+    "explain_changes": lambda: second_part(among(LONG, "split:m128n64k64d128w8s3")),
+    "explain_changes_of_the_best": lambda: second_part(among(LONG, LONG.ranked[0].config_id)),
 }
 
 

@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from ssdprof.reports.words import answers, conditions, explanation, verdicts
+from ssdprof.reports.words import answers, conditions, counterfactuals, explanation, verdicts
 
 DIAGNOSIS = Path(__file__).parents[4] / "profiling" / "diagnosis"
 
@@ -19,6 +19,6 @@ def codes() -> set[str]:
 
 
 def test_every_code_is_worded_once_and_no_words_are_left_over() -> None:
-    worded = [*verdicts._WORDS, *explanation._WORDS, *conditions._WORDS, *answers._WORDS]
+    worded = [*verdicts._WORDS, *explanation._WORDS, *conditions._WORDS, *answers._WORDS, *counterfactuals._WORDS]
     assert codes() == set(worded)
     assert ["occupancy-and-latency", "several-answers"] == sorted({code for code in worded if worded.count(code) > 1})
