@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class TensorTraffic:
     """What one tensor has of a launch's traffic, in bytes, reads and writes together.
 
-    `least_bytes`: each sector touched once. `again_bytes`: of `dram_bytes` what is read more than once. `axis`: the
-    axis of the grid (0 is the fastest) along which programs read the same of it; None if none does.
+    `least_bytes`: each sector touched once. `again_bytes`: of `dram_bytes` what is read more than once. `again_after`:
+    so many programs later, in the order of the grid, the same is read from DRAM again; None if none is.
     """
 
     name: str
@@ -18,7 +18,7 @@ class TensorTraffic:
     l2_to_sm_bytes: int
     dram_bytes: int
     again_bytes: int
-    axis: int | None = None
+    again_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from ssdprof.profiling.traffic.footprint import Flags, Floats, Ints, footprints,
 from ssdprof.profiling.traffic.sectors import SECTOR_BYTES, touched
 from ssdprof.profiling.traffic.trace import Trace, trace
 from ssdprof.profiling.traffic.ttir import Operation, Program
-from ssdprof.profiling.traffic.values import Mask
+from ssdprof.profiling.traffic.values import Array, Mask
 
 L2_SHARE = 0.556
 """A reuse is served by L2 half of the time if this share of its size was touched since. Fitted: docs/traffic.md."""
@@ -57,6 +57,15 @@ class Machine:
     def slots(self) -> int:
         """Programs that run at once."""
         return max(1, self.num_sms * self.blocks_per_sm)
+
+
+@dataclass(frozen=True, slots=True)
+class Trips:
+    """Rounds of a loop per program, over all its `entries` per program; `spread`: (rounds each time, their share)."""
+
+    mean_trips: float
+    entries: float
+    spread: tuple[tuple[int, float], ...]
 
 
 @dataclass
@@ -97,6 +106,33 @@ class Follower:
         found = trace(self._evaluator, np.arange(count), machine.slots, one_of, source_of, self.owner, staggered=False)
         weight = SECTOR_BYTES * one_of / share
         return self._summed(found, machine, pilot, list(sources), weight)
+
+    def trips(self) -> tuple[Trips, ...]:
+        """How often each loop of the kernel runs, in the order of its TTIR: of a sample of programs, on average."""
+        chosen = _spread(self.count)
+        loops = [one for one in self.program.kernel.operations() if one.name in ("scf.for", "scf.while")]
+        entries = {id(one): 0.0 for one in loops}
+        rounds: dict[int, dict[int, float]] = {id(one): {} for one in loops}
+
+        def on_loop(operation: Operation, trips: Array, active: Mask) -> None:
+            if id(operation) not in entries:  # of a function that is called
+                return
+            each, inside = np.broadcast_arrays(trips.reshape(-1), active.dense().reshape(-1))
+            weight = len(chosen) / len(each)
+            values, counts = np.unique(each[inside], return_counts=True)
+            entries[id(operation)] += float(inside.sum()) * weight
+            for value, count in zip(values.tolist(), counts.tolist(), strict=True):
+                known = rounds[id(operation)]
+                known[value] = known.get(value, 0.0) + count * weight
+
+        Evaluator(self.program, self.arguments, self.plan.grid, on_access=lambda _: None, on_loop=on_loop).run(chosen)
+        found = []
+        for one in loops:
+            entered, each = entries[id(one)], rounds[id(one)]
+            mean = sum(value * count for value, count in each.items()) / len(chosen)
+            spread = tuple((value, count / entered) for value, count in sorted(each.items())) if len(each) > 1 else ()
+            found.append(Trips(mean, entered / len(chosen), spread))
+        return tuple(found)
 
     def _evaluator(
         self, on_access: Callable[[Access], None], on_work: Callable[[Operation, Mask], None] | None = None
@@ -179,21 +215,16 @@ class Follower:
             again = max(0.0, float(misses[reads & (before >= 0)].sum()))
             through = float(past_l1[own].sum()) + int(writes.sum())
             sizes = (round(one * weight) for one in (least, through, dram, again))
-            rows.append(TensorTraffic(name, *sizes, self._axis(found, before, reads & (before >= 0))))
+            rows.append(TensorTraffic(name, *sizes, _apart(found, before, reads & (before >= 0), misses)))
         return tuple(sorted(rows, key=lambda row: -row.dram_bytes))
 
-    def _axis(self, found: Trace, before: Ints, reused: Flags) -> int | None:
-        """The axis of the grid along which most of what misses again is read again."""
-        where = np.flatnonzero(reused)
-        if not len(where):
-            return None
-        one, other = found.program[where], found.program[before[where]]
-        sizes = (*self.plan.grid, 1, 1)[:3]
-        differ = [
-            int(np.count_nonzero(one // prod(sizes[:axis]) % sizes[axis] != other // prod(sizes[:axis]) % sizes[axis]))
-            for axis in range(3)
-        ]
-        return int(np.argmax(differ)) if max(differ) else None
+
+def _apart(found: Trace, before: Ints, again: Flags, misses: Floats) -> int | None:
+    """How many programs lie between two reads of the same, of those that miss: the median; None if none misses."""
+    where = np.flatnonzero(again & (misses > 0.5))
+    if not len(where):
+        return None
+    return int(np.median(np.abs(found.program[where] - found.program[before[where]])))
 
 
 def _spread(count: int) -> Ints:
