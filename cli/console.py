@@ -28,6 +28,7 @@ DOING = {
     "refining": "timing the best again, in turns",
     "counting": "counting with ncu",
     "ceilings": "measuring the GPU's ceilings, once",
+    "modelling": "following the addresses of each config",
 }
 STDOUT = Path("-")
 """Instead of a file for the CSV."""

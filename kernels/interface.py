@@ -230,6 +230,14 @@ class Baselined(Protocol):
 
 
 @runtime_checkable
+class Gridded(Protocol):
+    """A subject that says what the programs of its grid are, in the words of its field."""
+
+    def grid_axes(self, config: Config) -> Sequence[tuple[str, int]]:
+        """What a resolved config's programs count, the fastest first, and how many of each: tiles, chunks, heads."""
+
+
+@runtime_checkable
 class Constrained(Protocol):
     """A subject with configs that are known to be wrong without running them."""
 

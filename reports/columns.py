@@ -225,6 +225,39 @@ COLUMNS: tuple[Column, ...] = (
         "which of the run's different outputs it gives, from 1, the reference's first; empty if the reference is known "
         "to be correct",
     ),
+    Column(
+        "dram_bytes_model",
+        "bytes",
+        "DRAM\nmodel",
+        "bytes read from and written to DRAM, computed from the kernel's addresses",
+        lambda row: _traffic(row, "dram_bytes"),
+        amount_text,
+    ),
+    Column(
+        "l2_to_sm_bytes_model",
+        "bytes",
+        "L2–SM\nmodel",
+        "bytes moved between L2 and the SMs, computed likewise",
+        lambda row: _traffic(row, "l2_to_sm_bytes"),
+        amount_text,
+    ),
+    _of("", "floor_ms", "ms", "floor\nms", "time of the least bytes at the GPU's copy bandwidth"),
+    Column(
+        "bound",
+        "",
+        "bound",
+        "what bounds the latency: dram, dram-reread, l2, l1, tensor, issue, latency-hiding, launch or tail; empty without "
+        "a latency",
+        lambda row: row.bound.code if row.bound else None,
+    ),
+    Column(
+        "bound_share",
+        "",
+        "bound\nshare",
+        "the unit that is used most: what is asked of it over what it can do in that time",
+        lambda row: row.bound.share if row.bound else None,
+        two_decimals,
+    ),
     _counted("dram_bytes", "DRAM\nbytes", "bytes read from and written to DRAM", amount_text, "bytes"),
     _counted("l2_to_sm_bytes", "L2–SM\nbytes", "bytes moved between L2 and the SMs", amount_text, "bytes"),
     _counted("dram_pct", "DRAM\n%", f"how busy DRAM was, {_OF_PEAK}"),
@@ -242,6 +275,10 @@ COLUMNS: tuple[Column, ...] = (
 """Those of every run; a subject's parameters come in after `variant`."""
 _BY_NAME = {column.name: column for column in COLUMNS}
 _PARAMS_BEGIN = COLUMNS.index(_BY_NAME["status"])
+
+
+def _traffic(row: Row, name: str) -> int | None:
+    return getattr(row.model.traffic, name) if row.model and row.model.traffic else None
 
 
 def columns_of(params: Iterable[Param]) -> tuple[Column, ...]:

@@ -145,3 +145,14 @@ def _unless_as_x(name: str, strides: tuple[int, ...], of_x: tuple[int, ...]) -> 
     """The arguments for the strides of a tensor like x; None for all of them if they are x's."""
     axes = [f"stride_{name}_{axis}" for axis in ("batch", "seqlen", "head")]
     return dict.fromkeys(axes) if strides == of_x else dict(zip(axes, strides[:3], strict=True))
+
+
+def grid_axes(problem: ChunkScanProblem, config: Config) -> tuple[tuple[str, int], ...]:
+    """What the programs of a resolved config's grid count, the fastest first."""
+    blocks = launch(problem, config).grid_blocks
+    chunks = problem.batch * problem.nchunks
+    heads = problem.nheads // (Numbers.of(config).heads or 1) if config.variant == GROUPED else problem.nheads
+    tiles = blocks // (chunks * heads)
+    if config.variant == GROUPED:
+        return ("tile", tiles), ("block of heads", heads), ("chunk", chunks)
+    return ("tile", tiles), ("chunk", chunks), ("head", heads)

@@ -13,6 +13,7 @@ from ssdprof.kernels.interface import Question, Remark, Space
 from ssdprof.kernels.launch import FIRST_WITH_TMA, LaunchPlan, has_tma
 from ssdprof.kernels.sources import source_hash
 from ssdprof.kernels.ssd import spaces
+from ssdprof.kernels.ssd.launches import grid_axes
 from ssdprof.kernels.ssd.on_problem import ChunkScanOnProblem
 from ssdprof.kernels.ssd.params import (
     BLOCK_DSTATE,
@@ -78,6 +79,10 @@ class ChunkScan(ChunkScanOnProblem):
     def source_hashes(self) -> Mapping[str, str]:
         """By variant, a hash of the source of its kernel and launch, and of all they use."""
         return _source_hashes()
+
+    def grid_axes(self, config: Config) -> Sequence[tuple[str, int]]:
+        """Tiles of a chunk, then chunks and heads; `grouped` has its blocks of heads before the chunks."""
+        return grid_axes(self.problem, config)
 
     def launch(self, config: Config) -> LaunchPlan:
         """The launch of a resolved config."""

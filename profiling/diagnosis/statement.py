@@ -18,7 +18,8 @@ _ToLookAt = Literal[
     "verify",
     "widen-space",
 ]
-NextStep = Literal["none", _ToMeasure, _ToLookAt]
+_ToChange = Literal["fewer-launches", "fill-last-wave", "hide-latency", "larger-tiles", "reorder-grid"]
+NextStep = Literal["none", _ToMeasure, _ToLookAt, _ToChange]
 
 
 @dataclass(frozen=True, slots=True)

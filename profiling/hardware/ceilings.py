@@ -51,6 +51,22 @@ def ceilings_of(arch: str, name: str | None = None, copy_gbps: float | None = No
     return None if found is None else _ceilings(found, copy_gbps)
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a GPU is: its name in the table, its SMs, and its L2 in bytes."""
+
+    gpu: str
+    num_sms: int
+    l2_bytes: int
+
+
+def size_of(arch: str, name: str | None = None) -> Size | None:
+    """The size of the GPU that `name` names, else of the one that stands for `arch`; None if there is none."""
+    found = (_by_name(name) if name is not None else None) or stand_ins().get(arch)
+    entry = _table()["gpus"].get(found, {})
+    return Size(str(found), entry["sms"], entry["l2_mib"] * 1024**2) if entry.get("sms") else None
+
+
 def stand_ins() -> Mapping[str, str]:
     """The GPU that stands for each architecture that has one."""
     archs: Mapping[str, str] = _table()["archs"]

@@ -16,7 +16,10 @@ from ssdprof.profiling.runs.measured import Check
 from ssdprof.profiling.runs.model import Device, Row, RunHeader
 
 DERIVED: dict[type, tuple[str, ...]] = {
-    Row: ("rank", "speedup_vs_baseline", "tied_with_best", "recorded", "achieved", "answer", "counters")
+    Row: (
+        *("rank", "speedup_vs_baseline", "tied_with_best", "recorded", "achieved", "answer", "counters"),
+        *("model", "floor_ms", "bound"),
+    )
 }
 """Fields that are not kept with their record, since they follow from others."""
 LATER: dict[type, tuple[str, ...]] = {

@@ -11,9 +11,11 @@ from ssdprof.kernels.config import Config, Param
 from ssdprof.kernels.interface import LeftOut, Question, Remark, Tolerances
 from ssdprof.profiling.hardware.ceilings import Ceilings
 from ssdprof.profiling.hardware.occupancy import Occupancy
+from ssdprof.profiling.runs.bound import Bound
 from ssdprof.profiling.runs.counters import Counters
 from ssdprof.profiling.runs.ledger import Ledger
 from ssdprof.profiling.runs.measured import Check, Compiled, Conditions, Timing
+from ssdprof.profiling.runs.modelled import Model
 
 Status = Literal[
     "ok", "wrong", "differs", "unstable", "compile-error", "out-of-resources", "launch-error", "timeout", "not-run"
@@ -79,6 +81,8 @@ class Row:
     need not be. `recorded` is added to rows of a run that measured nothing, and is not kept with them. Only rows with a
     rank have `achieved` something: a wrong output is no work done. `answer` counts the run's different outputs from 1,
     the reference's first, if which of them is correct is not known. `counters`: what ncu counted, if it was asked.
+    `model`: what it moves and executes, computed from its binary. `floor_ms`: the time that the least bytes take at the
+    GPU's copy bandwidth. `bound`: what bounds its latency, if that is known.
     """
 
     config: Config
@@ -98,6 +102,9 @@ class Row:
     achieved: Achieved | None = None
     answer: int | None = None
     counters: Counters | None = None
+    model: Model | None = None
+    floor_ms: float | None = None
+    bound: Bound | None = None
 
     @property
     def known_status(self) -> Status:

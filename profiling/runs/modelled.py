@@ -10,11 +10,26 @@ from ssdprof.profiling.runs.work import Executed
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What one launch moves and executes. None: that could not be followed, for the reason in `absent`."""
+    """What one launch moves and executes on a GPU. None: that could not be followed, for the reason in `absent`.
 
+    `gpu`: the one it is computed for: the run's, or the one that stands for its architecture. `axes`: what the
+    programs of its grid count, the fastest first, and how many of each.
+    """
+
+    gpu: str
     traffic: Traffic | None
     executed: Executed | None
     absent: str = ""
+    axes: tuple[tuple[str, int], ...] = ()
+
+    def axis_of(self, programs: int) -> str:
+        """The axis along which programs are so many apart; empty if that is not known."""
+        found, stride = "", 1
+        for name, size in self.axes:
+            if programs >= stride and size > 1:
+                found = name
+            stride *= size
+        return found
 
 
 @dataclass(frozen=True, slots=True)

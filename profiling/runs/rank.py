@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from ssdprof.profiling.runs.bound import bound_of
+from ssdprof.profiling.runs.ceilings import ceilings_for
 from ssdprof.profiling.runs.grouping import numbered
 from ssdprof.profiling.runs.measured import Batch, Timing
 from ssdprof.profiling.runs.model import Achieved, Row, Run, RunHeader
@@ -76,7 +78,21 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 def ranked_run(header: RunHeader, rows: Sequence[Row]) -> Run:
     """The run of these rows, each with all that follows from the others and from the header filled in."""
     ranked = rank(numbered(rows, header.tolerances), header.baseline_id)
-    return Run(header, tuple(replace(row, achieved=achieved(row, header)) for row in ranked))
+    return Run(header, tuple(_bounded(replace(row, achieved=achieved(row, header)), header) for row in ranked))
+
+
+def _bounded(row: Row, header: RunHeader) -> Row:
+    """The row with the time of the least bytes and, if its latency is known, what bounds it."""
+    ceilings = ceilings_for(replace(header.device, copy_gbps=copy_gbps_of(row, header) or header.device.copy_gbps))
+    if ceilings is None or row.compiled is None:
+        return row
+    least_bytes = header.bytes_min or (row.model.traffic.least_bytes if row.model and row.model.traffic else None)
+    latency_ms = row.known_latency_ms
+    return replace(
+        row,
+        floor_ms=least_bytes / ceilings.dram_gbps / 1e6 if least_bytes else None,
+        bound=bound_of(row.model, latency_ms, ceilings, row.occupancy, least_bytes) if latency_ms else None,
+    )
 
 
 def achieved(row: Row, header: RunHeader) -> Achieved | None:

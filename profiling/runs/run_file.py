@@ -2,9 +2,9 @@
 
 Each line is an object whose `kind` says what its other fields are: `header` (RunHeader, with the format; first, and
 again if it changes), `row` (Row, without derived fields; its timing comes from the batches, and is in the row only if
-their samples were not kept), `batch` (Batch) or `counters` (Counted). A later header, row or counters replace those
-before; batches add up. A line that is cut off does not count; every line before it does. Format 2 and earlier ids of
-configs are read too.
+their samples were not kept), `batch` (Batch), `counters` (Counted) or `model` (Modelled). A later header, row, counters
+or model replace those before; batches add up. A line that is cut off does not count; every line before it does. Format
+2 and earlier ids of configs are read too.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from ssdprof.profiling.runs.codec import plain, reader
 from ssdprof.profiling.runs.counters import Counted
 from ssdprof.profiling.runs.measured import Batch
 from ssdprof.profiling.runs.model import Row, RunHeader
+from ssdprof.profiling.runs.modelled import Modelled
 from ssdprof.profiling.runs.state import Record, RunState
 
 FORMAT, OLDER_FORMATS = 3, (2,)
-_KINDS: dict[str, type] = {"header": RunHeader, "row": Row, "batch": Batch, "counters": Counted}
+_KINDS: dict[str, type] = {"header": RunHeader, "row": Row, "batch": Batch, "counters": Counted, "model": Modelled}
 _START = f'{{"format": {FORMAT}, "kind": "header", '
 _FORMAT = re.compile(r'\{\s*"format"\s*:\s*([0-9]{1,9})')
 

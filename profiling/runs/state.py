@@ -13,11 +13,12 @@ from types import MappingProxyType
 from ssdprof.profiling.runs.counters import Counted, Counters
 from ssdprof.profiling.runs.measured import Batch, Timing
 from ssdprof.profiling.runs.model import Row, Run, RunHeader
+from ssdprof.profiling.runs.modelled import Model, Modelled
 from ssdprof.profiling.runs.outliers import compared
 from ssdprof.profiling.runs.rank import ranked_run, timing_of
 
-Record = RunHeader | Row | Batch | Counted
-"""A header, a row or counters replace those before; a batch is added to its config's."""
+Record = RunHeader | Row | Batch | Counted | Modelled
+"""A header, a row, counters or a model replace those before; a batch is added to its config's."""
 
 
 class RunState:
@@ -28,12 +29,13 @@ class RunState:
         self._rows: dict[str, Row] = {}
         self._batches: dict[str, list[Batch]] = {}
         self._counters: dict[str, Counters] = {}
+        self._models: dict[str, Model] = {}
         self._timings: dict[str, Timing] = {}  # of the batches so far, made when asked for
         self._judged: dict[str, Row] | None = None  # likewise
 
     @property
     def rows(self) -> Mapping[str, Row]:
-        """The rows as added, each judged alone, without timing, counters and what is derived: rank, speed-up, tie."""
+        """The rows as added, each judged alone, without timing, counters, model and what is derived, such as ranks."""
         return MappingProxyType(self._rows)
 
     @property
@@ -52,6 +54,10 @@ class RunState:
         """What ncu counted of the config last, if it did."""
         return self._counters.get(config_id)
 
+    def model(self, config_id: str) -> Model | None:
+        """What was computed of the config's binary last, if it was."""
+        return self._models.get(config_id)
+
     def add(self, record: Record) -> None:
         """Adds one record."""
         if isinstance(record, RunHeader):
@@ -60,17 +66,20 @@ class RunState:
             self._rows[record.config_id], self._judged = record, None
         elif isinstance(record, Counted):
             self._counters[record.config_id] = record.counters
+        elif isinstance(record, Modelled):
+            self._models[record.config_id] = record.model
         else:
             self._batches.setdefault(record.config_id, []).append(record)
             self._timings.pop(record.config_id, None)
 
     def row(self, config_id: str) -> Row:
-        """The row, judged, with its counters and timing, not ranked: that of its batches, or its own if none were kept.
+        """The row, judged, with its counters, model and timing, not ranked.
 
-        Latencies count only if the output was checked: a config that failed later has none.
+        The timing is that of its batches, or its own if none were kept. Latencies count only if the
+        output was checked: a config that failed later has none.
         """
-        row, counters = self._timed(config_id), self.counters(config_id)
-        return row if counters is None else replace(row, counters=counters)
+        row, counters, model = self._timed(config_id), self.counters(config_id), self.model(config_id)
+        return row if counters is None and model is None else replace(row, counters=counters, model=model)
 
     def _timed(self, config_id: str) -> Row:
         row, batches = self.judged[config_id], self._batches.get(config_id, ())

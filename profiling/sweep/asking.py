@@ -81,6 +81,7 @@ def sweep_request(
         budget_s=budget_s,
         timed_by=TIMINGS[timing],
         left_out=found.left_out,
+        models=True,
     )
 
 

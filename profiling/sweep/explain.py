@@ -17,11 +17,13 @@ from ssdprof.profiling.hardware.occupancy import LaunchError
 from ssdprof.profiling.runs.ledger import Ledger
 from ssdprof.profiling.runs.measured import Compiled
 from ssdprof.profiling.runs.model import Device, Explanation, Neighbours, Row, Run
+from ssdprof.profiling.runs.modelled import Model
 from ssdprof.profiling.runs.rank import ranked_run
 from ssdprof.profiling.runs.recorded import Latencies, latencies_for, latency_source, with_latencies
 from ssdprof.profiling.runs.state import Record
 from ssdprof.profiling.sweep.begin import expect_descriptors
 from ssdprof.profiling.sweep.changes import capped, changes
+from ssdprof.profiling.sweep.modelling import model_of
 from ssdprof.profiling.sweep.request import Event, SweepRequest
 from ssdprof.profiling.sweep.sweep import Sweep
 from ssdprof.profiling.workers.pool import Pool
@@ -76,6 +78,7 @@ class _Explaining:
         self.measured, self.how, self.pool = measured, how, pool
         self.on_answer, self.whose = on_answer, whose
         self.ledger: Ledger | Failure | None = None
+        self.model: Model | None = None
         self.found: Latencies | None = None
         self.answered: Explanation | None = None
 
@@ -86,10 +89,14 @@ class _Explaining:
         run = self.sweep.run()
         first = self.answered or self._answer(run)
         if any(row.timing for row in run.rows):  # measured here: recorded latencies go beside its own
-            rows = [replace(row, recorded=first.row.recorded) if row.config_id == self.own else row for row in run.rows]
+            rows = [
+                replace(self._modelled(row), recorded=first.row.recorded) if row.config_id == self.own else row
+                for row in run.rows
+            ]
             run, source = ranked_run(run.header, rows), f"measured on {run.header.provenance}"
         else:
-            run = with_latencies(run, self.found) if self.found else run
+            run = replace(run, rows=tuple(map(self._modelled, run.rows)))
+            run = with_latencies(run, self.found) if self.found else ranked_run(run.header, run.rows)
             source = latency_source(run) or ""
         rows_by_id = {row.config_id: row for row in run.rows}
         return replace(
@@ -108,6 +115,9 @@ class _Explaining:
         self._try_cap(record.compiled)
         plan = self.request.subject.launch(self.config)
         self.ledger = self.pool.ask(LEDGER, plan, self.request.arch, timeout_s=self.request.timeout_s)
+        self.model = model_of(
+            self.request.subject, record, self.request.arch, self.sweep.state.header.device, self.pool
+        )
         self._answer(Run(self.sweep.state.header, tuple(self.sweep.state.rows.values())))
 
     def _try_cap(self, compiled: Compiled) -> None:
@@ -122,9 +132,10 @@ class _Explaining:
 
     def _answer(self, run: Run) -> Explanation:
         """What the config alone tells, with what is known elsewhere of it, whoever measures it here later on."""
-        compiled = Run(replace(run.header, device=Device(self.request.arch)), run.rows)
+        header = replace(run.header, device=Device(self.request.arch))
+        compiled = Run(header, tuple(map(self._modelled, run.rows)))
         self.found = latencies_for(compiled, self.measured, self.how)
-        laid = with_latencies(compiled, self.found) if self.found else compiled
+        laid = with_latencies(compiled, self.found) if self.found else ranked_run(compiled.header, compiled.rows)
         self.answered = Explanation(
             header=run.header,
             row=next(row for row in laid.rows if row.config_id == self.own),
@@ -138,6 +149,10 @@ class _Explaining:
         )
         self.on_answer(self.answered)
         return self.answered
+
+    def _modelled(self, row: Row) -> Row:
+        """The row with what was computed of the config itself."""
+        return replace(row, model=self.model) if row.config_id == self.own and self.model else row
 
     def _neighbours(self, rows: dict[str, Row]) -> tuple[Neighbours, ...]:
         """The changed configs with the config itself, by parameter in the order of the table, by value."""

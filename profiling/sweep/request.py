@@ -13,7 +13,7 @@ from ssdprof.profiling.runs.model import Row
 
 DEFAULT_BUDGET_S = 10.0
 DEFAULT_TIMEOUT_S = 300.0
-Phase = Literal["compiling", "preparing", "measuring", "refining", "counting", "ceilings"]
+Phase = Literal["compiling", "preparing", "measuring", "refining", "counting", "ceilings", "modelling"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,8 @@ class SweepRequest:
 
     `baseline` None: no speed-ups. `command` is the command line, for the run file. `budget_s` is for the rounds that
     time the best again. `timed_by` None: CUDA graphs if launches are short. `left_out`: configs that the kernel's own
-    pruning dropped from the space. `ptxas`: the one that compiles, in words; empty if none does.
+    pruning dropped from the space. `ptxas`: the one that compiles, in words; empty if none does. `models`:
+    whether to compute what each config moves and executes.
     """
 
     subject: Subject
@@ -39,6 +40,7 @@ class SweepRequest:
     timed_by: TimedBy | None = None
     left_out: tuple[LeftOut, ...] = ()
     ptxas: str = ""
+    models: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from ssdprof.profiling.runs.model import Row, Run, RunHeader, Status
 from ssdprof.profiling.runs.state import Record, RunState
 from ssdprof.profiling.sweep import records
 from ssdprof.profiling.sweep.ceilings import add_ceilings, with_kept
+from ssdprof.profiling.sweep.modelling import add_models
 from ssdprof.profiling.sweep.refine import refine
 from ssdprof.profiling.sweep.request import Event, Phase, SweepRequest
 from ssdprof.profiling.sweep.trouble import Trouble
@@ -103,6 +104,8 @@ class Sweep:
             if self.measurer and self.can_measure and self.unfinished:
                 refine(self)
                 add_ceilings(self)
+            if self.request.models:
+                add_models(self)
         except KeyboardInterrupt:
             interrupted = True
         finally:

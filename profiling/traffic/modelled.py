@@ -24,25 +24,25 @@ L1_AND_SHARED_BYTES: Mapping[str, int] = {
 """L1 and shared memory of an SM together (CUDA C++ Programming Guide, compute capabilities)."""
 
 
-def launch_model(plan: LaunchPlan, tensors: Mapping[str, TensorMeta], arch: str, num_sms: int, l2_bytes: int) -> Model:
-    """The model of a launch on a GPU with so many SMs and so much L2. What cannot be followed is left out."""
+def launch_model(plan: LaunchPlan, tensors: Mapping[str, TensorMeta], arch: str, size: Size) -> Model:
+    """The model of a launch on a GPU of that size. What cannot be followed is left out."""
     kernel, _ = compiled_kernel(plan, arch)
     limits = limits_for(arch)
-    occ = occupancy(compile_launch(plan, arch).launch, limits, num_sms=num_sms)
+    occ = occupancy(compile_launch(plan, arch).launch, limits, num_sms=size.num_sms)
     l1_bytes = max(0, L1_AND_SHARED_BYTES.get(arch, 128 * 1024) - occ.shared_mem_config_bytes)
     follower = Follower(plan, tensors, kernel.asm["ttir"], kernel.asm["ptx"])
     absent = []
     traffic: Traffic | None = None
     executed: Executed | None = None
     try:
-        traffic = follower.traffic(Machine(num_sms, occ.blocks_per_sm, l2_bytes, l1_bytes))
+        traffic = follower.traffic(Machine(size.num_sms, occ.blocks_per_sm, size.l2_bytes, l1_bytes))
     except TooLongError:
         absent.append("its programs do too much to be followed")
     try:
         executed = kernel_executed(kernel, _trips(kernel.asm["ttir"], follower), programs=plan.grid_blocks)
     except (TooLongError, ValueError) as error:
         absent.append(f"its machine code is not understood: {error}")
-    return Model(traffic, executed, "; ".join(absent))
+    return Model(size.gpu, traffic, executed, "; ".join(absent))
 
 
 def _trips(ttir: str, follower: Follower) -> tuple[SourceLoop, ...]:

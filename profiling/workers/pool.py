@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -114,6 +114,21 @@ class Pool:
             if worker.task is None and waiting:
                 name = waiting.popleft()
                 worker.submit(name, COMPILE, plans[name], arch, timeout_s=timeout_s)
+
+    def each(
+        self, function: str, tasks: Mapping[str, tuple[Any, ...]], jobs: int, timeout_s: float
+    ) -> Iterator[tuple[str, Any]]:
+        """(name, what `function` returns for these arguments, or a Failure) as they come, from the idle compilers."""
+        self.add_compilers(min(jobs, len(tasks)) - len(self.compilers))
+        waiting = deque(tasks)
+        while waiting or any(worker.task is not None for worker in self.compilers):
+            for worker in self.compilers:
+                if worker.task is None and waiting:
+                    name = waiting.popleft()
+                    worker.submit(name, function, *tasks[name], timeout_s=timeout_s)
+            for worker in wait_any(self.compilers, TICK_S):
+                name = worker.task
+                yield name, worker.outcome()
 
     def outcomes(self, timeout_s: float = TICK_S) -> list[tuple[Worker, Any, Any]]:
         """(worker, task, outcome) for each that is done or late, after at most `timeout_s`; first those of `begin`."""

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ssdprof.kernels.config import triton_config
 from ssdprof.profiling.diagnosis.advice import advice
+from ssdprof.profiling.diagnosis.bound import bound_statement
 from ssdprof.profiling.diagnosis.correlation import among_neighbours
 from ssdprof.profiling.diagnosis.rows import of_another_binary
 from ssdprof.profiling.diagnosis.why import answer
@@ -22,7 +23,7 @@ from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.rule import rule_sentence
 from ssdprof.profiling.runs.model import Explanation
 from ssdprof.reports.columns import latency_text
-from ssdprof.reports.text import counterfactuals, tables
+from ssdprof.reports.text import bound, counterfactuals, tables
 from ssdprof.reports.text import ledger as ledger_report
 from ssdprof.reports.text import occupancy as occupancy_report
 from ssdprof.reports.text.counters import counters_lines
@@ -30,6 +31,7 @@ from ssdprof.reports.text.prose import Labelled, Prose
 from ssdprof.reports.text.sweep import STYLES
 from ssdprof.reports.text.tables import dimmed, label_grid
 from ssdprof.reports.words import answers
+from ssdprof.reports.words.bound import short
 from ssdprof.reports.words.explanation import headroom, sentences
 
 Section: TypeAlias = Callable[[Explanation], list[RenderableType]]
@@ -59,9 +61,13 @@ def _shown(explanation: Explanation, sections: Iterable[Section]) -> RenderableT
 def _answer(explanation: Explanation) -> list[RenderableType]:
     given = advice(explanation)
     lines = [("config", explanation.row.config_id), *answers.labelled(given)]
+    found = bound_statement(explanation.row, explanation.header)
+    if found is not None:
+        lines.insert(1, ("bound by", short(found.figures)))
     lines.append(("to paste", triton_config(explanation.header.params, explanation.row.config)))
     lines.append(("of", explanation.whose))
-    styles = ("dim", *(STYLES[one.status] for one in given), "dim", "dim")
+    first = ("dim", STYLES[found.status]) if found else ("dim",)
+    styles = (*first, *(STYLES[one.status] for one in given), "dim", "dim")
     return [Labelled(tuple(lines), styles), Text()]
 
 
@@ -109,7 +115,7 @@ def _provenance(explanation: Explanation) -> list[RenderableType]:
     return [label_grid(_header(explanation)), *dimmed(tables.another_binary_notes([explanation.row]))]
 
 
-FIRST: tuple[Section, ...] = (_answer, _occupancy, _ledger)
+FIRST: tuple[Section, ...] = (_answer, bound.parts, _occupancy, _ledger)
 """What the config itself tells, in order."""
 REST: tuple[Section, ...] = (_counters, _changes, _question, _occupancy_and_latency, _provenance)
 """What needs a GPU or its neighbours, in order, and where everything is from."""

@@ -1,0 +1,126 @@
+"""What bounds a latency, in words: one line for the answer, and a paragraph with what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ssdprof.profiling.runs.bound import AT_CEILING
+from ssdprof.reports.words.answers import listed
+
+Figures = Mapping[str, Any]
+UNITS: Mapping[str, str] = {
+    "dram": "DRAM",
+    "l2": "L2",
+    "l1": "L1 and shared memory",
+    "tensor": "tensor cores",
+    "issue": "issue",
+}
+"""What each unit is called."""
+
+
+def short(of: Figures) -> str:
+    """One line: what bounds it, how much of what it can do that unit does, and what DRAM moves."""
+    return _SHORT[of["code"]](of)
+
+
+def step(of: Figures) -> str:
+    """What would help, in a sentence or two; empty if nothing in the launch would."""
+    return _STEPS[of["code"]](of)
+
+
+def gigabytes(count: float) -> str:
+    """An amount of bytes with three digits: 6.42 GB, 81.5 MB."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count:.0f} bytes"
+
+
+def _most(of: Figures) -> str:
+    unit, share = next(iter(of["shares"].items()))
+    return f"{UNITS[unit]} at {100 * share:.0f} %"
+
+
+def _moved(of: Figures) -> str:
+    return f"{gigabytes(of['dram_bytes'])} through DRAM where {gigabytes(of['least_bytes'])} are needed"
+
+
+def _again(of: Figures) -> str:
+    names = [one["tensor"] for one in of["read_again"]]
+    axes = dict.fromkeys(one["axis"] for one in of["read_again"] if one["axis"])
+    along = f" for each {listed(axes)}" if axes else ""
+    return f"; {listed(names)} {'is' if len(names) == 1 else 'are'} read again{along}" if names else ""
+
+
+def _hiding(of: Figures) -> str:
+    hiding = of["hiding"]
+    if "warps_per_scheduler" not in hiding:
+        return ""
+    stages = f" and {hiding['num_stages']} stages" if hiding["num_stages"] else ""
+    return f"; {hiding['warps_per_scheduler']:g} of {hiding['max_warps_per_scheduler']} warps per scheduler{stages}"
+
+
+_SHORT: Mapping[str, Callable[[Figures], str]] = {
+    "dram": lambda of: f"DRAM, at {100 * of['share']:.0f} %: {_moved(of)}.",
+    "dram-reread": lambda of: f"DRAM re-reads, at {100 * of['share']:.0f} %: {_moved(of)}{_again(of)}.",
+    "l2": lambda of: f"L2, at {100 * of['share']:.0f} %: {gigabytes(of['l2_to_sm_bytes'])} to the SMs.",
+    "l1": lambda of: f"L1 and shared memory, at {100 * of['share']:.0f} %.",
+    "tensor": lambda of: f"the tensor cores, at {100 * of['share']:.0f} %.",
+    "issue": lambda of: f"instruction issue, at {100 * of['share']:.0f} %.",
+    "latency-hiding": lambda of: f"latency that nothing hides: no unit is busy ({_most(of)}){_hiding(of)}.",
+    "launch": lambda of: f"the launch itself: {of['latency_ms'] * 1e3:.0f} us, of which the GPU works little.",
+    "tail": lambda of: f"the last wave: {of['waves']:.2f} waves; busiest is {_most(of)}.",
+}
+
+
+def _reorder(of: Figures) -> str:
+    if not of["read_again"]:
+        return "Move fewer bytes: the launch options do not change that."
+    first = of["read_again"][0]
+    names = listed([one["tensor"] for one in of["read_again"]])
+    again = gigabytes(sum(one["again_bytes"] for one in of["read_again"]))
+    where = f"along the {first['axis']} axis, " if first["axis"] else ""
+    return (
+        f"{again} of it is {names} read again, {where}{first['again_after_programs']} programs later, when L2 has "
+        f"dropped it. Order the grid so that programs that read the same run together, or handle several of them in one "
+        f"program: that would leave {gigabytes(max(of['least_bytes'], of['dram_bytes'] - _sum(of)))}."
+    )
+
+
+def _sum(of: Figures) -> float:
+    return float(sum(one["again_bytes"] for one in of["read_again"]))
+
+
+def _hide(of: Figures) -> str:
+    hiding = of["hiding"]
+    if hiding.get("few_warps"):
+        return (
+            f"With {hiding['warps_per_scheduler']:g} warps per scheduler there is little to switch to while one waits: "
+            "more blocks per SM (fewer registers, less shared memory) or more warps per block."
+        )
+    return "More loads in flight (stages), or a shorter chain from a load to its use."
+
+
+_STEPS: Mapping[str, Callable[[Figures], str]] = {
+    "dram": lambda _: "No config of this kernel gains much more; only a kernel that moves fewer bytes would.",
+    "dram-reread": _reorder,
+    "l2": lambda of: (
+        f"Larger tiles, so that programs share more: most of it is {of['most_through_l2']}."
+        if of["most_through_l2"]
+        else "Larger tiles, so that programs share more."
+    ),
+    "l1": lambda _: "Larger tiles use each byte of shared memory for more products; fewer layout conversions help too.",
+    "tensor": lambda _: "Only fewer operations, or a dtype with a higher rate, would help.",
+    "issue": lambda _: "Larger tiles have fewer instructions per element: address arithmetic and masks are shared.",
+    "latency-hiding": _hide,
+    "launch": lambda _: "Launch it in a CUDA graph, or let one launch do the work of several.",
+    "tail": lambda of: (
+        f"{of['waves']:.2f} waves leave SMs idle in the last one: smaller tiles or fewer blocks per SM change that."
+    ),
+}
+
+
+def busy_enough(share: float) -> bool:
+    """Whether a unit that does this share of what it can is a bound."""
+    return share >= AT_CEILING
