@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ class Ceilings:
     (bfloat16, float16, tf32, float8, int8), summed in float32, or in int32 for int8. `issue_gips`: warp instructions of
     all schedulers, 1e9 per second. `exp_gops`: results of the special-function units, 1e9 per second. `launch_us`: the
     latency of an empty kernel, as those of configs are measured. `assumed`: fields that stand for something near.
+    `sm_clock_mhz`: the clock of the SMs that what they do is for; None if not known.
     """
 
     source: Literal["measured", "table"]
@@ -36,6 +37,20 @@ class Ceilings:
     exp_gops: float | None
     launch_us: float
     assumed: tuple[str, ...] = ()
+    sm_clock_mhz: int | None = None
+
+    def at_clock(self, sm_clock_mhz: float | None) -> Ceilings:
+        """These at another clock of the SMs: what SMs do goes with it. The same if either clock is not known."""
+        if not sm_clock_mhz or not self.sm_clock_mhz:
+            return self
+        share = sm_clock_mhz / self.sm_clock_mhz
+        return replace(
+            self,
+            smem_gbps=self.smem_gbps and self.smem_gbps * share,
+            tensor_tflops=tuple((dtype, tflops * share) for dtype, tflops in self.tensor_tflops),
+            issue_gips=self.issue_gips and self.issue_gips * share,
+            exp_gops=self.exp_gops and self.exp_gops * share,
+        )
 
     def tensor(self, dtype: str) -> float | None:
         """TFLOP/s of a dtype by the name it has here; None if the GPU has no such rate."""
@@ -108,5 +123,6 @@ def _ceilings(name: str, copy_gbps: float | None) -> Ceilings:
         issue_gips=per_second("issued_warp_instructions"),
         exp_gops=per_second("exponentials"),
         launch_us=table["launch_us"],
+        sm_clock_mhz=entry["clock_mhz"],
         assumed=(*(() if copied_gbps else ("dram_gbps",)), *entry.get("assumed", ()), "launch_us"),
     )

@@ -40,7 +40,8 @@ def ceilings_for(device: Device) -> Ceilings | None:
     """
     if device.ceilings is None:
         return ceilings_of(device.arch, device.name, device.copy_gbps)
-    return replace(device.ceilings, dram_gbps=device.copy_gbps or device.ceilings.dram_gbps)
+    clock_mhz = device.ceilings.sm_clock_mhz or device.sm_clock_max_mhz
+    return replace(device.ceilings, dram_gbps=device.copy_gbps or device.ceilings.dram_gbps, sm_clock_mhz=clock_mhz)
 
 
 def measured_on(device: Device, triton: str) -> MeasuredOn | None:

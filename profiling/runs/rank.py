@@ -88,6 +88,8 @@ def _bounded(row: Row, header: RunHeader) -> Row:
         return row
     least_bytes = header.bytes_min or (row.model.traffic.least_bytes if row.model and row.model.traffic else None)
     latency_ms = row.known_latency_ms
+    if row.known_timing is not None:
+        ceilings = ceilings.at_clock(row.known_timing.sm_clock_mhz)
     return replace(
         row,
         floor_ms=least_bytes / ceilings.dram_gbps / 1e6 if least_bytes else None,

@@ -37,8 +37,8 @@ def _units(explanation: Explanation, row: Row, model: Model) -> list[RenderableT
     ceilings = ceilings_for(explanation.header.device)
     if ceilings is None:
         return []
-    needed = demands(model, ceilings)
-    latency_ms = row.known_latency_ms
+    latency_ms, timing = row.known_latency_ms, row.known_timing
+    needed = demands(model, ceilings.at_clock(timing.sm_clock_mhz if timing else None))
     shares = [ms / latency_ms if latency_ms else None for ms in needed.values()]
     counted = counted_bound(row, explanation.header)
     from_where = "measured" if ceilings.source == "measured" else "from a table"
