@@ -28,6 +28,8 @@ class Traffic:
     `least_bytes`: each sector that it touches read once and written once. `dependent`: operations whose addresses
     depend on data, and what on; their bytes are left out if they are not known. `programs`: how many of the grid's
     programs were followed. `masked_pct`: elements that loads and stores leave out, of all in their tiles.
+    `tensor_flops`: of the source's products, each multiplication and addition one. `special_results`: results of
+    exponentials, divisions and the like, whatever the compiler makes of them.
     """
 
     least_bytes: int
@@ -39,6 +41,8 @@ class Traffic:
     dependent: tuple[str, ...] = ()
     programs: int = 0
     masked_pct: float = 0.0
+    tensor_flops: float = 0.0
+    special_results: float = 0.0
 
     @property
     def l2_to_sm_bytes(self) -> int:

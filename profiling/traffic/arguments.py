@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ssdprof.kernels.launch import DTYPE_BYTES, DescriptorRef, LaunchPlan, TensorMeta, TensorRef
-from ssdprof.profiling.traffic.evaluate import Descriptor
+from ssdprof.profiling.traffic.access import Descriptor
 from ssdprof.profiling.traffic.values import number
 
 _ALIGNMENT_BYTES = 1 << 21

@@ -7,57 +7,21 @@ a loop's iteration or in a branch is masked out, as on a GPU.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ssdprof.profiling.traffic import operations
-from ssdprof.profiling.traffic.ttir import Block, Function, Operation, Program, element_bytes, pointee_bytes, shape_of
+from ssdprof.profiling.traffic.access import ADDRESSED, Access, Descriptor, access_of, descriptor_of
+from ssdprof.profiling.traffic.needed import needed
+from ssdprof.profiling.traffic.operations import computed
+from ssdprof.profiling.traffic.ttir import Block, Function, Operation, Program
 from ssdprof.profiling.traffic.values import Array, Mask, Sum, Unknown, Value, mask_of, number, select
-
-ADDRESSED = {
-    "tt.load": "load", "tt.store": "store", "tt.atomic_rmw": "atomic", "tt.atomic_cas": "atomic",
-    "tt.descriptor_load": "load", "tt.descriptor_store": "store", "tt.descriptor_reduce": "atomic",
-    "tt.descriptor_gather": "load", "tt.descriptor_scatter": "store",
-}  # fmt: skip
-"""The operations that touch memory, and what each does to it."""
-
 
 WORK = frozenset(
     ("tt.dot", "tt.dot_scaled", "math.exp", "math.exp2", "math.log", "math.log2", "math.sin", "math.cos", "math.erf",
      "math.tanh", "math.rsqrt", "math.sqrt", "arith.divf", "tt.extern_elementwise")
 )  # fmt: skip
 """The operations whose amount of work is counted: products, and what special-function units do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Descriptor:
-    """A tensor descriptor: address in bytes, sizes and strides in elements, bytes of an element, and its tile."""
-
-    base: Sum
-    sizes: tuple[Sum, ...]
-    strides: tuple[Sum, ...]
-    item_bytes: int
-    block: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """One execution of an operation that touches memory, by all programs at once.
-
-    `address` in bytes, None if it is not known, for `reason`. `tile`: its shape. `bulk`: by the tensor memory
-    accelerator.
-    """
-
-    operation: Operation
-    kind: str
-    address: Sum | None
-    mask: Mask
-    tile: tuple[int, ...]
-    item_bytes: int
-    bulk: bool = False
-    reason: str = ""
 
 
 class TooLongError(Exception):
@@ -86,7 +50,7 @@ class Evaluator:
         self.program, self.arguments, self.grid = program, arguments, (*grid, 1, 1)[:3]
         self.on_access, self.on_loop, self.on_work, self.memory = on_access, on_loop, on_work, memory
         self.left = max_operations
-        self.needed = _needed(program)
+        self.needed = needed(program)
         self.active = Mask(())
         self.ids: tuple[Array, ...] = ()
 
@@ -113,7 +77,8 @@ class Evaluator:
         if len(blocks) == 1:
             return self._block(blocks[0], values)
         entered = {blocks[0].name: self.active}
-        before, given = self.active, []
+        before = self.active
+        given: list[Value] = []
         for i, block in enumerate(blocks):
             self.active = entered.get(block.name, Mask((np.zeros((1,), bool),))) if i else before
             if self._nobody():
@@ -153,8 +118,7 @@ class Evaluator:
                 self.on_work(operation, self.active)
             elif any(result in self.needed for result in operation.results):
                 self._spend(1)
-                for result, value in zip(operation.results, self._computed(operation, values), strict=False):
-                    values[result] = value
+                values.update(zip(operation.results, self._computed(operation, values), strict=False))
         return []
 
     def _spend(self, operations_done: int) -> None:
@@ -169,11 +133,11 @@ class Evaluator:
             return [Sum((self.ids[axis],)) if name == "tt.get_program_id" else number(int(self.grid[axis]))]
         given = [values.get(one, Unknown(f"{name} of {one}")) for one in operation.operands]
         if name == "tt.make_tensor_descriptor":
-            return [_descriptor(operation, given)]
+            return [descriptor_of(operation, given)]
         for one in given:
             if isinstance(one, Unknown):
                 return [one] * len(operation.results)
-        return operations.computed(operation, given)
+        return computed(operation, given)
 
     def _branch(
         self, operation: Operation, values: dict[str, Any], entered: dict[str, Mask], arguments: Mapping[str, list[str]]
@@ -285,30 +249,11 @@ class Evaluator:
 
     def _access(self, operation: Operation, values: dict[str, Any]) -> None:
         self._spend(5)
-        kind = ADDRESSED[operation.name]
-        if operation.name.startswith("tt.descriptor"):
-            access = _through_descriptor(operation, kind, values, self.active)
-        else:
-            access = self._through_pointers(operation, kind, values)
+        access = access_of(operation, values, self.active)
         self.on_access(access)
         for result in operation.results:
             if result in self.needed:
                 values[result] = self._loaded(operation, access)
-
-    def _through_pointers(self, operation: Operation, kind: str, values: dict[str, Any]) -> Access:
-        pointer = values.get(operation.operands[0], Unknown("not followed"))
-        given_mask = _mask_operand(operation)
-        mask = values.get(given_mask) if given_mask else Mask(())
-        reason = mask.reason if isinstance(mask, Unknown) else ""
-        pointers = operation.types
-        tile, item_bytes = shape_of(pointers), pointee_bytes(pointers)
-        everyone = self.active.each(lambda factor: factor.reshape(-1, *(1,) * len(tile)))
-        factors = mask.factors if isinstance(mask, Mask) else ()
-        whole = mask_of(*everyone.factors, *factors)
-        if not isinstance(pointer, Sum):
-            why = pointer.reason if isinstance(pointer, Unknown) else "its address"
-            return Access(operation, kind, None, whole, tile, item_bytes, reason=why)
-        return Access(operation, kind, pointer, whole, tile, item_bytes, reason=reason)
 
     def _loaded(self, operation: Operation, access: Access) -> Value:
         unknown = Unknown(f"data that {operation.operands[0].lstrip('%')} points to")
@@ -324,116 +269,3 @@ class Evaluator:
         if found is None:
             return unknown
         return mask_of(found != 0) if "ptr<i1>" in element else Sum((found,))
-
-
-def _mask_operand(operation: Operation) -> str:
-    places = {"tt.load": 1, "tt.store": 2, "tt.atomic_rmw": 2}
-    place = places.get(operation.name, 99)
-    return operation.operands[place] if len(operation.operands) > place else ""
-
-
-def _descriptor(operation: Operation, given: Sequence[Any]) -> Descriptor | Unknown:
-    for one in given:
-        if isinstance(one, Unknown):
-            return one
-    rank = (len(given) - 1) // 2
-    block = shape_of(operation.types)
-    element = operation.types.partition("<")[2]
-    pointed = operation.types.partition(", ")[0]
-    del element
-    return Descriptor(
-        given[0],
-        tuple(given[1 : rank + 1]),
-        tuple(given[rank + 1 :]),
-        element_bytes(pointed.strip("<>! tensorptr.")),
-        block,
-    )
-
-
-def _through_descriptor(operation: Operation, kind: str, values: Mapping[str, Any], active: Mask) -> Access:
-    descriptor = values.get(operation.operands[0])
-    indices = [values.get(one, Unknown("not followed")) for one in operation.operands[1:]]
-    if not isinstance(descriptor, Descriptor):
-        reason = descriptor.reason if isinstance(descriptor, Unknown) else "its descriptor"
-        return Access(operation, kind, None, active, (), 1, bulk=True, reason=reason)
-    block, rank = descriptor.block, len(descriptor.block)
-    indices = indices[:rank]
-    for one in indices:
-        if not isinstance(one, Sum):
-            reason = one.reason if isinstance(one, Unknown) else "its indices"
-            return Access(operation, kind, None, active, block, descriptor.item_bytes, bulk=True, reason=reason)
-    address: Sum = descriptor.base.each(lambda term: term.reshape(-1, *(1,) * rank))
-    factors = list(active.each(lambda factor: factor.reshape(-1, *(1,) * rank)).factors)
-    for axis in range(rank):
-        index = indices[axis]
-        assert isinstance(index, Sum)
-        place = operations.splat(index, rank) if index.terms[0].ndim == 1 else index
-        along = np.arange(block[axis]).reshape([1, *(-1 if i == axis else 1 for i in range(rank))])
-        here = operations.add(place, Sum((along,)))
-        stride = operations.splat(descriptor.strides[axis], rank)
-        address = operations.add(address, operations.multiply(here, operations.scaled(stride, descriptor.item_bytes)))
-        size = operations.splat(descriptor.sizes[axis], rank).dense()
-        dense = here.dense()
-        factors.append((dense >= 0) & (dense < size))
-    return Access(operation, kind, address, mask_of(*factors), block, descriptor.item_bytes, bulk=True)
-
-
-def _needed(program: Program) -> frozenset[str]:
-    """Every value that an address, a mask, a loop or a branch depends on."""
-    made: dict[str, list[str]] = {}
-    wanted: list[str] = []
-    for function in program.functions.values():
-        returned = [one.operands for one in function.operations() if one.name == "tt.return"]
-        for operation in function.operations():
-            _follow(operation, made, wanted)
-            if operation.name == "tt.call" and operation.callee in program.functions:
-                called = program.functions[operation.callee]
-                back = [one.operands for one in called.operations() if one.name == "tt.return"]
-                for i, result in enumerate(operation.results):
-                    made.setdefault(result, []).extend(one[i] for one in back if i < len(one))
-                for (name, _), given in zip(called.arguments, operation.operands, strict=False):
-                    made.setdefault(name, []).append(given)
-        del returned
-    found: set[str] = set()
-    while wanted:
-        name = wanted.pop()
-        if name not in found:
-            found.add(name)
-            wanted += made.get(name, [])
-    return frozenset(found)
-
-
-def _follow(operation: Operation, made: dict[str, list[str]], wanted: list[str]) -> None:
-    """Adds what the results of an operation depend on, and what it needs whatever becomes of them."""
-    name = operation.name
-    if name in ADDRESSED:
-        mask = _mask_operand(operation)
-        if name.startswith("tt.descriptor"):
-            stored = name in ("tt.descriptor_store", "tt.descriptor_reduce")
-            wanted += operation.operands[: len(operation.operands) - stored]
-        else:
-            wanted += [operation.operands[0], *([mask] if mask else [])]
-    elif name in ("scf.for", "scf.if", "scf.while"):
-        wanted += operation.operands
-        yields = [block.operations[-1].operands for region in operation.regions for block in region if block.operations]
-        for i, (argument, first) in enumerate(operation.pairs):
-            ends = [one[i] for one in yields[-1:] if i < len(one)]
-            made.setdefault(argument, []).extend([first, *ends])
-        if name == "scf.while":
-            condition = yields[0]
-            wanted.append(condition[0])
-            for i, argument in enumerate(operation.regions[1][0].arguments):
-                made.setdefault(argument, []).append(condition[i + 1])
-            for i, result in enumerate(operation.results):
-                made.setdefault(result, []).append(condition[i + 1])
-        else:
-            for i, result in enumerate(operation.results):
-                made.setdefault(result, []).extend(one[i] for one in yields if i < len(one))
-                if name == "scf.for":
-                    made[result].append(operation.pairs[i][1])
-    elif name in ("cf.br", "cf.cond_br"):
-        wanted += operation.operands
-        wanted += [one for _, given in operation.successors for one in given]
-    else:
-        for result in operation.results:
-            made.setdefault(result, []).extend(operation.operands)

@@ -9,13 +9,15 @@ from ssdprof.kernels.launch import LaunchPlan, TensorMeta
 from ssdprof.profiling.binary.compiler import compile_launch, compiled_kernel
 from ssdprof.profiling.binary.sass.executed import kernel_executed
 from ssdprof.profiling.binary.sass.source import source_of
+from ssdprof.profiling.hardware.ceilings import Size
 from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.occupancy import occupancy
 from ssdprof.profiling.runs.modelled import Model
 from ssdprof.profiling.runs.traffic import Traffic
 from ssdprof.profiling.runs.work import Executed, SourceLoop
+from ssdprof.profiling.traffic.caches import Machine
 from ssdprof.profiling.traffic.evaluate import TooLongError
-from ssdprof.profiling.traffic.model import Follower, Machine
+from ssdprof.profiling.traffic.model import Follower
 
 L1_AND_SHARED_BYTES: Mapping[str, int] = {
     "sm_75": 96 * 1024, "sm_80": 192 * 1024, "sm_86": 128 * 1024, "sm_87": 192 * 1024, "sm_89": 128 * 1024,

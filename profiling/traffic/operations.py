@@ -37,12 +37,15 @@ def scaled(value: Sum, factor: int) -> Sum:
 def _divided(a: Array, b: Array) -> Array:
     b = np.where(b == 0, 1, b)
     if (a >= 0).all() and (b > 0).all():
-        return a // b
-    return np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))
+        whole: Array = a // b
+        return whole
+    found: Array = np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))
+    return found
 
 
 def _remainder(a: Array, b: Array) -> Array:
-    return a - _divided(a, b) * b
+    found: Array = a - _divided(a, b) * b
+    return found
 
 
 _DENSE: Mapping[str, Callable[[Array, Array], Array]] = {
@@ -72,7 +75,7 @@ def computed(operation: Operation, given: Sequence[Any]) -> list[Value]:
     """The results of an operation whose operands are known."""
     name = operation.name
     if name == "tt.split":
-        return [value.each(lambda term, i=i: term[..., min(i, term.shape[-1] - 1)]) for value in given for i in (0, 1)]  # type: ignore[misc]
+        return [value.each(lambda term, i=i: term[..., min(i, term.shape[-1] - 1)]) for value in given for i in (0, 1)]
     found = _computed(name, operation, given)
     return [found] * max(1, len(operation.results))
 
@@ -219,4 +222,4 @@ def _compared(operation: Operation, a: Sum, b: Sum) -> Mask:
     if compare is None:
         return Mask(())
     difference = add(a, b, -1)  # what both depend on goes, such as the program's first row
-    return mask_of(compare(difference.dense(), 0))
+    return mask_of(compare(difference.dense(), np.zeros((), np.int64)))

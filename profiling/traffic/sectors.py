@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ssdprof.profiling.traffic.evaluate import Access
+from ssdprof.profiling.traffic.access import Access
 from ssdprof.profiling.traffic.values import Array, members, rows_of
 
 SECTOR_BYTES = 32

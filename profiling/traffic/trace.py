@@ -5,15 +5,15 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssdprof.profiling.traffic.evaluate import Access, Evaluator
+from ssdprof.profiling.traffic.access import Access
+from ssdprof.profiling.traffic.pilot import Make, amount
 from ssdprof.profiling.traffic.sectors import LINE_BYTES, SECTOR_BYTES, touched
-from ssdprof.profiling.traffic.ttir import Operation, shape_of
+from ssdprof.profiling.traffic.ttir import Operation
 from ssdprof.profiling.traffic.values import Mask
 
 _PER_LINE = LINE_BYTES // SECTOR_BYTES
@@ -58,52 +58,31 @@ def sampled(first: Ints, sectors: Ints, one_of: int) -> tuple[Ints, Ints]:
     return which, first[which] + sectors[order[ends[wanted[which]] + within]]
 
 
-def starts(durations: NDArray[np.float64], slots: int, *, staggered: bool) -> NDArray[np.float64]:
-    """When each program starts if so many run at once, each as long as it takes, the next one where one ends.
-
-    `staggered`: programs ran before these, so that the slots become free one after the other.
-    """
-    mean = float(durations.mean()) if len(durations) else 1.0
-    free = [mean * i / slots if staggered else 0.0 for i in range(min(slots, len(durations)))]
-    heapq.heapify(free)
+def starts(durations: NDArray[np.float64], slots: int) -> NDArray[np.float64]:
+    """When each program starts if so many run at once, each as long as it takes, the next one where one ends."""
+    free: list[float] = []
     begin = np.zeros(len(durations))
-    for i, duration in enumerate(durations):
-        begin[i] = heapq.heappop(free)
-        heapq.heappush(free, begin[i] + float(duration))
+    for i, duration in enumerate(durations.tolist()):
+        begin[i] = heapq.heappop(free) if i >= slots else 0.0
+        heapq.heappush(free, begin[i] + duration)
     return begin
 
 
-def amount(operation: Operation) -> tuple[float, float]:
-    """The floating-point operations of a product and the results of special functions, of one execution."""
-    if operation.name.startswith("tt.dot"):
-        left, _, rest = operation.types.partition(" * ")
-        return 2.0 * prod(shape_of(rest.rpartition(" -> ")[2])) * (shape_of(left) or (1,))[-1], 0.0
-    return 0.0, float(prod(shape_of(operation.result_type)))
+def trace(make: Make, programs: Ints, slots: int, one_of: int, source_of: Callable[[Access, int], int]) -> Trace:
+    """What these programs, consecutive in the grid, access, so many at once.
 
-
-def trace(
-    make: Callable[[Callable[[Access], None], Callable[[Operation, Mask], None]], Evaluator],
-    programs: NDArray[np.int64],
-    slots: int,
-    one_of: int,
-    source_of: Callable[[Access, list[str]], Ints],
-    owner: Callable[[int], str],
-    *,
-    staggered: bool,
-) -> Trace:
-    """What these programs, consecutive in the grid, access. `make` gives an evaluator that reports to what it takes."""
+    `source_of`: a number for what an access at an address belongs to.
+    """
     count = len(programs)
     done = np.zeros(count, np.float64)  # sectors so far, and work as so many sectors, by program
     parts: list[tuple[Ints, Ints, NDArray[np.float64], bool, bool, int]] = []
 
     def on_access(access: Access) -> None:
-        if access.kind == "loop":
-            return
         for one in touched(access, count):
-            [source] = source_of(access, [owner(int(one.first[0] + one.sectors[0]) * SECTOR_BYTES)])
+            source = source_of(access, int(one.first[0] + one.sectors[0]) * SECTOR_BYTES)
             which, sectors = sampled(one.first, one.sectors, one_of)
             program = one.programs[which]
-            parts.append((sectors, program, done[program], access.kind != "load", access.bulk, int(source)))
+            parts.append((sectors, program, done[program], access.kind != "load", access.bulk, source))
             done[one.programs] += len(one.sectors)
 
     def on_work(operation: Operation, active: Mask) -> None:
@@ -111,19 +90,15 @@ def trace(
         takes = flops / FLOPS_PER_SECTOR + special / SPECIAL_PER_SECTOR
         done[...] += np.where(active.dense().reshape(-1), takes, 0.0)
 
-    make(on_access, on_work).run(programs)
+    make(on_access=on_access, on_work=on_work).run(programs)
     if not parts:
-        nothing = np.empty(0, np.int64)
-        return Trace(
-            nothing, nothing, nothing.astype(bool), nothing, nothing.astype(float), nothing.astype(bool), one_of
-        )
+        none = np.empty(0, np.int64)
+        return Trace(none, none, none.astype(bool), none, none.astype(float), none.astype(bool), one_of)
     durations = np.maximum(done, 1.0)
-    begin = starts(durations, slots, staggered=staggered)
+    begin = starts(durations, slots)
     sector, program = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
     time = begin[program] + np.concatenate([part[2] for part in parts])
-    writes = np.concatenate([np.full(len(part[0]), part[3]) for part in parts])
-    bulk = np.concatenate([np.full(len(part[0]), part[4]) for part in parts])
+    writes, bulk = (np.concatenate([np.full(len(part[0]), part[i], bool) for part in parts]) for i in (3, 4))
     source = np.concatenate([np.full(len(part[0]), part[5], np.int64) for part in parts])
-    order = np.argsort(time, kind="stable")
-    columns = (one[order] for one in (sector, program, writes, source, time / durations.mean(), bulk))
-    return Trace(*columns, one_of)
+    at = np.argsort(time, kind="stable")
+    return Trace(sector[at], program[at], writes[at], source[at], time[at] / float(durations.mean()), bulk[at], one_of)
