@@ -9,6 +9,7 @@ from ssdprof.kernels.launch import LaunchPlan, TensorMeta
 from ssdprof.profiling.binary.compiler import compile_launch, compiled_kernel
 from ssdprof.profiling.binary.sass.executed import kernel_executed
 from ssdprof.profiling.binary.sass.source import source_of
+from ssdprof.profiling.hardware.ceilings import Size
 from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.occupancy import occupancy
 from ssdprof.profiling.runs.modelled import Model
