@@ -25,8 +25,8 @@ from ssdprof.kernels.space import space_of
 from ssdprof.kernels.ssd.arguments import miscompiled_shape
 from ssdprof.kernels.ssd.presets import problem_from
 from ssdprof.kernels.ssd.subject import ChunkScan
+from ssdprof.profiling.runs.answers.outliers import outliers
 from ssdprof.profiling.runs.model import Run
-from ssdprof.profiling.runs.outliers import outliers
 
 SPACES = ("mamba", "vllm", "wide", "ssdprof")
 PROBLEMS: Mapping[str, tuple[str, ...]] = {

@@ -15,7 +15,7 @@ from ssdprof.cli.options import option
 from ssdprof.kernels.errors import UsageError
 
 COUNTERS, BEST_COUNTED = "--counters", 5
-"""How many are counted if that is not said; ssdprof.profiling.sweep.counting has it."""
+"""How many are counted if that is not said; ssdprof.profiling.sweep.added.counting has it."""
 COUNTING_COMMANDS = ("sweep", "explain")
 PANEL = "Nsight Compute"
 

@@ -82,8 +82,8 @@ def sweep(
 
     Returns the run, ranked, with recorded latencies if it measured none; after Ctrl-C what there is. Raises UsageError.
     """
+    from ssdprof.profiling.sweep.added.counting import wanted_counters
     from ssdprof.profiling.sweep.asking import sweep_request
-    from ssdprof.profiling.sweep.counting import wanted_counters
     from ssdprof.profiling.sweep.environment import check_arch
     from ssdprof.profiling.sweep.whole import Heard, Keeping, swept
 
@@ -137,8 +137,8 @@ def explain(
     """
     from ssdprof.kernels.config_text import is_run_reference
     from ssdprof.profiling.runs.store import RECORDED
+    from ssdprof.profiling.sweep.added.counting import explained_with_counters, wanted_counters
     from ssdprof.profiling.sweep.asking import config_of, explain_request, subject_and_run, target
-    from ssdprof.profiling.sweep.counting import explained_with_counters, wanted_counters
     from ssdprof.profiling.sweep.environment import check_arch, with_toolchain
     from ssdprof.profiling.sweep.explain import explain as explain_config
 
@@ -286,7 +286,7 @@ def devices() -> tuple[tuple[GpuInfo, ...], tuple[str, ...]]:
 
 def ceilings(gpus: Sequence[GpuInfo], say: Callable[[str], None] = lambda _: None) -> tuple[Ceilings | None, ...]:
     """What the units of each GPU do at most, measured if it is not kept. `say` hears of that: it takes seconds."""
-    from ssdprof.profiling.sweep.ceilings import ceilings_here
+    from ssdprof.profiling.sweep.added.ceilings import ceilings_here
 
     return tuple(ceilings_here(gpu, say) for gpu in gpus)
 

@@ -246,8 +246,8 @@ COLUMNS: tuple[Column, ...] = (
         "bound",
         "",
         "bound",
-        "what bounds the latency: dram, dram-reread, l2, l1, tensor, issue, latency-hiding, launch or tail; empty without "
-        "a latency",
+        "what bounds the latency: dram, dram-reread, l2, l1, tensor, issue, latency-hiding, launch or tail; empty "
+        "without a latency",
         lambda row: row.bound.code if row.bound else None,
     ),
     Column(

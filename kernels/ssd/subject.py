@@ -13,7 +13,6 @@ from ssdprof.kernels.interface import Question, Remark, Space
 from ssdprof.kernels.launch import FIRST_WITH_TMA, LaunchPlan, has_tma
 from ssdprof.kernels.sources import source_hash
 from ssdprof.kernels.ssd import spaces
-from ssdprof.kernels.ssd.launches import grid_axes
 from ssdprof.kernels.ssd.on_problem import ChunkScanOnProblem
 from ssdprof.kernels.ssd.params import (
     BLOCK_DSTATE,
@@ -82,7 +81,9 @@ class ChunkScan(ChunkScanOnProblem):
 
     def grid_axes(self, config: Config) -> Sequence[tuple[str, int]]:
         """Tiles of a chunk, then chunks and heads; `grouped` has its blocks of heads before the chunks."""
-        return grid_axes(self.problem, config)
+        from ssdprof.kernels.ssd import launches
+
+        return launches.grid_axes(self.problem, config)
 
     def launch(self, config: Config) -> LaunchPlan:
         """The launch of a resolved config."""

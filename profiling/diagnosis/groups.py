@@ -9,7 +9,7 @@ from typing import Any
 from ssdprof.kernels.config import Value
 from ssdprof.profiling.diagnosis.rows import latency_ms
 from ssdprof.profiling.diagnosis.statement import Statement
-from ssdprof.profiling.runs.grouping import groups_of
+from ssdprof.profiling.runs.answers.grouping import groups_of
 from ssdprof.profiling.runs.model import Row, Run
 
 VARIANT = "variant"

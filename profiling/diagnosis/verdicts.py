@@ -13,8 +13,8 @@ from ssdprof.profiling.diagnosis.groups import agreement, several_answers
 from ssdprof.profiling.diagnosis.rows import extremes, fields, latency_ms, limiter_names
 from ssdprof.profiling.diagnosis.statement import NextStep, Statement
 from ssdprof.profiling.diagnosis.warnings import measurement_warnings, occupancy_warnings, output_warnings
+from ssdprof.profiling.runs.answers.outliers import outliers
 from ssdprof.profiling.runs.model import Row, Run
-from ssdprof.profiling.runs.outliers import outliers
 from ssdprof.profiling.runs.recorded import latency_source
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from ssdprof.profiling.diagnosis.rows import fields, leading_rows, ranked_timings
 from ssdprof.profiling.diagnosis.statement import Statement
+from ssdprof.profiling.runs.answers.outliers import outliers
 from ssdprof.profiling.runs.measured import Timing
 from ssdprof.profiling.runs.model import Run
-from ssdprof.profiling.runs.outliers import outliers
 from ssdprof.profiling.runs.rank import TARGET_INTERVAL_SHARE
 
 LOW_CLOCK_SHARE = 0.9

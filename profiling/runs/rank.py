@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from ssdprof.profiling.runs.answers.grouping import numbered
 from ssdprof.profiling.runs.bound import bound_of
 from ssdprof.profiling.runs.ceilings import ceilings_for
-from ssdprof.profiling.runs.grouping import numbered
 from ssdprof.profiling.runs.measured import Batch, Timing
 from ssdprof.profiling.runs.model import Achieved, Row, Run, RunHeader
 

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
+from ssdprof.profiling.runs.answers.outliers import compared
 from ssdprof.profiling.runs.counters import Counted, Counters
 from ssdprof.profiling.runs.measured import Batch, Timing
 from ssdprof.profiling.runs.model import Row, Run, RunHeader
 from ssdprof.profiling.runs.modelled import Model, Modelled
-from ssdprof.profiling.runs.outliers import compared
 from ssdprof.profiling.runs.rank import ranked_run, timing_of
 
 Record = RunHeader | Row | Batch | Counted | Modelled

@@ -21,9 +21,9 @@ from ssdprof.profiling.runs.modelled import Model
 from ssdprof.profiling.runs.rank import ranked_run
 from ssdprof.profiling.runs.recorded import Latencies, latencies_for, latency_source, with_latencies
 from ssdprof.profiling.runs.state import Record
+from ssdprof.profiling.sweep.added.modelling import model_of
 from ssdprof.profiling.sweep.begin import expect_descriptors
 from ssdprof.profiling.sweep.changes import capped, changes
-from ssdprof.profiling.sweep.modelling import model_of
 from ssdprof.profiling.sweep.request import Event, SweepRequest
 from ssdprof.profiling.sweep.sweep import Sweep
 from ssdprof.profiling.workers.pool import Pool

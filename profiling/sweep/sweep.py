@@ -22,8 +22,8 @@ from ssdprof.profiling.runs.measured import Batch, Compiled, Measurement, Prepar
 from ssdprof.profiling.runs.model import Row, Run, RunHeader, Status
 from ssdprof.profiling.runs.state import Record, RunState
 from ssdprof.profiling.sweep import records
-from ssdprof.profiling.sweep.ceilings import add_ceilings, with_kept
-from ssdprof.profiling.sweep.modelling import add_models
+from ssdprof.profiling.sweep.added.ceilings import add_ceilings, with_kept
+from ssdprof.profiling.sweep.added.modelling import add_models
 from ssdprof.profiling.sweep.refine import refine
 from ssdprof.profiling.sweep.request import Event, Phase, SweepRequest
 from ssdprof.profiling.sweep.trouble import Trouble

@@ -14,8 +14,8 @@ from ssdprof.profiling.runs.recorded import with_recorded
 from ssdprof.profiling.runs.state import Record
 from ssdprof.profiling.runs.store import Keeper, Kept, resumable
 from ssdprof.profiling.sweep import sweep
+from ssdprof.profiling.sweep.added.counting import Wanted, with_counters
 from ssdprof.profiling.sweep.begin import begun, expect_descriptors
-from ssdprof.profiling.sweep.counting import Wanted, with_counters
 from ssdprof.profiling.sweep.environment import with_toolchain
 from ssdprof.profiling.sweep.preflight import left, preflight
 from ssdprof.profiling.sweep.records import run_header

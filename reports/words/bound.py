@@ -83,8 +83,8 @@ def _reorder(of: Figures) -> str:
     where = f"along the {first['axis']} axis, " if first["axis"] else ""
     return (
         f"{again} of it is {names} read again, {where}{first['again_after_programs']} programs later, when L2 has "
-        f"dropped it. Order the grid so that programs that read the same run together, or handle several of them in one "
-        f"program: that would leave {gigabytes(max(of['least_bytes'], of['dram_bytes'] - _sum(of)))}."
+        f"dropped it. Order the grid so that programs that read the same run together, or handle several of them in "
+        f"one program: that would leave {gigabytes(max(of['least_bytes'], of['dram_bytes'] - _sum(of)))}."
     )
 
 

@@ -14,7 +14,7 @@ from ssdprof.profiling.gpu.devices import gpus
 from ssdprof.profiling.ncu import counters as ncu_counters
 from ssdprof.profiling.ncu import program
 from ssdprof.profiling.runs.model import Run
-from ssdprof.profiling.sweep.counting import Wanted, wanted_counters, with_counters
+from ssdprof.profiling.sweep.added.counting import Wanted, wanted_counters, with_counters
 from ssdprof.profiling.sweep.request import SweepRequest
 from ssdprof.profiling.sweep.sweep import sweep
 

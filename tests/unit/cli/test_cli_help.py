@@ -33,8 +33,8 @@ from ssdprof.kernels.registry import subject
 from ssdprof.kernels.ssd import presets, spaces
 from ssdprof.profiling.ncu import verify_run
 from ssdprof.profiling.ncu.verify import Comparison, Verification
-from ssdprof.profiling.sweep import counting
 from ssdprof.profiling.sweep import explain as explain_module
+from ssdprof.profiling.sweep.added import counting
 from ssdprof.profiling.sweep.request import DEFAULT_BUDGET_S
 
 MOST_TIMES = 3

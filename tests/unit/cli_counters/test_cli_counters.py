@@ -18,8 +18,8 @@ from ssdprof.cli.counting import with_counters_value
 from ssdprof.cli.main import run as ssdprof
 from ssdprof.profiling.ncu import program
 from ssdprof.profiling.runs import store
-from ssdprof.profiling.sweep import counting
 from ssdprof.profiling.sweep import explain as explain_module
+from ssdprof.profiling.sweep.added import counting
 
 RANKED = [row.config_id for row in h100_run().ranked]
 BASE = id_of(BASELINE)

@@ -21,9 +21,9 @@ from ssdprof.profiling.runs.ceilings import keep_ceilings, kept_ceilings, measur
 from ssdprof.profiling.runs.measured import Prepared
 from ssdprof.profiling.runs.model import RunHeader
 from ssdprof.profiling.runs.state import Record, RunState
-from ssdprof.profiling.sweep import ceilings as module
 from ssdprof.profiling.sweep import records
-from ssdprof.profiling.sweep.ceilings import add_ceilings, with_kept
+from ssdprof.profiling.sweep.added import ceilings as module
+from ssdprof.profiling.sweep.added.ceilings import add_ceilings, with_kept
 from ssdprof.profiling.sweep.request import Phase, SweepRequest
 from ssdprof.profiling.sweep.sweep import Sweep
 from ssdprof.profiling.workers.pool import Pool

@@ -18,9 +18,9 @@ from ssdprof.profiling.measuring import measure as measure_module
 from ssdprof.profiling.measuring.check import judge
 from ssdprof.profiling.measuring.measure import measure, prepare
 from ssdprof.profiling.measuring.session import LAUNCHES_PER_SEED
+from ssdprof.profiling.runs.answers.outliers import compared
 from ssdprof.profiling.runs.measured import Check, Finding, Measurement
 from ssdprof.profiling.runs.model import Status
-from ssdprof.profiling.runs.outliers import compared
 from ssdprof.profiling.sweep.rounds import finalists
 from ssdprof.reports.text.sweep import sweep_report
 from ssdprof.reports.text.tables import status_colour

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ssdprof.kernels.interface import Tolerances
-from ssdprof.profiling.runs.grouping import APART, Group, groups_of, numbered
+from ssdprof.profiling.runs.answers.grouping import APART, Group, groups_of, numbered
 from ssdprof.profiling.runs.model import Row, Status
 from ssdprof.profiling.runs.rank import ranked_run
 

@@ -17,9 +17,17 @@ from ssdprof.kernels.registry import recorded_files
 from ssdprof.kernels.space import space_of
 from ssdprof.kernels.ssd.problem import ChunkScanProblem
 from ssdprof.kernels.ssd.subject import ChunkScan
+from ssdprof.profiling.runs.answers.outliers import (
+    AGREE,
+    ENOUGH,
+    ROUNDING_SHARE,
+    STANDS_OUT,
+    Outlier,
+    compared,
+    outliers,
+)
 from ssdprof.profiling.runs.measured import Check, Finding
 from ssdprof.profiling.runs.model import Row, Run
-from ssdprof.profiling.runs.outliers import AGREE, ENOUGH, ROUNDING_SHARE, STANDS_OUT, Outlier, compared, outliers
 from ssdprof.profiling.runs.store import load_run
 
 BF16 = Tolerances(0.01, 0.05, "roundings", output="out")

@@ -15,7 +15,7 @@ from ssdprof.profiling.ncu import program
 from ssdprof.profiling.runs.counters import Counters
 from ssdprof.profiling.runs.model import Row, Run
 from ssdprof.profiling.sweep import sweep as sweep_module
-from ssdprof.profiling.sweep.counting import Wanted, explained_with_counters
+from ssdprof.profiling.sweep.added.counting import Wanted, explained_with_counters
 from ssdprof.profiling.sweep.request import SweepRequest
 
 RUN = h100_run()

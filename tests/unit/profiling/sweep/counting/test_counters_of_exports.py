@@ -14,8 +14,8 @@ from fake_runs import BASELINE, H100_GPU, SUBJECT, compiled_run, h100_run, id_of
 from ssdprof.kernels.errors import UsageError
 from ssdprof.profiling.runs.counters import Counted
 from ssdprof.profiling.runs.model import Row, Run
-from ssdprof.profiling.sweep import counting
-from ssdprof.profiling.sweep.counting import Wanted, wanted_counters, with_counters
+from ssdprof.profiling.sweep.added import counting
+from ssdprof.profiling.sweep.added.counting import Wanted, wanted_counters, with_counters
 from ssdprof.profiling.sweep.request import Event, SweepRequest
 
 RUN = h100_run()

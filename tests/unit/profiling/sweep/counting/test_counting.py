@@ -15,8 +15,8 @@ from ssdprof.profiling.ncu import program
 from ssdprof.profiling.ncu.export import read_export
 from ssdprof.profiling.runs.counters import Counted
 from ssdprof.profiling.runs.model import Run
-from ssdprof.profiling.sweep import counting
-from ssdprof.profiling.sweep.counting import Wanted, with_counters
+from ssdprof.profiling.sweep.added import counting
+from ssdprof.profiling.sweep.added.counting import Wanted, with_counters
 from ssdprof.profiling.sweep.request import Event, SweepRequest
 
 RUN = h100_run()

@@ -10,7 +10,7 @@ from ssdprof.kernels.interface import Gridded, Subject
 from ssdprof.profiling.hardware.ceilings import Size, size_of
 from ssdprof.profiling.runs.model import Device, Row
 from ssdprof.profiling.runs.modelled import Model, Modelled
-from ssdprof.profiling.sweep.ceilings import Measured
+from ssdprof.profiling.sweep.added.ceilings import Measured
 from ssdprof.profiling.workers.pool import Pool
 from ssdprof.profiling.workers.worker import Failure
 
