@@ -98,6 +98,7 @@ def _do(explanation: Explanation, matters: Statement) -> Statement:
     beside, floor = matters.figures["finding"], matters.figures.get("floor")
     undecided = explanation.source is not None and several_answers(explanation.source) is not None
     figures["near_the_floor"] = floor["near_the_floor"] if floor else None
+    figures["bound"] = row.bound.code if row.bound else None
     step: NextStep
     if undecided and row.compiled is not None and row.known_status in ("ok", "differs", "not-run"):
         finding, step = "name-the-answer", "name-the-answer"

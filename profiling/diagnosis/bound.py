@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from ssdprof.profiling.diagnosis.statement import NextStep, Statement
 from ssdprof.profiling.runs.bound import Bound, BoundCode, judged
 from ssdprof.profiling.runs.ceilings import ceilings_for
 from ssdprof.profiling.runs.model import Row, RunHeader
-from ssdprof.profiling.runs.rank import copy_gbps_of
 from ssdprof.profiling.runs.traffic import Traffic
 
 STEPS: Mapping[BoundCode, NextStep] = {
@@ -91,8 +89,7 @@ def hiding(row: Row) -> dict[str, Any]:
 def counted_bound(row: Row, header: RunHeader) -> Bound | None:
     """The bound by what ncu counted, judged as ours is; None without its bytes."""
     counters = row.counters
-    device = replace(header.device, copy_gbps=copy_gbps_of(row, header) or header.device.copy_gbps)
-    ceilings = ceilings_for(device)
+    ceilings = ceilings_for(header.device)
     if counters is None or ceilings is None or counters.dram_bytes is None or not counters.ncu_duration_ms:
         return None
     ms = counters.ncu_duration_ms

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ssdprof.profiling.diagnosis.bound import bound_statement
 from ssdprof.profiling.diagnosis.rows import latency_ms
 from ssdprof.profiling.runs.model import Row, Run, RunHeader
 from ssdprof.profiling.runs.rank import copy_gbps_of
@@ -30,4 +31,5 @@ def floor_of(row: Row, header: RunHeader) -> dict[str, Any] | None:
         "floor_ms": floor_ms,
         "times_the_floor": times,
         "near_the_floor": times <= NEAR_FLOOR,
+        "bound": bound.figures if (bound := bound_statement(row, header)) else None,
     }

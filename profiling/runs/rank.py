@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from ssdprof.profiling.hardware.ceilings import Ceilings, ceilings_of
 from ssdprof.profiling.runs.answers.grouping import numbered
 from ssdprof.profiling.runs.bound import bound_of
 from ssdprof.profiling.runs.ceilings import ceilings_for
@@ -83,7 +84,7 @@ def ranked_run(header: RunHeader, rows: Sequence[Row]) -> Run:
 
 def _bounded(row: Row, header: RunHeader) -> Row:
     """The row with the time of the least bytes and, if its latency is known, what bounds it."""
-    ceilings = ceilings_for(replace(header.device, copy_gbps=copy_gbps_of(row, header) or header.device.copy_gbps))
+    ceilings = ceilings_of_row(row, header)
     if ceilings is None or row.compiled is None:
         return row
     least_bytes = header.bytes_min or (row.model.traffic.least_bytes if row.model and row.model.traffic else None)
@@ -95,6 +96,14 @@ def _bounded(row: Row, header: RunHeader) -> Row:
         floor_ms=least_bytes / ceilings.dram_gbps / 1e6 if least_bytes else None,
         bound=bound_of(row.model, latency_ms, ceilings, row.occupancy, least_bytes) if latency_ms else None,
     )
+
+
+def ceilings_of_row(row: Row, header: RunHeader) -> Ceilings | None:
+    """Those of the GPU that the row's latency is from, else of the run's: a recorded one is from another."""
+    copy_gbps = copy_gbps_of(row, header)
+    if row.timing is None and row.recorded is not None and row.model is not None:
+        return ceilings_of(header.device.arch, row.model.gpu, copy_gbps)
+    return ceilings_for(replace(header.device, copy_gbps=copy_gbps or header.device.copy_gbps))
 
 
 def achieved(row: Row, header: RunHeader) -> Achieved | None:

@@ -78,7 +78,7 @@ class _Explaining:
         self.measured, self.how, self.pool = measured, how, pool
         self.on_answer, self.whose = on_answer, whose
         self.ledger: Ledger | Failure | None = None
-        self.model: Model | None = None
+        self.models: dict[bool, Model | None] = {}  # by whether it is of this GPU, or of the one that was measured
         self.found: Latencies | None = None
         self.answered: Explanation | None = None
 
@@ -90,7 +90,9 @@ class _Explaining:
         first = self.answered or self._answer(run)
         if any(row.timing for row in run.rows):  # measured here: recorded latencies go beside its own
             rows = [
-                replace(self._modelled(row), recorded=first.row.recorded) if row.config_id == self.own else row
+                replace(self._modelled(row, here=True), recorded=first.row.recorded)
+                if row.config_id == self.own
+                else row
                 for row in run.rows
             ]
             run, source = ranked_run(run.header, rows), f"measured on {run.header.provenance}"
@@ -115,10 +117,17 @@ class _Explaining:
         self._try_cap(record.compiled)
         plan = self.request.subject.launch(self.config)
         self.ledger = self.pool.ask(LEDGER, plan, self.request.arch, timeout_s=self.request.timeout_s)
-        self.model = model_of(
-            self.request.subject, record, self.request.arch, self.sweep.state.header.device, self.pool
-        )
+        header = self.sweep.state.header
+        for here, device in ((False, self._measured_on(record)), (True, header.device)):
+            if not here or self.request.gpu:
+                self.models[here] = model_of(self.request.subject, record, self.request.arch, device, self.pool)
         self._answer(Run(self.sweep.state.header, tuple(self.sweep.state.rows.values())))
+
+    def _measured_on(self, row: Row) -> Device:
+        """The GPU that a latency of the config known beforehand is from, else one that stands for its architecture."""
+        compiled = Run(replace(self.sweep.state.header, device=Device(self.request.arch)), (row,))
+        found = latencies_for(compiled, self.measured, self.how)
+        return found.source.header.device if found else compiled.header.device
 
     def _try_cap(self, compiled: Compiled) -> None:
         """Adds the cap on registers that gives one more block."""
@@ -150,9 +159,10 @@ class _Explaining:
         self.on_answer(self.answered)
         return self.answered
 
-    def _modelled(self, row: Row) -> Row:
-        """The row with what was computed of the config itself."""
-        return replace(row, model=self.model) if row.config_id == self.own and self.model else row
+    def _modelled(self, row: Row, *, here: bool = False) -> Row:
+        """The row with what was computed of the config itself, for this GPU or for the one that was measured."""
+        model = self.models.get(here)
+        return replace(row, model=model) if row.config_id == self.own and model else row
 
     def _neighbours(self, rows: dict[str, Row]) -> tuple[Neighbours, ...]:
         """The changed configs with the config itself, by parameter in the order of the table, by value."""

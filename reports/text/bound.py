@@ -7,9 +7,9 @@ from rich.text import Text
 
 from ssdprof.profiling.diagnosis.bound import bound_statement, counted_bound
 from ssdprof.profiling.runs.bound import demands
-from ssdprof.profiling.runs.ceilings import ceilings_for
 from ssdprof.profiling.runs.model import Explanation, Row
 from ssdprof.profiling.runs.modelled import Model
+from ssdprof.profiling.runs.rank import ceilings_of_row
 from ssdprof.profiling.runs.traffic import TensorTraffic, Traffic
 from ssdprof.reports.columns import NOT_KNOWN, latency_text
 from ssdprof.reports.text.fitted import FittedTable, ScreenColumn
@@ -34,7 +34,7 @@ def parts(explanation: Explanation) -> list[RenderableType]:
 
 
 def _units(explanation: Explanation, row: Row, model: Model) -> list[RenderableType]:
-    ceilings = ceilings_for(explanation.header.device)
+    ceilings = ceilings_of_row(row, explanation.header)
     if ceilings is None:
         return []
     latency_ms, timing = row.known_latency_ms, row.known_timing

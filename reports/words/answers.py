@@ -9,6 +9,7 @@ from ssdprof.profiling.hardware.limiters import REGISTERS, SHARED_MEMORY
 from ssdprof.reports.columns import error_text, latency_text, pct_text
 from ssdprof.reports.text.occupancy import counted
 from ssdprof.reports.words.agreement import NAME_IT, several_answers
+from ssdprof.reports.words.bound import short
 from ssdprof.reports.words.verdicts import Figures, explain_command, listed
 
 BEST = "best"
@@ -67,12 +68,15 @@ def _compiled_only(of: Figures) -> str:
     return f"not known: nothing was measured here. {which} compiled for {of['arch']} and may be correct."
 
 
+NOT_BOUND = "What bounds it is not known: ncu's dram__bytes_read.sum tells."
+
+
 def _floor(of: Figures) -> str:
     moved = f"moving {of['bytes_min'] / 1e9:.2f} GB once takes {latency_text(of['floor_ms'])} ms"
     text = f"{100 / of['times_the_floor']:.0f} % of it reached: {moved} at {of['copy_gbps']:.0f} GB/s. "
     if of["near_the_floor"]:
         return text + "DRAM bounds it: no config gains much more."
-    return text + "What bounds it is not known: ncu's dram__bytes_read.sum tells."
+    return text + (f"Bound by {short(of['bound'])}" if of["bound"] else NOT_BOUND)
 
 
 def _occupancy(of: Figures) -> str:
@@ -187,6 +191,8 @@ def _do(of: Figures) -> str:
         return f"{best}."
     if of["near_the_floor"]:
         return "use it: DRAM bounds it, and no change of the config gains much more."
+    if of["bound"]:
+        return "use it; what would help is said below."
     return "use it; what bounds it is not known: compare ncu's dram__bytes_read.sum with the least bytes."
 
 
