@@ -89,6 +89,10 @@ class ForeignChunkScan(ChunkScanOnProblem):
         """Fills in what is not set as its entry sets it, such as a whole DSTATE tile. Raises ConfigError."""
         return self._listed.filled(self.params.validated(config), self.params)
 
+    def grid_axes(self, config: Config) -> Sequence[tuple[str, int]]:
+        """All of these kernels count tiles of a chunk, then chunks, then heads."""
+        return tuple(zip(("tile", "chunk", "head"), self.launch(config).grid, strict=False))
+
     def launch(self, config: Config) -> LaunchPlan:
         """The launch of a resolved config."""
         noted = self._listed.noted

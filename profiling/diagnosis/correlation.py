@@ -43,10 +43,33 @@ def among_ranked(ranked: Sequence[Row]) -> Statement | None:
     figures = correlation(ranked)
     if figures is None:
         return None
+    rows = [row for row in ranked if row.occupancy and row.known_timing]
+    figures |= {"pareto_ids": pareto_ids(rows), "equal_occupancy": widest_of_equals(rows)}
     best, top = ranked[0], max((row for row in ranked if row.occupancy), key=occupancy_pct, default=ranked[0])
     if best.occupancy and occupancy_pct(top) > occupancy_pct(best):
         figures |= {"highest_occupancy": standing(top), "best": standing(best)}
     return Statement("note", CODE, figures)
+
+
+def pareto_ids(rows: Sequence[Row]) -> list[str]:
+    """The rows that no other beats in both, the fastest first: less latency and more occupancy."""
+    found, most = [], -math.inf
+    for row in sorted(rows, key=lambda one: (latency_ms(one), -occupancy_pct(one))):
+        if occupancy_pct(row) > most:
+            found.append(row.config_id)
+            most = occupancy_pct(row)
+    return found
+
+
+def widest_of_equals(rows: Sequence[Row]) -> dict[str, Any] | None:
+    """Of rows with the same occupancy those whose latencies lie farthest apart; None if no two have the same."""
+    groups: dict[float, list[float]] = {}
+    for row in rows:
+        groups.setdefault(occupancy_pct(row), []).append(latency_ms(row))
+    pct, latencies = max(groups.items(), key=lambda item: max(item[1]) / min(item[1]), default=(0.0, []))
+    if len(latencies) < 2:
+        return None
+    return {"theoretical_occupancy_pct": pct, "configs": len(latencies), "latency_ms": extremes(latencies)}
 
 
 def among_neighbours(explanation: Explanation) -> list[Statement]:

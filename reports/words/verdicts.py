@@ -82,6 +82,11 @@ def _occupancy_and_latency(of: Figures) -> str:
             f"{latency_text(top['latency_ms'])} ms; the best latency, {latency_text(best['latency_ms'])} ms, has "
             f"{pct_text(best['theoretical_occupancy_pct'])} %."
         )
+    if (equal := of.get("equal_occupancy")) and of["finding"] != "one-occupancy":
+        low, high = map(latency_text, equal["latency_ms"])
+        text += (
+            f" At {pct_text(equal['theoretical_occupancy_pct'])} % alone, {equal['configs']} take {low} to {high} ms."
+        )
     return text
 
 
