@@ -98,13 +98,14 @@ def _do(explanation: Explanation, matters: Statement) -> Statement:
     beside, floor = matters.figures["finding"], matters.figures.get("floor")
     undecided = explanation.source is not None and several_answers(explanation.source) is not None
     figures["near_the_floor"] = floor["near_the_floor"] if floor else None
+    figures["bound"] = row.bound.code if row.bound else None
     step: NextStep
     if undecided and row.compiled is not None and row.known_status in ("ok", "differs", "not-run"):
         finding, step = "name-the-answer", "name-the-answer"
     elif row.compiled is None or row.known_status not in ("ok", "not-run"):
         finding, step = "use-another", "drop-from-list"
     elif beside in LEADS:
-        finding, step = "use-it", "none" if figures["near_the_floor"] else "compare-dram-bytes"
+        finding, step = "use-it", "none" if figures["near_the_floor"] or row.bound else "compare-dram-bytes"
     elif beside == "not-known":
         finding, step = "measure", "measure-on-gpu"
     elif beside == "measured-with-changes":

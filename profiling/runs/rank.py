@@ -78,7 +78,12 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 def ranked_run(header: RunHeader, rows: Sequence[Row]) -> Run:
     """The run of these rows, each with all that follows from the others and from the header filled in."""
     ranked = rank(numbered(rows, header.tolerances), header.baseline_id)
-    return Run(header, tuple(_bounded(replace(row, achieved=achieved(row, header)), header) for row in ranked))
+    return Run(header, tuple(derived(row, header) for row in ranked))
+
+
+def derived(row: Row, header: RunHeader) -> Row:
+    """The ranked row with what its latency makes of the problem's least work, and with what bounds it."""
+    return _bounded(replace(row, achieved=achieved(row, header)), header)
 
 
 def _bounded(row: Row, header: RunHeader) -> Row:

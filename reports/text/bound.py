@@ -11,7 +11,7 @@ from ssdprof.profiling.runs.ceilings import ceilings_for
 from ssdprof.profiling.runs.model import Explanation, Row
 from ssdprof.profiling.runs.modelled import Model
 from ssdprof.profiling.runs.traffic import TensorTraffic, Traffic
-from ssdprof.reports.columns import NOT_KNOWN, latency_text
+from ssdprof.reports.columns import NOT_KNOWN, amount_text, latency_text
 from ssdprof.reports.text.fitted import FittedTable, ScreenColumn
 from ssdprof.reports.text.prose import Prose
 from ssdprof.reports.words.bound import UNITS, gigabytes, step
@@ -38,7 +38,8 @@ def _units(explanation: Explanation, row: Row, model: Model) -> list[RenderableT
     if ceilings is None:
         return []
     latency_ms, timing = row.known_latency_ms, row.known_timing
-    needed = demands(model, ceilings.at_clock(timing.sm_clock_mhz if timing else None))
+    demanded = demands(model, ceilings.at_clock(timing.sm_clock_mhz if timing else None))
+    needed = dict(sorted(demanded.items(), key=lambda item: -item[1]))
     shares = [ms / latency_ms if latency_ms else None for ms in needed.values()]
     counted = counted_bound(row, explanation.header)
     from_where = "measured" if ceilings.source == "measured" else "from a table"
@@ -75,6 +76,8 @@ def _traffic(row: Row, traffic: Traffic) -> list[RenderableType]:
     notes = (
         [Prose(f"Not followed, since it depends on data: {'; '.join(traffic.dependent)}.")] if traffic.dependent else []
     )
+    if row.model is not None and row.model.absent:
+        notes.append(Prose(f"Not all is known: {row.model.absent}."))
     executed = row.model.executed if row.model else None
     work = []
     if executed is not None:
@@ -83,8 +86,8 @@ def _traffic(row: Row, traffic: Traffic) -> list[RenderableType]:
         )
         work = [
             Prose(
-                f"Work: {executed.flops / 1e9:.3g} GFLOP on tensor cores, {executed.exponentials / 1e6:.3g} M "
-                f"exponentials, {executed.warp_instructions / 1e6:.3g} M warp instructions{masked}."
+                f"Work: {amount_text(executed.flops)}FLOP on tensor cores, {amount_text(executed.exponentials)} "
+                f"exponentials, {amount_text(executed.warp_instructions)} warp instructions{masked}."
             )
         ]
     return [Text(TRAFFIC_TITLE, style="italic"), FittedTable(columns), Prose(total), *work, *notes]
