@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+from ssdprof.profiling.hardware.ceilings import Ceilings
 from ssdprof.profiling.runs.answers.grouping import numbered
 from ssdprof.profiling.runs.bound import bound_of
 from ssdprof.profiling.runs.ceilings import ceilings_for
@@ -88,18 +89,24 @@ def derived(row: Row, header: RunHeader) -> Row:
 
 def _bounded(row: Row, header: RunHeader) -> Row:
     """The row with the time of the least bytes and, if its latency is known, what bounds it."""
-    ceilings = ceilings_for(replace(header.device, copy_gbps=copy_gbps_of(row, header) or header.device.copy_gbps))
+    ceilings = row_ceilings(row, header)
     if ceilings is None or row.compiled is None:
         return row
     least_bytes = header.bytes_min or (row.model.traffic.least_bytes if row.model and row.model.traffic else None)
     latency_ms = row.known_latency_ms
-    if row.known_timing is not None:
-        ceilings = ceilings.at_clock(row.known_timing.sm_clock_mhz)
     return replace(
         row,
         floor_ms=least_bytes / ceilings.dram_gbps / 1e6 if least_bytes else None,
         bound=bound_of(row.model, latency_ms, ceilings, row.occupancy, least_bytes) if latency_ms else None,
     )
+
+
+def row_ceilings(row: Row, header: RunHeader) -> Ceilings | None:
+    """The ceilings of the GPU that the row's latency is from, at the clock of its SMs then."""
+    ceilings = ceilings_for(replace(header.device, copy_gbps=copy_gbps_of(row, header) or header.device.copy_gbps))
+    if ceilings is None or row.known_timing is None:
+        return ceilings
+    return ceilings.at_clock(row.known_timing.sm_clock_mhz)
 
 
 def achieved(row: Row, header: RunHeader) -> Achieved | None:

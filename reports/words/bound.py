@@ -113,9 +113,10 @@ def _sum(of: Figures) -> float:
 def _hide(of: Figures) -> str:
     hiding = of["hiding"]
     if hiding.get("few_warps"):
+        warps = hiding["warps_per_scheduler"]
         return (
-            f"With {hiding['warps_per_scheduler']:g} warps per scheduler there is little to switch to while one waits: "
-            "more blocks per SM (fewer registers, less shared memory) or more warps per block."
+            f"With {warps:g} warp{'' if warps == 1 else 's'} per scheduler there is little to switch to while one "
+            "waits: more blocks per SM (fewer registers, less shared memory) or more warps per block."
         )
     return "More loads in flight (stages), or a shorter chain from a load to its use."
 

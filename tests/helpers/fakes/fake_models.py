@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ssdprof.kernels.launch import LaunchPlan, TensorMeta
+from ssdprof.profiling.hardware.ceilings import Size
 from ssdprof.profiling.runs.modelled import Model
 from ssdprof.profiling.runs.traffic import TensorTraffic, Traffic
 from ssdprof.profiling.runs.work import Executed
@@ -43,3 +49,13 @@ EXECUTED = Executed(
 )
 AXES = (("tile", 2), ("chunk", 391), ("head", 128))
 MODEL = Model("H100 SXM", TRAFFIC, EXECUTED, axes=AXES)
+
+
+def launch_model(plan: LaunchPlan, tensors: Mapping[str, TensorMeta], arch: str, size: Size) -> Model:
+    """What a worker makes of a launch of the fake subject: nothing of `narrow`, and of `nan` not in time."""
+    assert {"x", "scaled", "total", "weights"} == set(tensors)
+    if plan.function == "narrow":
+        raise RuntimeError("no TTIR")
+    if plan.function == "nan":
+        time.sleep(600.0)
+    return Model(f"{size.gpu} of {arch}", replace(TRAFFIC, programs=plan.grid_blocks), None)
