@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ssdprof.profiling.diagnosis.statement import Statement
-from ssdprof.reports.words.answers import listed
+from ssdprof.reports.words.verdicts import listed
 
 Figures = Mapping[str, Any]
 UNITS: Mapping[str, str] = {
