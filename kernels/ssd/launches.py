@@ -149,10 +149,16 @@ def _unless_as_x(name: str, strides: tuple[int, ...], of_x: tuple[int, ...]) -> 
 
 def grid_axes(problem: ChunkScanProblem, config: Config) -> tuple[tuple[str, int], ...]:
     """What the programs of a resolved config's grid count, the fastest first."""
-    blocks = launch(problem, config).grid_blocks
-    chunks = problem.batch * problem.nchunks
-    heads = problem.nheads // (Numbers.of(config).heads or 1) if config.variant == GROUPED else problem.nheads
-    tiles = blocks // (chunks * heads)
-    if config.variant == GROUPED:
-        return ("tile", tiles), ("block of heads", heads), ("chunk", chunks)
-    return ("tile", tiles), ("chunk", chunks), ("head", heads)
+    p, numbers = problem, Numbers.of(config)
+    rows, columns, chunks = -(-p.chunk_size // numbers.m), -(-p.headdim // numbers.n), p.batch * p.nchunks
+    if config.variant != GROUPED:
+        return ("tile", rows * columns), ("chunk", chunks), ("head", p.nheads)
+    assert numbers.heads is not None, "the config must be resolved"
+    blocks = p.nheads // p.ngroups // numbers.heads
+    return (
+        ("column tile", columns),
+        ("block of heads", blocks),
+        ("row tile", rows),
+        ("group", p.ngroups),
+        ("chunk", chunks),
+    )

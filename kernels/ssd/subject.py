@@ -80,7 +80,7 @@ class ChunkScan(ChunkScanOnProblem):
         return _source_hashes()
 
     def grid_axes(self, config: Config) -> Sequence[tuple[str, int]]:
-        """Tiles of a chunk, then chunks and heads; `grouped` has its blocks of heads before the chunks."""
+        """Tiles, chunks, heads; of `grouped` tiles of columns, blocks of heads, tiles of rows, groups, chunks."""
         from ssdprof.kernels.ssd import launches
 
         return launches.grid_axes(self.problem, config)

@@ -105,7 +105,7 @@ def _do(explanation: Explanation, matters: Statement) -> Statement:
     elif row.compiled is None or row.known_status not in ("ok", "not-run"):
         finding, step = "use-another", "drop-from-list"
     elif beside in LEADS:
-        finding, step = "use-it", "none" if figures["near_the_floor"] else "compare-dram-bytes"
+        finding, step = "use-it", "none" if figures["near_the_floor"] or row.bound else "compare-dram-bytes"
     elif beside == "not-known":
         finding, step = "measure", "measure-on-gpu"
     elif beside == "measured-with-changes":

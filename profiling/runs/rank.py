@@ -79,18 +79,21 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 def ranked_run(header: RunHeader, rows: Sequence[Row]) -> Run:
     """The run of these rows, each with all that follows from the others and from the header filled in."""
     ranked = rank(numbered(rows, header.tolerances), header.baseline_id)
-    return Run(header, tuple(_bounded(replace(row, achieved=achieved(row, header)), header) for row in ranked))
+    return Run(header, tuple(derived(row, header) for row in ranked))
+
+
+def derived(row: Row, header: RunHeader) -> Row:
+    """The ranked row with what its latency makes of the problem's least work, and with what bounds it."""
+    return _bounded(replace(row, achieved=achieved(row, header)), header)
 
 
 def _bounded(row: Row, header: RunHeader) -> Row:
     """The row with the time of the least bytes and, if its latency is known, what bounds it."""
-    ceilings = ceilings_of_row(row, header)
+    ceilings = row_ceilings(row, header)
     if ceilings is None or row.compiled is None:
         return row
     least_bytes = header.bytes_min or (row.model.traffic.least_bytes if row.model and row.model.traffic else None)
     latency_ms = row.known_latency_ms
-    if row.known_timing is not None:
-        ceilings = ceilings.at_clock(row.known_timing.sm_clock_mhz)
     return replace(
         row,
         floor_ms=least_bytes / ceilings.dram_gbps / 1e6 if least_bytes else None,
@@ -98,12 +101,16 @@ def _bounded(row: Row, header: RunHeader) -> Row:
     )
 
 
-def ceilings_of_row(row: Row, header: RunHeader) -> Ceilings | None:
-    """Those of the GPU that the row's latency is from, else of the run's: a recorded one is from another."""
+def row_ceilings(row: Row, header: RunHeader) -> Ceilings | None:
+    """The ceilings of the GPU that the row's latency is from, at the clock of its SMs then."""
     copy_gbps = copy_gbps_of(row, header)
     if row.timing is None and row.recorded is not None and row.model is not None:
-        return ceilings_of(header.device.arch, row.model.gpu, copy_gbps)
-    return ceilings_for(replace(header.device, copy_gbps=copy_gbps or header.device.copy_gbps))
+        ceilings = ceilings_of(header.device.arch, row.model.gpu, copy_gbps)
+    else:
+        ceilings = ceilings_for(replace(header.device, copy_gbps=copy_gbps or header.device.copy_gbps))
+    if ceilings is None or row.known_timing is None:
+        return ceilings
+    return ceilings.at_clock(row.known_timing.sm_clock_mhz)
 
 
 def achieved(row: Row, header: RunHeader) -> Achieved | None:

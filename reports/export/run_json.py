@@ -11,6 +11,7 @@ from typing import Any
 from ssdprof.kernels.config import triton_config, triton_kwargs
 from ssdprof.profiling.diagnosis.advice import advice
 from ssdprof.profiling.diagnosis.answers import answer as answers_of
+from ssdprof.profiling.diagnosis.bound import bound_statement
 from ssdprof.profiling.diagnosis.correlation import among_neighbours
 from ssdprof.profiling.diagnosis.counterfactuals import Counterfactual, counterfactuals, most_helpful
 from ssdprof.profiling.diagnosis.rows import NOT_TO_USE, listed_rows, of_another_binary
@@ -22,6 +23,7 @@ from ssdprof.profiling.runs.model import Explanation, Row, Run, RunHeader
 from ssdprof.profiling.runs.recorded import latency_source
 from ssdprof.reports.columns import Column, columns_of, metric_columns, values
 from ssdprof.reports.words import answers
+from ssdprof.reports.words import bound as bound_words
 from ssdprof.reports.words import counterfactuals as change_words
 from ssdprof.reports.words import explanation as explanation_words
 from ssdprof.reports.words.verdicts import as_dicts
@@ -61,16 +63,20 @@ def ordered_rows(run: Run) -> list[Row]:
 def explanation_json(explanation: Explanation) -> str:
     """An explanation: the config's row, its neighbours' rows, and what the screen says of them.
 
-    `counterfactuals` has every change, most helpful first.
+    `counterfactuals` has every change, most helpful first. `bound` says what bounds the latency, `model` is what the
+    config moves and executes; null if that is not known.
     """
     helpful = most_helpful(explanation)
     answered, latency = answer(explanation), among_neighbours(explanation)
+    bound = bound_statement(explanation.row, explanation.header)
     row, header, question = explanation.row, explanation.header, explanation.question
     stated = as_dicts([*answered, *latency], lambda statement: explanation_words.words(explanation, statement))
     return json_text(
         {
             "schema": SCHEMA,
             "answer": as_dicts(advice(explanation), answers.words),
+            "bound": bound and as_dicts([bound], bound_words.words)[0],
+            "model": asdict(row.model) if row.model else None,
             "header": header_dict(header),
             "row": _row_dict(row, header, metric_columns([row])),
             "neighbours": [

@@ -9,9 +9,9 @@ from ssdprof.profiling.diagnosis.bound import bound_statement, counted_bound
 from ssdprof.profiling.runs.bound import demands
 from ssdprof.profiling.runs.model import Explanation, Row
 from ssdprof.profiling.runs.modelled import Model
-from ssdprof.profiling.runs.rank import ceilings_of_row
+from ssdprof.profiling.runs.rank import row_ceilings
 from ssdprof.profiling.runs.traffic import TensorTraffic, Traffic
-from ssdprof.reports.columns import NOT_KNOWN, latency_text
+from ssdprof.reports.columns import NOT_KNOWN, amount_text, latency_text
 from ssdprof.reports.text.fitted import FittedTable, ScreenColumn
 from ssdprof.reports.text.prose import Prose
 from ssdprof.reports.words.bound import UNITS, gigabytes, step
@@ -34,24 +34,24 @@ def parts(explanation: Explanation) -> list[RenderableType]:
 
 
 def _units(explanation: Explanation, row: Row, model: Model) -> list[RenderableType]:
-    ceilings = ceilings_of_row(row, explanation.header)
+    ceilings, latency_ms = row_ceilings(row, explanation.header), row.known_latency_ms
     if ceilings is None:
         return []
-    latency_ms, timing = row.known_latency_ms, row.known_timing
-    needed = demands(model, ceilings.at_clock(timing.sm_clock_mhz if timing else None))
-    shares = [ms / latency_ms if latency_ms else None for ms in needed.values()]
+    demanded = demands(model, ceilings)
+    needed = dict(sorted(demanded.items(), key=lambda item: -item[1]))
     counted = counted_bound(row, explanation.header)
     from_where = "measured" if ceilings.source == "measured" else "from a table"
     columns = [
         ScreenColumn("unit", tuple(UNITS[unit] for unit in needed), right=False, is_id=True),
         ScreenColumn("needs\nms", tuple(latency_text(ms) for ms in needed.values())),
-        ScreenColumn("share", tuple(NOT_KNOWN if one is None else f"{one:.2f}" for one in shares)),
     ]
+    if latency_ms:
+        columns.append(ScreenColumn("share", tuple(f"{ms / latency_ms:.2f}" for ms in needed.values())))
     if counted is not None:
         by_ncu = (counted.of(unit) for unit in needed)
         columns.append(ScreenColumn("by\nncu", tuple(NOT_KNOWN if one is None else f"{one:.2f}" for one in by_ncu)))
     if latency_ms:
-        bars = tuple("█" * round(_BAR * min(1.0, one or 0.0)) for one in shares)
+        bars = tuple("█" * round(_BAR * min(1.0, ms / latency_ms)) for ms in needed.values())
         columns.append(ScreenColumn("", bars, right=False, gives_up=1))
     title = f"{TITLE}: {latency_text(latency_ms)} ms" if latency_ms else "What each unit needs"
     of_what = f"ceilings of {ceilings.device}, {from_where}; demands computed from addresses and machine code"
@@ -70,11 +70,15 @@ def _traffic(row: Row, traffic: Traffic) -> list[RenderableType]:
     )
     total = (
         f"In all {gigabytes(traffic.dram_bytes)} through DRAM and {gigabytes(traffic.l2_to_sm_bytes)} between L2 and "
-        f"the SMs; the least is {gigabytes(traffic.least_bytes)}."
+        f"the SMs; each sector once would be {gigabytes(traffic.least_bytes)}."
     )
-    notes = (
+    fewer = len(traffic.tensors) - len(shown)
+    rest = [Prose(f"{fewer} more with less through DRAM: in --json.", "dim")] if fewer else []
+    notes: list[RenderableType] = (
         [Prose(f"Not followed, since it depends on data: {'; '.join(traffic.dependent)}.")] if traffic.dependent else []
     )
+    if row.model is not None and row.model.absent:
+        notes.append(Prose(f"Not all is known: {row.model.absent}."))
     executed = row.model.executed if row.model else None
     work = []
     if executed is not None:
@@ -83,11 +87,11 @@ def _traffic(row: Row, traffic: Traffic) -> list[RenderableType]:
         )
         work = [
             Prose(
-                f"Work: {executed.flops / 1e9:.3g} GFLOP on tensor cores, {executed.exponentials / 1e6:.3g} M "
-                f"exponentials, {executed.warp_instructions / 1e6:.3g} M warp instructions{masked}."
+                f"Work: {amount_text(executed.flops)}FLOP on tensor cores, {amount_text(executed.exponentials)} "
+                f"exponentials, {amount_text(executed.warp_instructions)} warp instructions{masked}."
             )
         ]
-    return [Text(TRAFFIC_TITLE, style="italic"), FittedTable(columns), Prose(total), *work, *notes]
+    return [Text(TRAFFIC_TITLE, style="italic"), FittedTable(columns), *rest, Prose(total), *work, *notes]
 
 
 def _along(row: Row, tensor: TensorTraffic) -> str:

@@ -126,10 +126,7 @@ def _not_used(of: Figures) -> str:
 
 
 def _limits(of: Figures) -> str:
-    uses = {
-        REGISTERS: f"{of['registers_per_thread']} a thread",
-        SHARED_MEMORY: f"{of['dynamic_shared_mem_bytes']} bytes a block",
-    }
+    uses = {REGISTERS: f"{of['registers_per_thread']}", SHARED_MEMORY: f"{of['dynamic_shared_mem_bytes']} bytes"}
     by = " and ".join(f"{name} ({uses[name]})" if name in uses else name for name in of["limiters"])
     text = (
         f"{by}: {of['warps_per_scheduler']:g} of {of['max_warps_per_scheduler']} warps per scheduler, "
@@ -142,7 +139,7 @@ def _limits(of: Figures) -> str:
     if step["dynamic_shared_mem_fewer_bytes"]:
         needs.append(f"{step['dynamic_shared_mem_fewer_bytes']} bytes fewer")
     reached = f"{pct_text(step['theoretical_occupancy_pct'])} %"
-    return f"{text} One more block needs {' and '.join(needs)}: {reached}." if needs else f"{text} {reached} may fit."
+    return f"{text} {' and '.join(needs)}: one more block, {reached}." if needs else f"{text} {reached} may fit."
 
 
 def _matters(of: Figures) -> str:
@@ -192,7 +189,7 @@ def _do(of: Figures) -> str:
     if of["near_the_floor"]:
         return "use it: DRAM bounds it, and no change of the config gains much more."
     if of["bound"]:
-        return "use it; what would help is said below."
+        return "use it: no config that was tried is faster; what else would help is said below."
     return "use it; what bounds it is not known: compare ncu's dram__bytes_read.sum with the least bytes."
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ssdprof.profiling.runs.bound import AT_CEILING
+from ssdprof.profiling.diagnosis.statement import Statement
 from ssdprof.reports.words.verdicts import listed
 
 Figures = Mapping[str, Any]
@@ -17,6 +17,11 @@ UNITS: Mapping[str, str] = {
     "issue": "issue",
 }
 """What each unit is called."""
+
+
+def words(statement: Statement) -> str:
+    """The statement as a whole."""
+    return f"{short(statement.figures)} {step(statement.figures)}"
 
 
 def short(of: Figures) -> str:
@@ -43,14 +48,23 @@ def _most(of: Figures) -> str:
 
 
 def _moved(of: Figures) -> str:
-    return f"{gigabytes(of['dram_bytes'])} through DRAM where {gigabytes(of['least_bytes'])} are needed"
+    return f"{gigabytes(of['dram_bytes'])} where {gigabytes(of['least_bytes'])} would do"
 
 
 def _again(of: Figures) -> str:
-    names = [one["tensor"] for one in of["read_again"]]
-    axes = dict.fromkeys(one["axis"] for one in of["read_again"] if one["axis"])
-    along = f" for each {listed(axes)}" if axes else ""
-    return f"; {listed(names)} {'is' if len(names) == 1 else 'are'} read again{along}" if names else ""
+    said: list[str] = []
+    for axis, names in _by_axis(of).items():
+        verb = "" if said else " is read again" if len(names) == 1 else " are read again"
+        said.append(f"{listed(names)}{verb}{f' for each {axis}' if axis else ''}")
+    return f"; {', '.join(said)}" if said else ""
+
+
+def _by_axis(of: Figures) -> dict[str, list[str]]:
+    """The tensors that are read again by the axis along which they are, most first."""
+    groups: dict[str, list[str]] = {}
+    for one in of["read_again"]:
+        groups.setdefault(one["axis"], []).append(one["tensor"])
+    return groups
 
 
 def _hiding(of: Figures) -> str:
@@ -62,14 +76,14 @@ def _hiding(of: Figures) -> str:
 
 
 _SHORT: Mapping[str, Callable[[Figures], str]] = {
-    "dram": lambda of: f"DRAM, at {100 * of['share']:.0f} %: {_moved(of)}.",
-    "dram-reread": lambda of: f"DRAM re-reads, at {100 * of['share']:.0f} %: {_moved(of)}{_again(of)}.",
-    "l2": lambda of: f"L2, at {100 * of['share']:.0f} %: {gigabytes(of['l2_to_sm_bytes'])} to the SMs.",
-    "l1": lambda of: f"L1 and shared memory, at {100 * of['share']:.0f} %.",
-    "tensor": lambda of: f"the tensor cores, at {100 * of['share']:.0f} %.",
-    "issue": lambda of: f"instruction issue, at {100 * of['share']:.0f} %.",
+    "dram": lambda of: f"DRAM at {100 * of['share']:.0f} %: {_moved(of)}.",
+    "dram-reread": lambda of: f"DRAM re-reads at {100 * of['share']:.0f} %: {_moved(of)}{_again(of)}.",
+    "l2": lambda of: f"L2 at {100 * of['share']:.0f} %: {gigabytes(of['l2_to_sm_bytes'])} to the SMs.",
+    "l1": lambda of: f"L1 and shared memory at {100 * of['share']:.0f} %.",
+    "tensor": lambda of: f"the tensor cores at {100 * of['share']:.0f} %.",
+    "issue": lambda of: f"instruction issue at {100 * of['share']:.0f} %.",
     "latency-hiding": lambda of: f"latency that nothing hides: no unit is busy ({_most(of)}){_hiding(of)}.",
-    "launch": lambda of: f"the launch itself: {of['latency_ms'] * 1e3:.0f} us, of which the GPU works little.",
+    "launch": lambda of: f"the launch itself: {of['latency_ms'] * 1e3:.0f} µs, of which the GPU works little.",
     "tail": lambda of: f"the last wave: {of['waves']:.2f} waves; busiest is {_most(of)}.",
 }
 
@@ -77,14 +91,18 @@ _SHORT: Mapping[str, Callable[[Figures], str]] = {
 def _reorder(of: Figures) -> str:
     if not of["read_again"]:
         return "Move fewer bytes: the launch options do not change that."
-    first = of["read_again"][0]
-    names = listed([one["tensor"] for one in of["read_again"]])
-    again = gigabytes(sum(one["again_bytes"] for one in of["read_again"]))
-    where = f"along the {first['axis']} axis, " if first["axis"] else ""
+    parts = []
+    for axis, names in _by_axis(of).items():
+        group = [one for one in of["read_again"] if one["axis"] == axis]
+        again = gigabytes(sum(one["again_bytes"] for one in group))
+        where = f"along the {axis} axis, " if axis else ""
+        parts.append(
+            f"{again} of it is {listed(names)} read again, {where}{group[0]['again_after_programs']} programs later"
+        )
+    left = gigabytes(max(of["least_bytes"], of["dram_bytes"] - _sum(of)))
     return (
-        f"{again} of it is {names} read again, {where}{first['again_after_programs']} programs later, when L2 has "
-        f"dropped it. Order the grid so that programs that read the same run together, or handle several of them in "
-        f"one program: that would leave {gigabytes(max(of['least_bytes'], of['dram_bytes'] - _sum(of)))}."
+        f"{'; '.join(parts)}: L2 has dropped it by then. Order the grid so that programs that read the same run "
+        f"together, or handle several of them in one program: that would leave {left}."
     )
 
 
@@ -95,9 +113,10 @@ def _sum(of: Figures) -> float:
 def _hide(of: Figures) -> str:
     hiding = of["hiding"]
     if hiding.get("few_warps"):
+        warps = hiding["warps_per_scheduler"]
         return (
-            f"With {hiding['warps_per_scheduler']:g} warps per scheduler there is little to switch to while one waits: "
-            "more blocks per SM (fewer registers, less shared memory) or more warps per block."
+            f"With {warps:g} warp{'' if warps == 1 else 's'} per scheduler there is little to switch to while one "
+            "waits: more blocks per SM (fewer registers, less shared memory) or more warps per block."
         )
     return "More loads in flight (stages), or a shorter chain from a load to its use."
 
@@ -119,8 +138,3 @@ _STEPS: Mapping[str, Callable[[Figures], str]] = {
         f"{of['waves']:.2f} waves leave SMs idle in the last one: smaller tiles or fewer blocks per SM change that."
     ),
 }
-
-
-def busy_enough(share: float) -> bool:
-    """Whether a unit that does this share of what it can is a bound."""
-    return share >= AT_CEILING

@@ -25,7 +25,7 @@ from ssdprof.kernels.captured.source.load import load
 
 pytestmark = pytest.mark.gpu
 
-PROGRAM = Path(__file__).parents[1] / "helpers" / "fakes" / "launching_program.py"
+PROGRAM = Path(__file__).parents[1] / "helpers" / "programs" / "launching_program.py"
 MIB = 1 << 20
 
 

@@ -12,17 +12,19 @@ from ssdprof.profiling.runs.codec import DERIVED
 from ssdprof.profiling.runs.counters import Counted
 from ssdprof.profiling.runs.measured import Batch, Conditions, Timing
 from ssdprof.profiling.runs.model import Row, Run, RunHeader
+from ssdprof.profiling.runs.modelled import Modelled
 from ssdprof.profiling.runs.rank import timing_of
 from ssdprof.profiling.runs.run_file import RunFile
 from ssdprof.profiling.runs.state import Record, RunState
 
 
 def records_of(run: Run) -> tuple[Record, ...]:
-    """The header, the rows without what is derived, and the samples and counters of each."""
+    """The header, the rows without what is derived, and the model, samples and counters of each."""
     derived: dict[str, Any] = dict.fromkeys(("timing", *DERIVED[Row]))
     rows = [replace(row, **derived) for row in run.rows]
     counted = [Counted(row.config_id, row.counters) for row in run.rows if row.counters]
-    return (run.header, *rows, *(batch for row in run.rows for batch in batches_of(row)), *counted)
+    modelled = [Modelled(row.config_id, row.model) for row in run.rows if row.model]
+    return (run.header, *rows, *modelled, *(batch for row in run.rows for batch in batches_of(row)), *counted)
 
 
 def kept(run: Run) -> Run:

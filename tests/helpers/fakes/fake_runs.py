@@ -10,6 +10,7 @@ from io import StringIO
 from typing import Any
 
 from fake_ledgers import CHUNK_SCAN
+from fake_models import MODEL
 from rich.console import Console, RenderableType
 
 from ssdprof.kernels.config import Config
@@ -22,7 +23,7 @@ from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.occupancy import occupancy
 from ssdprof.profiling.runs.measured import Check, Compiled, Conditions, Timing
 from ssdprof.profiling.runs.model import Device, Explanation, Neighbours, Row, Run, RunHeader, Status
-from ssdprof.profiling.runs.rank import achieved
+from ssdprof.profiling.runs.rank import derived
 from ssdprof.profiling.runs.recorded import with_recorded
 
 # What the driver of that H100 says of it.
@@ -130,7 +131,10 @@ def row(
     reason: str = "",
     spill_bytes: int = 0,
 ) -> Row:
-    """A row, compiled if `registers` are given and timed if `latency_ms` is; its occupancy is the real one."""
+    """A row, compiled if `registers` are given and timed if `latency_ms` is; its occupancy is the real one.
+
+    Its model is that of one config, whatever its own.
+    """
     compiled = occupied = check = None
     if registers is not None:
         compiled = Compiled(registers, spill_bytes, smem_bytes, 0, config.number("num_warps"), 1, 1, 100_096, 1.5)
@@ -147,6 +151,7 @@ def row(
         check=check,
         timing=None if latency_ms is None else timing(latency_ms),
         occupancy=occupied,
+        model=None if compiled is None else MODEL,
     )
 
 
@@ -170,7 +175,7 @@ def run(rows: Sequence[Row], header: RunHeader = HEADER, tied: Sequence[str] = (
         for rank, r in enumerate(by_latency, 1)
     }
     filled = (ranked.get(r.config_id, r) for r in rows)
-    return Run(header, tuple(replace(r, achieved=achieved(r, header)) for r in filled))
+    return Run(header, tuple(derived(r, header) for r in filled))
 
 
 def _latency_ms(row: Row) -> float:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from fake_models import MODEL
 from fake_runs import H100_GPU, compiled_run, h100_run
 from run_records import records_of
 
@@ -18,10 +19,12 @@ from ssdprof.profiling.gpu.devices import GpuInfo
 from ssdprof.profiling.runs import recorded
 from ssdprof.profiling.runs.ledger import Ledger
 from ssdprof.profiling.runs.model import Explanation, Run
+from ssdprof.profiling.runs.modelled import Model
 from ssdprof.profiling.runs.state import Record, RunState
 from ssdprof.profiling.sweep import begin, environment, estimate
 from ssdprof.profiling.sweep import explain as explain_module
 from ssdprof.profiling.sweep import sweep as sweep_module
+from ssdprof.profiling.sweep.added import modelling
 from ssdprof.profiling.sweep.request import Event, SweepRequest
 from ssdprof.profiling.workers import pool as pool_module
 from ssdprof.profiling.workers.pool import Pool
@@ -45,10 +48,12 @@ class IdlePool(Pool):
         self.measurers_asked = measurers
         self.dismissed = self.closed = False
 
-    def ask(self, function: str, *args: Any, timeout_s: float) -> Toolchain | Ledger | dict[str, bool]:
+    def ask(self, function: str, *args: Any, timeout_s: float) -> Toolchain | Ledger | Model | dict[str, bool]:
         """What every sweep asks before it begins, and an explanation of its config; Triton has nothing cached."""
         if function == explain_module.LEDGER:
             return Ledger((), 0)
+        if function == modelling.MODEL:
+            return MODEL
         if function == begin.CACHED:
             return dict.fromkeys(args[0], False)
         assert function == environment.TOOLCHAIN

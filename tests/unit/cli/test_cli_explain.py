@@ -54,7 +54,9 @@ def keep(header: RunHeader = HEADER) -> Run:
 def test_a_config_is_explained_in_tables_and_words(asked: Asked, capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == ssdprof(["explain", "m64n64k32d128w2s4"])
     out = capsys.readouterr().out
-    assert "config      m64n64k32d128w2s4\nlimited by  registers (255 a thread)" in out
+    assert "config      m64n64k32d128w2s4\nbound by    DRAM re-reads at 82 %: 5.76 GB where 2.82 GB would do; " in out
+    assert "\nlimited by  registers (255) and shared memory (41728 bytes): " in out
+    assert out.index("What bounds the time: 2.332 ms") < out.index("What moves") < out.index("Occupancy\n")
     assert "So DSTATE does not limit the occupancy of this config" in " ".join(out.split())
     config, sweep = asked[0].config, asked[0].sweep
     assert (64, 2, None) == (config["BLOCK_SIZE_M"], config["num_warps"], asked[0].run)
@@ -161,7 +163,7 @@ def test_the_answer_is_printed_before_the_neighbours_are_compiled_and_nothing_tw
     monkeypatch.setattr(console.ProgressBar, "show", shown)
     assert 0 == ssdprof(["explain", "m64n64k32d128w2s4"])
     rest = capsys.readouterr().out
-    assert early[0].startswith("config      m64n64k32d128w2s4\nlimited by  ")
+    assert early[0].startswith("config      m64n64k32d128w2s4\nbound by    DRAM re-reads")
     assert "What shared memory holds" in early[0]
     assert rest.startswith("What one change does, all else equal\n")
     whole = screen(explain_report(replace(explanation(), whose="the default problem")), 100)

@@ -18,7 +18,8 @@ shared_mem_config_bytes, threads_per_block, grid_blocks, blocks_per_sm, warps_pe
 warps_per_scheduler, theoretical_occupancy_pct, limit_registers_blocks, limit_shared_mem_blocks,
 limit_warps_blocks, limit_blocks_blocks, limit_barriers_blocks, limiters, waves_per_sm, compile_s,
 sm_clock_mhz, memory_clock_mhz, power_w, temperature_c, timed_by, dropped_samples, throttled,
-checked_launches, checked_seeds, answer, dram_bytes, l2_to_sm_bytes, dram_pct, l2_pct, l1tex_pct, tensor_pipe_pct,
+checked_launches, checked_seeds, answer, dram_bytes_model, l2_to_sm_bytes_model, floor_ms, bound, bound_share,
+dram_bytes, l2_to_sm_bytes, dram_pct, l2_pct, l1tex_pct, tensor_pipe_pct,
 issue_active_pct, achieved_occupancy_pct, l1_hit_pct, l2_hit_pct, top_stall, top_stall_pct, ncu_duration_ms
 """
 COLUMNS = columns.columns_of(PARAMS)
@@ -35,7 +36,7 @@ def test_every_column_says_what_it_is() -> None:
 def test_names_end_in_their_unit() -> None:
     suffixes = {"ms": "_ms", "s": "_s", "%": "_pct", "bytes": "_bytes", "MHz": "_mhz", "W": "_w", "°C": "_c"}
     suffixes |= {"GB/s": "_gbps", "TFLOP/s": "_tflops"}
-    assert [] == [c.name for c in COLUMNS if not c.name.endswith(suffixes.get(c.unit, ""))]
+    assert [] == [c.name for c in COLUMNS if not c.name.removesuffix("_model").endswith(suffixes.get(c.unit, ""))]
 
 
 def test_values_come_from_every_part_of_a_row() -> None:
@@ -73,6 +74,11 @@ def test_values_come_from_every_part_of_a_row() -> None:
         "throttled": "",
         "checked_launches": 10,
         "checked_seeds": 2,
+        "dram_bytes_model": 5_760_800_768,
+        "l2_to_sm_bytes_model": 9_248_400_256,
+        "floor_ms": pytest.approx(0.94),
+        "bound": "dram-reread",
+        "bound_share": pytest.approx(5_760_800_768 / 3000e9 / 0.002332),
     }
     assert expected == {name: values[name] for name in expected}
 

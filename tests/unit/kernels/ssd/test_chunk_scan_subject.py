@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -225,3 +226,19 @@ def test_memory_is_that_of_one_set_of_inputs_and_its_reference_at_the_peak() -> 
     states = replace(problem, dstate=256, chunk_size=64)
     bigger = ChunkScan(states).tensors()["states"].numel
     assert ChunkScan(states).memory_bytes() > 4 * bigger + 2 * bigger
+
+
+@pytest.mark.parametrize(
+    ("variant", "expected"),
+    [
+        ("tile", (("tile", 2), ("chunk", 22), ("head", 4))),
+        ("grouped", (("column tile", 1), ("block of heads", 1), ("row tile", 2), ("group", 2), ("chunk", 22))),
+    ],
+)
+def test_the_axes_of_the_grid_are_named_fastest_first_and_multiply_to_its_blocks(
+    variant: str, expected: tuple[tuple[str, int], ...]
+) -> None:
+    subject = ChunkScan(replace(SMALL, batch=2, headdim=16, chunk_size=32))
+    config = subject.resolve(chunk_scan_config(16, 16, 16, 64, num_warps=1, num_stages=1, variant=variant))
+    assert expected == subject.grid_axes(config)
+    assert subject.launch(config).grid_blocks == math.prod(size for _, size in expected)

@@ -46,8 +46,12 @@ def test_rates_that_are_no_pairs_are_an_error(rates: object) -> None:
 
 def test_a_run_has_its_measured_ceilings_with_its_own_copy_bandwidth() -> None:
     device = replace(h100_run().header.device, ceilings=MEASURED)
-    assert replace(MEASURED, dram_gbps=device.copy_gbps or 0.0) == ceilings_for(device)
-    assert MEASURED == ceilings_for(replace(device, copy_gbps=None))
+    at_most = replace(MEASURED, sm_clock_mhz=1980)  # what was measured without a clock was so at the highest
+    assert replace(at_most, dram_gbps=device.copy_gbps or 0.0) == ceilings_for(device)
+    assert at_most == ceilings_for(replace(device, copy_gbps=None))
+    assert MEASURED == ceilings_for(replace(device, copy_gbps=None, sm_clock_max_mhz=None))
+    slower = replace(device, ceilings=replace(MEASURED, sm_clock_mhz=1755))
+    assert slower.ceilings == ceilings_for(replace(slower, copy_gbps=None))
 
 
 def test_a_run_without_has_the_tables_with_its_own_copy_bandwidth() -> None:

@@ -14,7 +14,7 @@ from ssdprof.profiling.hardware.limits import known_archs, limits_for
 
 TABLE = json.loads(Path(module.__file__).with_name("ceilings.json").read_text(encoding="utf-8"))
 GPUS = TABLE["gpus"]
-KEYS = {"arch", "sms", "clock_mhz", "dram_peak_gbps", "l2_gbps", "tensor_tflops", "sources"}
+KEYS = {"arch", "sms", "clock_mhz", "l2_mib", "dram_peak_gbps", "l2_gbps", "tensor_tflops", "sources"}
 DTYPES = {"bfloat16", "float16", "tf32", "float8", "int8"}
 
 

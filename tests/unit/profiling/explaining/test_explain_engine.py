@@ -10,6 +10,7 @@ import pytest
 from fake_explained import CONFIG, FAKE_HEADER, SAME, SOURCE, WIDE, explained, measured, ship
 from fake_kernel import LANES, PARAMS, FakeSubject, fake, fake_id
 from fake_launches import CUBIN_REGISTERS
+from fake_models import MODEL
 from fake_runs import H100, timing
 from fake_timer import imports_paid_once
 
@@ -19,7 +20,9 @@ from ssdprof.profiling.runs import recorded
 from ssdprof.profiling.runs.ledger import Ledger
 from ssdprof.profiling.runs.measured import Check
 from ssdprof.profiling.runs.model import Device, Explanation, Row, Run
+from ssdprof.profiling.runs.modelled import Model
 from ssdprof.profiling.runs.rank import rank
+from ssdprof.profiling.sweep.added.modelling import MODEL as LAUNCH_MODEL
 from ssdprof.profiling.sweep.explain import LEDGER
 from ssdprof.profiling.sweep.request import Event
 from ssdprof.profiling.workers.pool import Pool
@@ -190,16 +193,23 @@ def test_a_ledger_that_cannot_be_read_costs_only_itself() -> None:
     assert explanation.row.compiled is not None
 
 
-def test_the_ledger_of_the_config_is_read_once_whatever_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ledger_and_the_model_of_the_config_are_made_once_whatever_its_neighbours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked = []
 
-    def ask(_: Pool, function: str, *arguments: Any, timeout_s: float) -> Ledger:
-        asked.append((function, arguments[0].options["num_warps"], arguments[1]))
-        return Ledger((), 0)
+    def ask(_: Pool, function: str, *arguments: Any, timeout_s: float) -> Ledger | Model:
+        arch = next(one for one in arguments if isinstance(one, str))
+        asked.append((function, arguments[0].options["num_warps"], arch))
+        return Ledger((), 0) if function == LEDGER else MODEL
 
     monkeypatch.setattr(Pool, "ask", ask)
-    assert Ledger((), 0) == explained().ledger
-    assert [(LEDGER, CONFIG.number("num_warps"), "sm_90")] == asked
+    explanation = explained()
+    assert (Ledger((), 0), MODEL.traffic) == (
+        explanation.ledger,
+        explanation.row.model and explanation.row.model.traffic,
+    )
+    assert [(name, CONFIG.number("num_warps"), "sm_90") for name in (LEDGER, LAUNCH_MODEL)] == asked
 
 
 def test_what_does_not_compile_has_no_ledger_and_no_reason() -> None:

@@ -11,6 +11,7 @@ import pytest
 from cpu_sweeps import take_few_samples
 from fake_explained import CONFIG, FAKE_HEADER, SOURCE, explained, measured, ship
 from fake_kernel import PARAMS, FakeSubject, fake
+from fake_models import MODEL
 from fake_runs import H100_GPU
 from fake_timer import imports_paid_once
 from host_timer import HOST
@@ -21,6 +22,7 @@ from ssdprof.profiling.runs.ledger import Ledger
 from ssdprof.profiling.runs.model import Explanation, Run
 from ssdprof.profiling.runs.rank import rank
 from ssdprof.profiling.sweep import explain as explain_module
+from ssdprof.profiling.sweep.explain import LEDGER
 from ssdprof.profiling.sweep.request import Event
 from ssdprof.profiling.sweep.sweep import Sweep
 from ssdprof.profiling.workers.pool import Pool
@@ -57,7 +59,7 @@ def test_the_cap_that_gives_one_more_block_is_tried_as_soon_as_the_registers_are
 
 
 def test_the_answer_comes_first_with_its_ledger_and_latency_and_no_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Pool, "ask", lambda *_, **__: Ledger((), 7))
+    monkeypatch.setattr(Pool, "ask", lambda _, function, *__, **___: Ledger((), 7) if function == LEDGER else MODEL)
     compiled, answers = [0], list[tuple[int, Explanation]]()
 
     def count(event: Event) -> None:
@@ -71,6 +73,10 @@ def test_the_answer_comes_first_with_its_ledger_and_latency_and_no_neighbour(mon
     assert (Ledger((), 7), (), 2.0) == (first.ledger, first.neighbours, first.row.known_latency_ms)
     assert measured() == first.source
     assert (first.row.compiled, first.ledger, first.source) == (last.row.compiled, last.ledger, last.source)
+    assert first.row.model is not None
+    assert (MODEL.traffic, first.row.model) == (first.row.model.traffic, last.row.model)
+    assert (first.row.floor_ms, first.row.bound) == (last.row.floor_ms, last.row.bound)
+    assert first.row.bound is not None
     assert first.latency_source == last.latency_source
 
 

@@ -21,6 +21,7 @@ from ssdprof.profiling.measuring.session import LAUNCHES_PER_SEED
 from ssdprof.profiling.runs.answers.outliers import compared
 from ssdprof.profiling.runs.measured import Check, Finding, Measurement
 from ssdprof.profiling.runs.model import Status
+from ssdprof.profiling.runs.rank import derived
 from ssdprof.profiling.sweep.rounds import finalists
 from ssdprof.reports.text.sweep import sweep_report
 from ssdprof.reports.text.tables import status_colour
@@ -129,7 +130,7 @@ def test_configs_that_differ_are_counted_and_listed_as_wrong_ones_are() -> None:
     right = row(config(64, 64, 32, 128, 2, 4), 255, 16_384, latency_ms=2.0)
     other = row(config(64, 64, 32, 64, 2, 4), 128, 16_384, latency_ms=1.0, status="differs", reason="another output")
     found = run([right, other], HEADER)
-    assert {"differs": [other]} == rejected_rows(found)
+    assert {"differs": [derived(other, HEADER)]} == rejected_rows(found)
     text = screen(sweep_report(found, lists_rejected=True), 120)
     assert "Another output than what it is held against: which is correct is not known (differs): 1" in text
     assert status_colour("wrong") == status_colour("differs")

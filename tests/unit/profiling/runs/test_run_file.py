@@ -9,17 +9,18 @@ from dataclasses import asdict, fields, replace
 from typing import Any
 
 import pytest
+from any_records import HEADERS, IDS, LISTS_OF_RECORDS
+from fake_models import MODEL
 from fake_runs import HEADER, TOO_LARGE, h100_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from run_records import kept, records_of, state_of
 
-from ssdprof.kernels.config import Config, Param
 from ssdprof.kernels.interface import LeftOut, Remark, Tolerances
-from ssdprof.profiling.hardware.occupancy import Occupancy
 from ssdprof.profiling.runs.counters import Counted, Counters
-from ssdprof.profiling.runs.measured import Batch, Check, Compiled, Conditions, Finding
-from ssdprof.profiling.runs.model import Device, Row, RunHeader
+from ssdprof.profiling.runs.measured import Batch, Check, Conditions, Finding
+from ssdprof.profiling.runs.model import Row, RunHeader
+from ssdprof.profiling.runs.modelled import Modelled
 from ssdprof.profiling.runs.run_file import NoHeaderError, RunError, dump_records, parse_state
 from ssdprof.profiling.runs.state import Record, RunState
 
@@ -30,12 +31,14 @@ BEST = replace(
     speedup_vs_baseline=None,
     tied_with_best=None,
     achieved=None,
+    model=None,
+    floor_ms=None,
+    bound=None,
     driver_blocks_per_sm=7,
     check=Check(0.6, 0.9, 3, 4, False, 5, 2, (Finding("tail", "the last chunk"), Finding("nan", "NaN in 2 rows")), "y"),
     by_construction="sums half of it",
 )
 BATCH = Batch(BEST.config_id, (2.25, 2.5), "graph", Conditions(1980, 2619, 350.5, 61, ("power", "heat")))
-IDS = ("a", "b")
 FULL_HEADER = replace(
     HEADER,
     tolerances=(*HEADER.tolerances, Tolerances(0.5, 0.25, "it may", output="y")),
@@ -43,8 +46,9 @@ FULL_HEADER = replace(
     remarks=(Remark("note", "without-tma", "no TMA", {"arch": "sm_80", "configs": 3, "share": 0.5}),),
 )
 ITS_COUNTERS = Counted(BEST.config_id, Counters("ncu 2025.3.1", 2.5, 7, l2_pct=40.5, metrics=(("sm__a.sum", 1.5),)))
+ITS_MODEL = Modelled(BEST.config_id, MODEL)
 RECORDS: tuple[Record, ...] = (
-    FULL_HEADER, BEST, TOO_LARGE, BATCH, ITS_COUNTERS, replace(BATCH, conditions=Conditions())
+    FULL_HEADER, BEST, TOO_LARGE, BATCH, ITS_COUNTERS, ITS_MODEL, replace(BATCH, conditions=Conditions())
 )  # fmt: skip
 
 
@@ -54,6 +58,7 @@ def content(state: RunState) -> dict[str, Any]:
         "header": asdict(state.header),
         "rows": [asdict(row) for row in state.rows.values()],
         "counters": [asdict(one) for name in (BEST.config_id, *IDS) if (one := state.counters(name))],
+        "models": [asdict(one) for name in (BEST.config_id, *IDS) if (one := state.model(name))],
         "batches": [asdict(one) for name in (BEST.config_id, *IDS) for one in state.batches(name)],
     }
 
@@ -67,53 +72,6 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, (list, tuple)):
         return type(one) is type(other) and len(one) == len(other) and all(map(same, one, other))
     return type(one) is type(other) and bool(one == other)
-
-
-def whole(kind: Any, **given: Any) -> st.SearchStrategy[Any]:
-    """Any value of a dataclass, its optional fields too."""
-    return st.builds(kind, **{field.name: given.get(field.name, ...) for field in fields(kind)})
-
-
-CONDITIONS = whole(Conditions)
-DEVICES = whole(Device, conditions=CONDITIONS)
-JSON_VALUES = st.none() | st.booleans() | st.integers() | st.text()
-VALUES = JSON_VALUES | st.floats(allow_nan=False, allow_infinity=False) | st.sampled_from(["NaN", "1", "true"])
-HEADERS = whole(
-    RunHeader,
-    device=DEVICES,
-    problem=st.dictionaries(st.text(), JSON_VALUES, max_size=3),
-    tolerances=st.lists(whole(Tolerances), max_size=2).map(tuple),
-    params=st.lists(whole(Param, default=VALUES), max_size=2).map(tuple),
-    left_out=st.lists(whole(LeftOut), max_size=2).map(tuple),
-    remarks=st.lists(whole(Remark, figures=st.dictionaries(st.text(), JSON_VALUES, max_size=2)), max_size=2).map(tuple),
-)
-CONFIGS = st.builds(
-    Config, values=st.dictionaries(st.text(), VALUES, max_size=4).map(lambda one: tuple(one.items())), variant=st.text()
-)
-CHECKS = whole(Check, findings=st.lists(whole(Finding), max_size=2).map(tuple))
-ROWS = whole(
-    Row,
-    config=CONFIGS,
-    config_id=st.sampled_from(IDS),
-    compiled=st.none() | whole(Compiled),
-    check=st.none() | CHECKS,
-    occupancy=st.none() | whole(Occupancy),
-    timing=st.none(),
-    rank=st.none(),
-    speedup_vs_baseline=st.none(),
-    tied_with_best=st.none(),
-    recorded=st.none(),
-    achieved=st.none(),
-    answer=st.none(),
-    counters=st.none(),
-)
-COUNTED = whole(
-    Counted,
-    config_id=st.sampled_from(IDS),
-    counters=whole(Counters, metrics=st.lists(st.tuples(st.text(), st.floats(allow_nan=False)), max_size=2).map(tuple)),
-)
-BATCHES = whole(Batch, config_id=st.sampled_from(IDS), conditions=CONDITIONS)
-LISTS_OF_RECORDS = st.lists(ROWS | BATCHES | COUNTED | HEADERS, max_size=4)
 
 
 def test_a_run_comes_back_as_it_was() -> None:
@@ -165,6 +123,7 @@ def test_each_record_is_a_line_of_strict_json_that_says_what_it_is() -> None:
 
 def test_a_row_is_kept_without_its_rank_and_what_goes_with_it() -> None:
     derived = {"rank", "speedup_vs_baseline", "tied_with_best", "recorded", "achieved", "answer", "counters"}
+    derived |= {"model", "floor_ms", "bound"}
     (line,) = dump_records([h100_run().ranked[0]]).splitlines()
     assert {field.name for field in fields(Row)} - derived | {"kind"} == json.loads(line).keys()
 

@@ -41,7 +41,7 @@ def test_an_error_names_the_file_and_the_line(tmp_path: Path) -> None:
         load_state(path)
     assert (
         f"{path} is not a run file of format 3: line 3: not a record: its kind must be one of header, row, batch, "
-        "counters" == str(raised.value)
+        "counters, model" == str(raised.value)
     )
 
 

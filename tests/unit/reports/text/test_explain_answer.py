@@ -6,14 +6,18 @@ import json
 from dataclasses import replace
 
 import pytest
+from fake_models import MODEL
 from fake_runs import COMPILE_HEADER, QUESTION, TOO_LARGE, compiled_run, explanation, h100_run, recorded_over, screen
 
 from ssdprof.profiling.diagnosis.advice import advice
-from ssdprof.profiling.runs.model import Explanation, Recorded, Run
+from ssdprof.profiling.diagnosis.bound import bound_statement
+from ssdprof.profiling.runs.model import Explanation, Recorded, Row, Run
+from ssdprof.profiling.runs.rank import derived
 from ssdprof.profiling.runs.recorded import recorded_runs
 from ssdprof.reports.export.run_json import explanation_json
 from ssdprof.reports.text.explain import explain_report
 from ssdprof.reports.words import answers
+from ssdprof.reports.words.bound import short
 
 LONG = next(one for one in recorded_runs() if one.header.problem["seqlen"] == 50_000)
 WHOSE = "the recorded run, of 2026-11-25 20:40; for another problem give its options, such as --seqlen"
@@ -21,8 +25,16 @@ WHOSE = "the recorded run, of 2026-11-25 20:40; for another problem give its opt
 
 def of(config_id: str, source: Run = LONG) -> Explanation:
     """What `explain` makes of a config of a recorded run, without neighbours."""
-    own = next(row for row in source.rows if row.config_id == config_id)
+    return of_row(next(row for row in source.rows if row.config_id == config_id), source)
+
+
+def of_row(own: Row, source: Run = LONG) -> Explanation:
     return Explanation(source.header, own, (), QUESTION, f"recorded on {source.header.provenance}", WHOSE, source)
+
+
+def with_model(one: Explanation) -> Explanation:
+    """What `explain` makes of it if its addresses could be followed."""
+    return replace(one, row=derived(replace(one.row, model=MODEL), one.header))
 
 
 def lines(one: Explanation) -> dict[str, str]:
@@ -33,7 +45,7 @@ def test_the_best_config_is_to_be_used_and_more_occupancy_is_not_missing() -> No
     best = LONG.ranked[0]
     said = lines(of(best.config_id))
     assert said["limited by"].startswith(
-        "registers (220 a thread): 2 of 16 warps per scheduler, 12.5 %. One more block"
+        "registers (220): 2 of 16 warps per scheduler, 12.5 %. 52 registers fewer: one more block, 18.75 %."
     )
     assert said["matters"].startswith(f"no: {best.known_latency_ms:.3f} ms, #1 of 369, 1.01 times the floor, the best.")
     assert "The fastest with more, split:m32n64k32d64w2s3 (25 %), takes 2.139 ms." in said["matters"]
@@ -43,7 +55,7 @@ def test_the_best_config_is_to_be_used_and_more_occupancy_is_not_missing() -> No
 def test_a_slower_config_is_told_the_better_one_and_that_occupancy_is_not_the_difference() -> None:
     best = LONG.ranked[0].config_id
     said = lines(of("m64n64k32d128w2s4"))
-    assert said["limited by"].startswith("registers (255 a thread) and shared memory (41728 bytes a block): 2 of 16")
+    assert said["limited by"].startswith("registers (255) and shared memory (41728 bytes): 2 of 16")
     assert (
         f"no: 2.300 ms, #44 of 369, 2.45 times the floor; {best} is 2.42 times as fast with the same 12.5 %."
         == (said["matters"])
@@ -64,10 +76,12 @@ def test_less_occupancy_than_the_best_may_matter() -> None:
 def test_one_that_is_tied_with_the_best_may_be_used() -> None:
     source = h100_run()
     own = next(row for row in source.ranked if row.rank == 2)
-    said = lines(of(own.config_id, source))
+    said = lines(of_row(own, source))
     assert own.tied_with_best
     assert f"tied with the best, {source.ranked[0].config_id}." in said["matters"]
-    assert said["do"].startswith("use it; what bounds it is not known")
+    assert "use it: no config that was tried is faster; what else would help is said below." == said["do"]
+    unknown = lines(of_row(replace(own, bound=None), source))
+    assert unknown["do"].startswith("use it; what bounds it is not known")
 
 
 def test_a_wrong_config_is_not_to_be_used_whatever_its_time() -> None:
@@ -113,13 +127,17 @@ def test_beside_a_run_it_is_judged_by_the_latency_that_the_run_has() -> None:
 @pytest.mark.parametrize("width", [80, 120, 200])
 @pytest.mark.parametrize("config_id", [LONG.ranked[0].config_id, "m64n64k32d128w2s4", "m64n64k32d32w2s4"])
 def test_it_is_complete_in_the_first_twelve_lines_and_then_says_whose_it_is(config_id: str, width: int) -> None:
-    one = of(config_id)
+    one = with_model(of(config_id))
+    assert one.row.bound is not None
     shown = screen(explain_report(one), width).splitlines()
     end = next(i for i, line in enumerate(shown) if line.startswith("of  "))
     assert end <= 12
     assert "of          the recorded run, of 2026-11-25 20:40;" in shown[end]
     told = " ".join(" ".join(shown[:end]).split())
     assert all(" ".join(text.split()) in told for text in (config_id, *lines(one).values()))
+    found = bound_statement(one.row, one.header)
+    assert found is not None
+    assert " ".join(short(found.figures).split()) in told
 
 
 def test_json_has_the_answer() -> None:

@@ -112,7 +112,7 @@ def test_a_config_that_is_wrong_by_construction_says_so_above_everything() -> No
 def test_a_kernel_of_which_nobody_asks_anything_has_no_answer() -> None:
     text = screen(explain_report(replace(explanation(WGMMA), question=None)), 100)
     assert "Why DSTATE" not in text
-    assert "limited by  shared memory (123648 bytes a block)" in text
+    assert "limited by  shared memory (123648 bytes)" in text
 
 
 def test_recorded_latencies_are_headed_as_recorded() -> None:
@@ -158,4 +158,4 @@ def test_nothing_is_cut_at_80_columns() -> None:
     text = screen(explain_report(of_rows(rows, "num_warps")), 80)
     assert "…" not in text
     assert 3 <= text.count("231424")
-    assert 3 == text.count("123.456") - text.count("latency   123.456")
+    assert 3 == text.count("123.456") - text.count("latency   123.456") - text.count("time: 123.456")

@@ -13,9 +13,12 @@ from pathlib import Path
 
 import pytest
 from fake_ceilings import MEASURED
+from fake_models import MODEL, TENSORS, TRAFFIC
 from fake_runs import (
     COMPILE_HEADER,
+    H100,
     H100_GPU,
+    HEADER,
     QUESTION,
     TOO_LARGE,
     among,
@@ -26,13 +29,17 @@ from fake_runs import (
     recorded_over,
     run,
     screen,
+    with_timing,
 )
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 
 from ssdprof.profiling.hardware.ceilings import ceilings_of
 from ssdprof.profiling.hardware.limits import known_archs
+from ssdprof.profiling.runs.counters import Counters
 from ssdprof.profiling.runs.model import Explanation, Row, Run
+from ssdprof.profiling.runs.rank import derived
 from ssdprof.profiling.runs.recorded import recorded_runs
+from ssdprof.reports.text import bound
 from ssdprof.reports.text.devices import devices_report
 from ssdprof.reports.text.explain import explain_report, second_part
 from ssdprof.reports.text.sweep import sweep_report
@@ -67,6 +74,23 @@ def explained(config: str | Row) -> RenderableType:
     return explain_report(Explanation(LONG.header, own, (), QUESTION, None, whose, LONG))
 
 
+def counted() -> Explanation:
+    """A config that was measured, with ceilings of its GPU, and counted by ncu."""
+    header = replace(HEADER, device=replace(HEADER.device, ceilings=MEASURED))
+    counters = Counters("ncu 2025.3.1", 2.41, 5_620_000_000, 9_100_000_000, 77.9, 41.0, 41.2, 12.6, 43.8)
+    row = replace(h100_run().ranked[0], counters=counters)
+    return Explanation(header, derived(row, header), (), None, None)
+
+
+def elsewhere() -> Explanation:
+    """A launch with addresses that depend on data, on a GPU whose L1 and issue rate are not known."""
+    header = replace(HEADER, device=replace(H100, arch="sm_89", name="NVIDIA L4", copy_gbps=None), bytes_min=None)
+    traffic = replace(TRAFFIC, dependent=("load of x by seq_idx",), masked_pct=12.4, tensors=TENSORS[:3])
+    model = replace(MODEL, gpu="L4", traffic=traffic, executed=None, absent="its machine code is not understood: SASS")
+    row = replace(h100_run().ranked[0], model=model)
+    return Explanation(header, derived(with_timing(row, latency_ms=60.0), header), (), None, None)
+
+
 ALL_WRONG = [row for row in LONG.rows if row.status == "wrong"]
 NOT_COMPILED = [does_not_compile(), TOO_LARGE]
 CASES: Mapping[str, Callable[[], RenderableType]] = {
@@ -86,6 +110,9 @@ CASES: Mapping[str, Callable[[], RenderableType]] = {
     "devices_ceilings": lambda: devices_report((H100_GPU,), known_archs(), (MEASURED,)),
     "devices_ceilings_of_the_table": lambda: devices_report((H100_GPU,), known_archs(), (ceilings_of("sm_90"),)),
     "explain_with_neighbours": lambda: explain_report(explanation()),
+    "bound_measured": lambda: Group(*bound.parts(counted())),
+    "bound_of_another_gpu": lambda: Group(*bound.parts(elsewhere())),
+    "bound_compiled_only": lambda: Group(*bound.parts(explanation(measured=False))),
     "explain_changes": lambda: second_part(among(LONG, "split:m128n64k64d128w8s3")),
     "explain_changes_of_the_best": lambda: second_part(among(LONG, LONG.ranked[0].config_id)),
 }

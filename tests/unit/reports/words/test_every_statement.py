@@ -2,8 +2,11 @@
 
 import ast
 from pathlib import Path
+from typing import get_args
 
-from ssdprof.reports.words import answers, conditions, counterfactuals, explanation, verdicts
+from ssdprof.profiling.diagnosis.bound import STEPS
+from ssdprof.profiling.runs.bound import BoundCode
+from ssdprof.reports.words import answers, bound, conditions, counterfactuals, explanation, verdicts
 
 DIAGNOSIS = Path(__file__).parents[4] / "profiling" / "diagnosis"
 
@@ -20,5 +23,11 @@ def codes() -> set[str]:
 
 def test_every_code_is_worded_once_and_no_words_are_left_over() -> None:
     worded = [*verdicts._WORDS, *explanation._WORDS, *conditions._WORDS, *answers._WORDS, *counterfactuals._WORDS]
+    worded.append("bound")  # reports.words.bound
     assert codes() == set(worded)
     assert ["occupancy-and-latency", "several-answers"] == sorted({code for code in worded if worded.count(code) > 1})
+
+
+def test_every_bound_has_its_step_and_its_words() -> None:
+    codes = set(get_args(BoundCode))
+    assert codes == set(STEPS) == set(bound._SHORT) == set(bound._STEPS)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-PROGRAM = Path(__file__).parents[4] / "helpers" / "fakes" / "launching_program.py"
+PROGRAM = Path(__file__).parents[4] / "helpers" / "programs" / "launching_program.py"
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from ssdprof.kernels.captured.live.startup import run_command
 from ssdprof.kernels.captured.model import Captured, CapturedLaunch, Origin, Seen
 from ssdprof.kernels.captured.subject import captured_subject
 
-HELPERS = Path(__file__).parents[4] / "helpers" / "fakes"
+HELPERS = Path(__file__).parents[4] / "helpers" / "programs"
 SCRIPT = """
 import subprocess, sys, torch
 import launching_program as program

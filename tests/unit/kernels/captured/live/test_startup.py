@@ -17,7 +17,7 @@ from ssdprof.kernels.captured.live import startup
 from ssdprof.kernels.captured.live.options import CaptureError, CaptureOptions
 from ssdprof.kernels.captured.live.startup import Finished, python_command, run_command
 
-HELPERS = Path(__file__).parents[4] / "helpers" / "fakes"
+HELPERS = Path(__file__).parents[4] / "helpers" / "programs"
 PROGRAM = str(HELPERS / "launching_program.py")
 EACH = CaptureOptions(launch=1, kernel="scale_kernel")
 """Keeps a launch of each process."""
