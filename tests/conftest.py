@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-for _folder in ("helpers", "helpers/fakes", "helpers/sass"):  # workers import from them too: they get this path
+for _folder in (
+    "helpers",
+    "helpers/fakes",
+    "helpers/sass",
+    "helpers/traffic",
+):  # workers import from them too: they get this path
     sys.path.append(str(Path(__file__).parent / _folder))
 
 
