@@ -206,6 +206,18 @@ class GivenInputs(Protocol):
 
 
 @runtime_checkable
+class Peekable(Protocol):
+    """A subject with given inputs that can be read without torch: its kernel's addresses may depend on them."""
+
+    def contents(self) -> Mapping[str, Any]:
+        """By name, what integer tensors hold, as NumPy arrays of one dimension: all from the first element to the last.
+
+        Elements between, which a strided tensor leaves out, are among them. Tensors whose data is not known, or is
+        large, are left out.
+        """
+
+
+@runtime_checkable
 class Unordered(Protocol):
     """A subject with outputs that its kernel sums by floating-point atomics, so that equal launches give other bits."""
 

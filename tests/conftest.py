@@ -10,6 +10,7 @@ for _folder in (
     "helpers/fakes",
     "helpers/programs",
     "helpers/sass",
+    "helpers/traffic",
 ):  # workers import from them too: they get this path
     sys.path.append(str(Path(__file__).parent / _folder))
 

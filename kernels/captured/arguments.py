@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ssdprof.kernels.captured.consistency import extent_bytes
 from ssdprof.kernels.captured.file import CaptureFileError, Reader
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import torch
 
 _PIECE_BYTES = 8 << 20
+_INTEGERS = ("int32", "int64", "int16", "uint32", "bool")
+_INTEGERS_BYTES = 32 << 20
 
 
 def memoryview_of(tensor: torch.Tensor) -> memoryview:
@@ -143,3 +145,20 @@ def unpacked(bits: torch.Tensor) -> torch.Tensor:
         piece = slice(start, start + _PIECE_BYTES)
         torch.ne(bits[piece, None] & masks, 0, out=flags[piece])
     return flags.view(-1)
+
+
+def integers(reader: Reader, launch: CapturedLaunch, names: Mapping[str, int]) -> dict[str, Any]:
+    """What the launch's integer tensors hold, as `Peekable.contents` has it; `names`: each tensor's number.
+
+    Raises CaptureFileError if the file was changed.
+    """
+    import numpy as np
+
+    found = {}
+    for name, index in names.items():
+        kept = launch.tensors[index]
+        begin, end = kept.offset * DTYPE_BYTES[kept.dtype], extent_bytes(kept)
+        digest = launch.storages[kept.storage].before
+        if digest and kept.dtype in _INTEGERS and 0 < end - begin <= _INTEGERS_BYTES:
+            found[name] = np.frombuffer(reader.blob(digest)[begin:end], kept.dtype).copy()
+    return found

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssdprof.kernels.captured import SUFFIX, alike, made_up, recognised, references
-from ssdprof.kernels.captured.arguments import has_data
+from ssdprof.kernels.captured.arguments import has_data, integers
 from ssdprof.kernels.captured.consistency import meta
 from ssdprof.kernels.captured.file import Reader, read
 from ssdprof.kernels.captured.launching import Launching
@@ -182,6 +182,11 @@ class CapturedSubject:
         with Reader(Path(self.file)) as reader:
             found = references.inputs(reader, launch, self._launching.names, partial, device, seed)
         return alike.InputSet(found, number, device)
+
+    def contents(self) -> Mapping[str, Any]:
+        """Its integers of the first set of inputs, as the program's launch found them."""
+        with Reader(Path(self.file)) as reader:
+            return integers(reader, self.captured, self._launching.names)
 
     def launch(self, config: Config) -> LaunchPlan:
         """The launch of a resolved config."""

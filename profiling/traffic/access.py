@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from ssdprof.profiling.traffic.operations import scaled, splat
-from ssdprof.profiling.traffic.ttir import Operation, pointee_bytes, shape_of
+from ssdprof.profiling.traffic.ttir import Operation, element_bytes, pointee_bytes, shape_of
 from ssdprof.profiling.traffic.values import Mask, Sum, Unknown, add, mask_of, multiply
 
+_TILE = re.compile(r"<((?:\d+x)+)(\w+)")
 ADDRESSED = {
     "tt.load": "load", "tt.store": "store", "tt.atomic_rmw": "atomic", "tt.atomic_cas": "atomic",
     "tt.descriptor_load": "load", "tt.descriptor_store": "store", "tt.descriptor_reduce": "atomic",
@@ -69,7 +71,11 @@ def descriptor_of(operation: Operation, given: Sequence[Any]) -> Descriptor | Un
             return one
     rank = (len(given) - 1) // 2
     sizes, strides = tuple(given[1 : rank + 1]), tuple(given[rank + 1 :])
-    return Descriptor(given[0], sizes, strides, pointee_bytes(operation.types), shape_of(operation.types))
+    tile = _TILE.search(operation.types)
+    if tile is None:
+        return Unknown("a descriptor's type, which is not followed")
+    block = tuple(map(int, tile[1].rstrip("x").split("x")))
+    return Descriptor(given[0], sizes, strides, element_bytes(tile[2]), block)
 
 
 def _through_pointers(operation: Operation, values: Mapping[str, Any], active: Mask) -> Access:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ssdprof.kernels.launch import DTYPE_BYTES, DescriptorRef, LaunchPlan, TensorMeta, TensorRef
@@ -29,12 +30,23 @@ def addresses(tensors: Mapping[str, TensorMeta]) -> dict[str, int]:
     }
 
 
-def arguments(plan: LaunchPlan, places: Mapping[str, int]) -> dict[str, Any]:
-    """The kernel's arguments by parameter, tensors as addresses, descriptors as such."""
-    return dict(_flat(plan.args, places))
+def arguments(plan: LaunchPlan, places: Mapping[str, int], names: Sequence[str] = ()) -> dict[str, Any]:
+    """The kernel's arguments by parameter, tensors as addresses, descriptors as such.
+
+    `names`: of the parameters in the IR. Triton 3.6 gives all members of a tuple the tuple's name, with numbers that
+    make it unique, and has no parameter for a member that equals 1.
+    """
+    found = dict(_flat(plan.args, places))
+    for name, value in plan.args.items():
+        if isinstance(value, tuple):
+            mine = [one for one in names if re.fullmatch(rf"{re.escape(name)}(_\d+)?", one) and one not in found]
+            for members in (list(value), [one for one in value if isinstance(one, TensorRef) or one != 1]):
+                if len(mine) == len(members):
+                    found |= _flat(dict(zip(mine, members, strict=True)), places)
+    return found
 
 
-def _flat(args: Mapping[str, Any], places: Mapping[str, int]) -> Any:
+def _flat(args: Mapping[str, Any], places: Mapping[str, int]) -> Iterator[tuple[str, Any]]:
     for name, value in args.items():
         if isinstance(value, TensorRef):
             yield name, places[value.name] + value.offset_bytes
@@ -42,6 +54,8 @@ def _flat(args: Mapping[str, Any], places: Mapping[str, int]) -> Any:
             base = number(places[value.name])
             sizes, strides = tuple(map(number, value.shape)), tuple(map(number, value.strides))
             yield name, Descriptor(base, sizes, strides, DTYPE_BYTES[value.dtype], tuple(value.block))
+            for word, numbers in (("shape", value.shape), ("stride", value.strides)):
+                yield from ((f"{name}.{word}.{i}", one) for i, one in enumerate(numbers))
         elif isinstance(value, (bool, int, float)):
             yield name, value
         elif isinstance(value, tuple):

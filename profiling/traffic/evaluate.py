@@ -44,7 +44,7 @@ class Evaluator:
         on_access: Callable[[Access], None],
         on_loop: Callable[[Operation, Array, Mask], None] | None = None,
         on_work: Callable[[Operation, Mask], None] | None = None,
-        memory: Callable[[Array, Array, int, bool], Array | None] | None = None,
+        memory: Callable[[Array, Array, int], Array | None] | None = None,
         max_operations: int = 2_000_000,
     ) -> None:
         self.program, self.arguments, self.grid = program, arguments, (*grid, 1, 1)[:3]
@@ -84,6 +84,8 @@ class Evaluator:
             if self._nobody():
                 continue
             last = self._block(block, values, entered, {one.name: one.arguments for one in blocks})
+            if given and last:
+                last = [select(self.active, new, old) for new, old in zip(last, given, strict=True)]
             given = last or given
         self.active = before
         return given
@@ -137,7 +139,11 @@ class Evaluator:
         for one in given:
             if isinstance(one, Unknown):
                 return [one] * len(operation.results)
-        return computed(operation, given)
+        try:
+            return computed(operation, given)
+        except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError):
+            # another Triton's form of it, or an operand that is no number, such as a descriptor
+            return [Unknown(f"{name}, which is not followed")] * len(operation.results)
 
     def _branch(
         self, operation: Operation, values: dict[str, Any], entered: dict[str, Mask], arguments: Mapping[str, list[str]]
@@ -148,6 +154,7 @@ class Evaluator:
         else:
             condition = values.get(operation.operands[0])
             if not isinstance(condition, Mask):
+                self._guess(operation, condition.reason if isinstance(condition, Unknown) else "its condition")
                 taken = [self.active, self.active]
             else:
                 holds = condition.dense()
@@ -163,7 +170,7 @@ class Evaluator:
                 entered[name] = mask
 
     def _call(self, operation: Operation, values: dict[str, Any]) -> None:
-        function: Function | None = self.program.functions.get(operation.callee.strip('"'))
+        function: Function | None = self.program.functions.get(operation.callee)
         given = [values.get(one, Unknown("not followed")) for one in operation.operands]
         found: list[Value] = []
         if function is not None:
@@ -180,7 +187,7 @@ class Evaluator:
         if len(bounds) < 3 or any(one is None for one in bounds):
             reason = next((one.reason for one in (low, high, step) if isinstance(one, Unknown)), "its bounds")
             trips, first, stride = np.ones((1,), np.int64), np.zeros((1,), np.int64), np.ones((1,), np.int64)
-            self._unknown_loop(operation, reason)
+            self._guess(operation, reason)
         else:
             first, end, stride = (one.astype(np.int64) for one in bounds if one is not None)
             trips = np.maximum(0, -((first - end) // stride))
@@ -200,8 +207,8 @@ class Evaluator:
         self.active = before
         values.update(zip(operation.results, carried, strict=False))
 
-    def _unknown_loop(self, operation: Operation, reason: str) -> None:
-        self.on_access(Access(operation, "loop", None, self.active, (), 0, reason=reason))
+    def _guess(self, operation: Operation, reason: str) -> None:
+        self.on_access(Access(operation, "flow", None, self.active, (), 0, reason=reason))
 
     def _if(self, operation: Operation, values: dict[str, Any]) -> None:
         condition = values.get(operation.operands[0])
@@ -209,7 +216,7 @@ class Evaluator:
         holds = condition.dense() if isinstance(condition, Mask) else np.ones((1,), bool)
         if not isinstance(condition, Mask):
             reason = condition.reason if isinstance(condition, Unknown) else "its condition"
-            self._unknown_loop(operation, reason)
+            self._guess(operation, reason)
         found: list[list[Value]] = []
         for i, region in enumerate(operation.regions):
             self.active = mask_of(*before.factors, holds if i == 0 else ~holds)
@@ -232,7 +239,7 @@ class Evaluator:
             holds, *now = self._blocks(conditions, {}, values) or [Unknown("while")]
             passed = [select(Mask((running,)), new, old) for new, old in zip(now, passed or now, strict=True)]
             if not isinstance(holds, Mask):
-                self._unknown_loop(operation, holds.reason if isinstance(holds, Unknown) else "its condition")
+                self._guess(operation, holds.reason if isinstance(holds, Unknown) else "its condition")
                 break
             running = running & holds.dense()
             self.active = mask_of(*before.factors, running)
@@ -253,19 +260,18 @@ class Evaluator:
         self.on_access(access)
         for result in operation.results:
             if result in self.needed:
-                values[result] = self._loaded(operation, access)
+                values[result] = self._loaded(operation, access, values)
 
-    def _loaded(self, operation: Operation, access: Access) -> Value:
+    def _loaded(self, operation: Operation, access: Access, values: Mapping[str, Any]) -> Value:
         unknown = Unknown(f"data that {operation.operands[0].lstrip('%')} points to")
-        if self.memory is None or access.address is None or access.kind == "atomic":
+        if self.memory is None or access.address is None or access.kind != "load" or access.bulk or access.reason:
             return unknown
-        element = operation.types
-        is_float = "ptr<f" in element or "ptr<bf" in element
-        mask = access.mask.dense()
-        addresses = access.address.dense()
+        mask, addresses = access.mask.dense(), access.address.dense()
         mask = mask.reshape(mask.shape + (1,) * (addresses.ndim - mask.ndim))
         addresses, mask = np.broadcast_arrays(addresses, mask)
-        found = self.memory(addresses, mask, access.item_bytes, is_float)
+        found = self.memory(addresses, mask, access.item_bytes)
         if found is None:
             return unknown
-        return mask_of(found != 0) if "ptr<i1>" in element else Sum((found,))
+        loaded = mask_of(found != 0) if "ptr<i1>" in operation.types else Sum((found,))
+        others = [values.get(one) for one in operation.operands[2:3]]
+        return select(Mask((mask,)), loaded, others[0]) if others and others[0] is not None else loaded

@@ -19,6 +19,7 @@ from ssdprof.profiling.traffic.access import Access
 from ssdprof.profiling.traffic.arguments import addresses, arguments, owner
 from ssdprof.profiling.traffic.bypass import past_l1
 from ssdprof.profiling.traffic.caches import DIRTY_SHARE, MOST_PROGRAMS, Machine, coalesced, l1_hits, l2_misses
+from ssdprof.profiling.traffic.contents import Contents
 from ssdprof.profiling.traffic.evaluate import Evaluator, TooLongError
 from ssdprof.profiling.traffic.footprint import Flags, Floats, Ints, previous
 from ssdprof.profiling.traffic.sectors import SECTOR_BYTES
@@ -32,14 +33,25 @@ _SAMPLED_ACCESSES = 300_000
 
 
 class Follower:
-    """A kernel's launch whose programs can be followed. `ttir` and `ptx` are what Triton made of it."""
+    """A kernel's launch whose programs can be followed. `ttir` and `ptx` are what Triton made of it.
 
-    def __init__(self, plan: LaunchPlan, tensors: Mapping[str, TensorMeta], ttir: str, ptx: str) -> None:
+    `contents`: what tensors hold on which addresses depend, as far as it is known, as `Peekable.contents` gives it.
+    """
+
+    def __init__(
+        self,
+        plan: LaunchPlan,
+        tensors: Mapping[str, TensorMeta],
+        ttir: str,
+        ptx: str,
+        contents: Mapping[str, Array] | None = None,
+    ) -> None:
         self.plan, self.program = plan, Program(ttir)
         self.places = addresses(tensors)
-        self.arguments = arguments(plan, self.places)
+        self.arguments = arguments(plan, self.places, [name.lstrip("%") for name, _ in self.program.kernel.arguments])
         self.owner = owner(tensors, self.places)
         self.past_l1 = past_l1(ptx)
+        self.contents = Contents(contents or {}, self.places)
         self.count = prod(plan.grid)
 
     def traffic(self, machine: Machine) -> Traffic:
@@ -68,8 +80,15 @@ class Follower:
         on_loop: Callable[[Operation, Array, Mask], None] | None = None,
         on_work: Callable[[Operation, Mask], None] | None = None,
     ) -> Evaluator:
-        grid = self.plan.grid
-        return Evaluator(self.program, self.arguments, grid, on_access=on_access, on_loop=on_loop, on_work=on_work)
+        return Evaluator(
+            self.program,
+            self.arguments,
+            self.plan.grid,
+            on_access=on_access,
+            on_loop=on_loop,
+            on_work=on_work,
+            memory=self.contents.at,
+        )
 
     def _through_l1(self, access: Access) -> bool:
         operation = access.operation

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ssdprof.kernels.interface import Peekable
 from ssdprof.kernels.launch import LaunchPlan, TensorMeta
 from ssdprof.profiling.binary.compiler import compile_launch, compiled_kernel
 from ssdprof.profiling.binary.sass.executed import kernel_executed
@@ -26,13 +27,18 @@ L1_AND_SHARED_BYTES: Mapping[str, int] = {
 """L1 and shared memory of an SM together (CUDA C++ Programming Guide, compute capabilities)."""
 
 
-def launch_model(plan: LaunchPlan, tensors: Mapping[str, TensorMeta], arch: str, size: Size) -> Model:
-    """The model of a launch on a GPU of that size. What cannot be followed is left out."""
+def launch_model(
+    plan: LaunchPlan, tensors: Mapping[str, TensorMeta], arch: str, size: Size, peeked: Peekable | None = None
+) -> Model:
+    """The model of a launch on a GPU of that size. What cannot be followed is left out.
+
+    `peeked`: the subject, if it knows what its tensors hold.
+    """
     kernel, _ = compiled_kernel(plan, arch)
     limits = limits_for(arch)
     occ = occupancy(compile_launch(plan, arch).launch, limits, num_sms=size.num_sms)
     l1_bytes = max(0, L1_AND_SHARED_BYTES.get(arch, 128 * 1024) - occ.shared_mem_config_bytes)
-    follower = Follower(plan, tensors, kernel.asm["ttir"], kernel.asm["ptx"])
+    follower = Follower(plan, tensors, kernel.asm["ttir"], kernel.asm["ptx"], peeked.contents() if peeked else None)
     absent = []
     traffic: Traffic | None = None
     executed: Executed | None = None

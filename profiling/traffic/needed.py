@@ -38,6 +38,8 @@ def _follow(operation: Operation, made: dict[str, list[str]], wanted: list[str])
             wanted += operation.operands
         else:
             wanted += [operation.operands[0], *([mask] if mask else [])]
+            for result in operation.results:  # what a load gives where its mask does not hold
+                made.setdefault(result, []).extend(operation.operands[2:3])
     elif name in ("scf.for", "scf.if", "scf.while"):
         _follow_regions(operation, made, wanted)
     elif name in ("cf.br", "cf.cond_br"):

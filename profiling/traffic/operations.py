@@ -138,6 +138,7 @@ def _reduced(operation: Operation, value: Value) -> Value:
     by = {
         "arith.addi": np.add, "arith.maxsi": np.maximum, "arith.minsi": np.minimum, "arith.maxui": np.maximum,
         "arith.minui": np.minimum, "arith.addf": np.add, "arith.ori": np.bitwise_or, "arith.andi": np.bitwise_and,
+        "arith.xori": np.bitwise_xor, "arith.muli": np.multiply,
     }  # fmt: skip
     if len(inside) != 1 or inside[0] not in by or isinstance(value, Unknown):
         return Unknown(f"{operation.name}, which is not followed")

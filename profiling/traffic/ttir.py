@@ -11,7 +11,9 @@ _OPERATION = re.compile(r'(?:(?P<results>%[^=]*?) = )?"?(?P<name>[a-z_]\w*(?:\.\
 _RESULT = re.compile(r"(%[\w.$\-]+)(?::(\d+))?")
 _ARGUMENT = re.compile(r"(%[\w.$\-]+): ([^%]*)")
 _PAIR = re.compile(r"(%[\w.$\-]+) = (%[\w.$\-]+(?:#\d+)?)")
-_FUNCTION = re.compile(r"tt\.func (?:(public|private) )?@([\w.$\-]+)\((.*)\)")
+_SYMBOL = r'@("[^"]*"|[\w.$\-]+)\('
+_FUNCTION = re.compile(rf"tt\.func (?:(public|private) )?{_SYMBOL}(.*)\)")
+_CALLED = re.compile(rf"{_SYMBOL}(.*)")
 _LOCATION = re.compile(r" loc\((#loc\d*)\)$")
 _BLOCK = re.compile(r"\^(\w+)(?:\((.*)\))?:")
 _SUCCESSOR = re.compile(r"\^(\w+)(?:\(([^)]*)\))?")
@@ -183,8 +185,9 @@ class Program:
             if name == "scf.for":
                 operation.callee = _VALUE.findall(first)[0]
         elif name == "tt.call":
-            callee, _, given = before.partition("(")
-            operation.callee, operation.operands = callee.strip().lstrip("@"), _VALUE.findall(given)
+            called = _CALLED.search(before)
+            assert called is not None
+            operation.callee, operation.operands = called[1], _VALUE.findall(called[2])
         else:
             operation.operands = _VALUE.findall(before)
         return operation

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ssdprof.kernels.interface import Gridded, Subject
+from ssdprof.kernels.interface import Gridded, Peekable, Subject
 from ssdprof.profiling.hardware.ceilings import Size, size_of
 from ssdprof.profiling.runs.model import Device, Row
 from ssdprof.profiling.runs.modelled import Model, Modelled
@@ -49,7 +49,8 @@ def model_of(subject: Subject, row: Row, arch: str, device: Device, pool: Pool) 
 def model_task(subject: Subject, row: Row, arch: str, size: Size) -> tuple[Any, ...]:
     """The arguments of `launch_model` for a row."""
     tensors: Mapping[str, Any] = subject.tensors()
-    return subject.launch(row.config), dict(tensors), arch, size
+    peeked = subject if isinstance(subject, Peekable) else None
+    return subject.launch(row.config), dict(tensors), arch, size, peeked
 
 
 def size_for(device: Device) -> Size | None:
