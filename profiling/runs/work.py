@@ -44,7 +44,7 @@ class Executed:
     of single threads. Bytes are of all 32 threads: `shared_copy_bytes` are written to shared memory by asynchronous
     copies of threads (LDGSTS), `shared_operand_bytes` are what wgmma instructions read there themselves, once per
     warpgroup; those of the tensor memory accelerator are not among them. `local_bytes`: loads and stores of spilled
-    registers. `l1_wavefronts`: cycles of the L1 data pipes of all SMs, an estimate. `assumed`: what had to be guessed,
+    registers; `local_store_bytes`: the stores among them. `l1_wavefronts`: cycles of the L1 data pipes of all SMs, an estimate. `assumed`: what had to be guessed,
     in words.
     """
 
@@ -60,6 +60,7 @@ class Executed:
     local_bytes: float
     l1_wavefronts: float
     assumed: tuple[str, ...] = ()
+    local_store_bytes: float = 0.0
 
     def of_class(self, name: InstructionClass) -> float:
         """Warp instructions of a class."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ssdprof.profiling.traffic.footprint import Flags, Floats, Ints, footprints, previous
+from ssdprof.profiling.traffic.footprint import Floats, Ints, footprints, previous
 from ssdprof.profiling.traffic.sectors import SECTOR_BYTES
 from ssdprof.profiling.traffic.trace import Trace
 
@@ -16,11 +16,15 @@ L2_STEEPNESS = 5.0
 """How sharply the chance of a hit falls around it: the exponent of the ratio."""
 DIRTY_SHARE = 0.13
 """Of L2's size, what may hold written data that DRAM has not got when a launch ends."""
-COALESCED, COALESCED_BYTES, COALESCED_AT_START = 0.14, 160 * 1024, 0.2
-"""Of reads by several SMs at nearly the same time, what one read of L2 serves: of short programs, less of those that
-move more than so many bytes, since they drift apart; and what more of the first wave's."""
-L1_SHARE, L1_STEEPNESS = 0.7, 2.0
-"""As for L2: of a program's part of L1. L1 replaces less strictly."""
+L1_SHARE, L1_STEEPNESS = 1.0, 6.0
+"""As for L2, of L1: it replaces nearly what was used longest ago."""
+L1_OTHERS = 1.5
+"""What other blocks of the SM read through L1 meanwhile, relative to what they do on average."""
+NEXT, NEXT_AT_START = 0.14, 0.53
+"""Of reads at nearly the same time as the same read of the program next to it, what one read of L2 serves; and what
+more of those of the first wave, which starts all at once. Next programs run on SMs that are next to each other."""
+OTHERS, OTHERS_AT_START = 0.023, 0.14
+"""The same, if the other program is farther away."""
 AT_ONCE = 0.2
 """Programs read at once if less than this share of a program's duration lies between."""
 MOST_PROGRAMS = 1 << 19
@@ -41,34 +45,44 @@ class Machine:
         return max(1, self.num_sms * self.blocks_per_sm)
 
 
-def l1_hits(found: Trace, machine: Machine, through_l1: list[bool]) -> Floats:
-    """For each access, how likely L1 serves it: what the same program read through it before, by what came between."""
+@dataclass(frozen=True, slots=True)
+class Spilled:
+    """Registers in local memory: bytes stored and loaded by all threads, and what the blocks of an SM hold there."""
+
+    store_bytes: float
+    load_bytes: float
+    held_bytes: float
+
+
+def spilled_to_l2(spilled: Spilled, machine: Machine) -> tuple[float, float]:
+    """Bytes that spills read from L2 and write to it: L1 writes all through, and shares its room with other data."""
+    missed = spilled.held_bytes / max(1.0, spilled.held_bytes + machine.l1_bytes)
+    return spilled.load_bytes * missed, spilled.store_bytes
+
+
+def l1_hits(found: Trace, machine: Machine) -> Floats:
+    """For each access, how likely L1 serves it: what its program read through L1 since it read the same so."""
     hits = np.zeros(len(found.sector))
-    inside = np.flatnonzero(np.array(through_l1, bool)[found.source] & ~found.writes)
-    if not len(inside):
-        return hits
-    key = found.sector[inside] * MOST_PROGRAMS + found.program[inside]
-    before = previous(key)
+    inside = np.flatnonzero(found.cached)
+    before = previous(found.sector[inside] * MOST_PROGRAMS + found.program[inside])
     again = before >= 0
-    passed = found.time[inside[again]] - found.time[inside[before[again]]]
-    own_bytes = len(np.unique(key)) * SECTOR_BYTES * found.sampled_of / len(np.unique(found.program))
-    distance = passed * own_bytes * machine.blocks_per_sm / max(1, machine.l1_bytes)
-    hits[inside[again]] = 1 / (1 + (distance / L1_SHARE) ** L1_STEEPNESS)
+    own = found.cached_before[inside[again]] - found.cached_before[inside[before[again]]]
+    meanwhile = found.time[inside[again]] - found.time[inside[before[again]]]
+    others = L1_OTHERS * (machine.blocks_per_sm - 1) * found.cached_mean * meanwhile
+    share = (own + others) * (SECTOR_BYTES / max(1, machine.l1_bytes))
+    hits[inside[again]] = 1 / (1 + (share / L1_SHARE) ** L1_STEEPNESS)
     return hits
 
 
-def coalesced(found: Trace, before: Ints, past_l1: Floats, machine: Machine, program_bytes: float) -> float:
-    """How many of the reads past L1 another SM's read of the same sector serves."""
-    at_once = _at_once(found, before) * past_l1
-    served = COALESCED * COALESCED_BYTES / (COALESCED_BYTES + program_bytes) * float(at_once.sum())
-    return served + COALESCED_AT_START * float(at_once[found.program < machine.slots].sum())
-
-
-def _at_once(found: Trace, before: Ints) -> Flags:
-    """Reads of what another program reads at nearly the same time, by pointers: bulk copies are not coalesced."""
-    gap = np.where(before >= 0, found.time - found.time[before], np.inf)
-    flags: Flags = ~found.writes & ~found.bulk & (gap < AT_ONCE) & (found.program != found.program[before])
-    return flags
+def coalesced(found: Trace, before: Ints, past_l1: Floats, machine: Machine) -> float:
+    """How many of the reads past L1 another SM's read of the same sector serves: none of bulk copies."""
+    with_one = np.flatnonzero(~found.writes & ~found.bulk & (before >= 0))
+    apart = np.abs(found.program[with_one] - found.program[before[with_one]])
+    gap = found.time[with_one] - found.time[before[with_one]]
+    weight = past_l1[with_one] * ((apart > 0) & (gap < AT_ONCE))
+    starting = found.program[with_one] < machine.slots
+    shares = np.where(apart == 1, NEXT + NEXT_AT_START * starting, OTHERS + OTHERS_AT_START * starting)
+    return float((weight * shares).sum())
 
 
 def l2_misses(found: Trace, before: Ints, machine: Machine, weight: float) -> Floats:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -18,7 +19,16 @@ from ssdprof.profiling.traffic import pilot as pilots
 from ssdprof.profiling.traffic.access import Access
 from ssdprof.profiling.traffic.arguments import addresses, arguments, owner
 from ssdprof.profiling.traffic.bypass import past_l1
-from ssdprof.profiling.traffic.caches import DIRTY_SHARE, MOST_PROGRAMS, Machine, coalesced, l1_hits, l2_misses
+from ssdprof.profiling.traffic.caches import (
+    DIRTY_SHARE,
+    MOST_PROGRAMS,
+    Machine,
+    Spilled,
+    coalesced,
+    l1_hits,
+    l2_misses,
+    spilled_to_l2,
+)
 from ssdprof.profiling.traffic.contents import Contents
 from ssdprof.profiling.traffic.evaluate import Evaluator, TooLongError
 from ssdprof.profiling.traffic.footprint import Flags, Floats, Ints, previous
@@ -54,21 +64,29 @@ class Follower:
         self.contents = Contents(contents or {}, self.places)
         self.count = prod(plan.grid)
 
-    def traffic(self, machine: Machine) -> Traffic:
-        """What the launch moves on a machine. Raises TooLongError."""
+    def traffic(self, machine: Machine, spilled: Spilled | None = None) -> Traffic:
+        """What the launch moves on a machine, with what its machine code spills. Raises TooLongError."""
         pilot = pilots.pilot(self._evaluator, self.count)
         total = max(1.0, (pilot.read_bytes + pilot.write_bytes) / SECTOR_BYTES)
         count = min(self.count, MOST_PROGRAMS)
         share = count / self.count
         one_of = next((one for one in _PRIMES if total * share / one < _SAMPLED_ACCESSES), _PRIMES[-1])
-        sources: dict[tuple[str, bool], int] = {}
+        names: dict[str, int] = {}
 
-        def source_of(access: Access, address: int) -> int:
-            return sources.setdefault((self.owner(address), self._through_l1(access)), len(sources))
+        def source_of(address: int) -> int:
+            return names.setdefault(self.owner(address), len(names))
 
-        found = trace(self._evaluator, np.arange(count), machine.slots, one_of, source_of)
+        found = trace(self._evaluator, np.arange(count), machine.slots, one_of, source_of, self._through_l1)
         weight = SECTOR_BYTES * one_of / share
-        return self._summed(found, machine, pilot, list(sources), weight)
+        summed = self._summed(found, machine, pilot, list(names), weight)
+        if spilled is None:
+            return summed
+        read_bytes, write_bytes = spilled_to_l2(spilled, machine)
+        return replace(
+            summed,
+            l2_to_sm_read_bytes=summed.l2_to_sm_read_bytes + round(read_bytes),
+            l2_to_sm_write_bytes=summed.l2_to_sm_write_bytes + round(write_bytes),
+        )
 
     def trips(self) -> tuple[pilots.Trips, ...]:
         """How often each loop of the kernel runs, in the order of its TTIR: of a sample of programs, on average."""
@@ -96,20 +114,17 @@ class Follower:
             return False
         return operation.place.rpartition(">")[2] not in self.past_l1
 
-    def _summed(
-        self, found: Trace, machine: Machine, pilot: pilots.Pilot, sources: list[tuple[str, bool]], weight: float
-    ) -> Traffic:
+    def _summed(self, found: Trace, machine: Machine, pilot: pilots.Pilot, names: list[str], weight: float) -> Traffic:
         before = previous(found.sector)
         reads = ~found.writes
         # exact from the programs' own sectors, less what L1 and coalescing take, as shares of the sampled accesses
-        past_l1 = reads * (1.0 - l1_hits(found, machine, [through for _, through in sources]))
-        program_bytes = (pilot.read_bytes + pilot.write_bytes) / self.count
-        served = coalesced(found, before, past_l1, machine, program_bytes)
+        past_l1 = reads * (1.0 - l1_hits(found, machine))
+        served = coalesced(found, before, past_l1, machine)
         kept = (float(past_l1.sum()) - served) / max(1, int(reads.sum()))
         read_misses = l2_misses(found, before, machine, weight) * past_l1
         unique_writes = np.unique(found.sector[found.writes]).size * weight
         written = unique_writes - min(unique_writes, DIRTY_SHARE * machine.l2_bytes)
-        tensors = _tensors(found, before, read_misses, past_l1, sources, weight)
+        tensors = _tensors(found, before, read_misses, past_l1, names, weight)
         return Traffic(
             least_bytes=sum(one.least_bytes for one in tensors),
             l2_to_sm_read_bytes=round(pilot.read_bytes * kept),
@@ -126,13 +141,11 @@ class Follower:
 
 
 def _tensors(
-    found: Trace, before: Ints, misses: Floats, past_l1: Floats, sources: list[tuple[str, bool]], weight: float
+    found: Trace, before: Ints, misses: Floats, past_l1: Floats, names: list[str], weight: float
 ) -> tuple[TensorTraffic, ...]:
-    names = list(dict.fromkeys(name for name, _ in sources))
-    which = np.array([names.index(name) for name, _ in sources], np.int64)[found.source]
     rows = []
     for i, name in enumerate(names):
-        own = which == i
+        own = found.source == i
         reads = own & ~found.writes
         writes = own & found.writes
         again = reads & (before >= 0)

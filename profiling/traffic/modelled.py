@@ -8,6 +8,7 @@ from dataclasses import replace
 from ssdprof.kernels.interface import Peekable
 from ssdprof.kernels.launch import LaunchPlan, TensorMeta
 from ssdprof.profiling.binary.compiler import compile_launch, compiled_kernel
+from ssdprof.profiling.binary.sass.classes import LANES
 from ssdprof.profiling.binary.sass.executed import kernel_executed
 from ssdprof.profiling.binary.sass.source import source_of
 from ssdprof.profiling.hardware.ceilings import Size
@@ -16,7 +17,7 @@ from ssdprof.profiling.hardware.occupancy import occupancy
 from ssdprof.profiling.runs.modelled import Model
 from ssdprof.profiling.runs.traffic import Traffic
 from ssdprof.profiling.runs.work import Executed, SourceLoop
-from ssdprof.profiling.traffic.caches import Machine
+from ssdprof.profiling.traffic.caches import Machine, Spilled
 from ssdprof.profiling.traffic.evaluate import TooLongError
 from ssdprof.profiling.traffic.model import Follower
 
@@ -35,21 +36,27 @@ def launch_model(
     `peeked`: the subject, if it knows what its tensors hold.
     """
     kernel, _ = compiled_kernel(plan, arch)
-    limits = limits_for(arch)
-    occ = occupancy(compile_launch(plan, arch).launch, limits, num_sms=size.num_sms)
+    compiled = compile_launch(plan, arch)
+    occ = occupancy(compiled.launch, limits_for(arch), num_sms=size.num_sms)
     l1_bytes = max(0, L1_AND_SHARED_BYTES.get(arch, 128 * 1024) - occ.shared_mem_config_bytes)
-    follower = Follower(plan, tensors, kernel.asm["ttir"], kernel.asm["ptx"], peeked.contents() if peeked else None)
+    ttir: str = kernel.asm["ttir"]
+    follower = Follower(plan, tensors, ttir, kernel.asm["ptx"], peeked.contents() if peeked else None)
     absent = []
     traffic: Traffic | None = None
     executed: Executed | None = None
     try:
-        traffic = follower.traffic(Machine(size.num_sms, occ.blocks_per_sm, size.l2_bytes, l1_bytes))
-    except TooLongError:
-        absent.append("its programs do too much to be followed")
-    try:
-        executed = kernel_executed(kernel, _trips(kernel.asm["ttir"], follower), programs=plan.grid_blocks)
+        executed = kernel_executed(kernel, _trips(ttir, follower), programs=plan.grid_blocks)
     except (TooLongError, ValueError) as error:
         absent.append(f"its machine code is not understood: {error}")
+    spilled: Spilled | None = None
+    if executed is not None and compiled.spill_bytes:
+        held_bytes = compiled.spill_bytes * compiled.num_warps * LANES * occ.blocks_per_sm
+        stored_bytes = executed.local_store_bytes
+        spilled = Spilled(stored_bytes, executed.local_bytes - stored_bytes, held_bytes)
+    try:
+        traffic = follower.traffic(Machine(size.num_sms, occ.blocks_per_sm, size.l2_bytes, l1_bytes), spilled)
+    except TooLongError:
+        absent.append("its programs do too much to be followed")
     return Model(size.gpu, traffic, executed, "; ".join(absent))
 
 

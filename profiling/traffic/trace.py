@@ -20,6 +20,8 @@ _PER_LINE = LINE_BYTES // SECTOR_BYTES
 FLOPS_PER_SECTOR, SPECIAL_PER_SECTOR = 1000.0, 16.0
 """What takes about as long as a sector from L2, on GPUs from A100 on: of programs that run beside each other, those
 that compute more fall behind."""
+
+
 Ints: TypeAlias = NDArray[np.int64]
 
 
@@ -27,26 +29,32 @@ Ints: TypeAlias = NDArray[np.int64]
 class Trace:
     """Accesses in order of time: sector, program, whether it writes, which operation, and when.
 
-    `time` is in mean durations of a program; the sectors are those of every `sampled_of`-th line.
+    `time` is in mean durations of a program. `bulk`: by the tensor memory accelerator. `cached`: reads that L1 keeps;
+    `cached_before`: how many such sectors the program read before; `cached_mean`: how many
+    programs read on average. The sectors are those of every
+    `sampled_of`-th line.
     """
 
-    sector: NDArray[np.int64]
-    program: NDArray[np.int64]
+    sector: Ints
+    program: Ints
     writes: NDArray[np.bool_]
-    source: NDArray[np.int64]
+    source: Ints
     time: NDArray[np.float64]
     bulk: NDArray[np.bool_]
+    cached: NDArray[np.bool_]
+    cached_before: Ints
+    cached_mean: float
     sampled_of: int
 
 
 def sampled(first: Ints, sectors: Ints, one_of: int) -> tuple[Ints, Ints]:
-    """Of the sectors `first[i] + sectors[j]`, those of every `one_of`-th line: the i and the sector of each.
+    """Of the sectors `first[i] + sectors[j]`, those of every `one_of`-th line: the i and the j of each.
 
     A prime `one_of` meets every stride that kernels have. Only what is kept is ever made: `sectors` are sorted by what
     is left of their line, so that each offset finds its own among them.
     """
     if one_of == 1:
-        return np.repeat(np.arange(len(first)), len(sectors)), (first[:, None] + sectors[None, :]).ravel()
+        return np.repeat(np.arange(len(first)), len(sectors)), np.tile(np.arange(len(sectors)), len(first))
     lines = sectors // _PER_LINE  # offsets are of whole lines
     left = lines % one_of
     order = np.argsort(left, kind="stable")
@@ -55,7 +63,7 @@ def sampled(first: Ints, sectors: Ints, one_of: int) -> tuple[Ints, Ints]:
     counts = ends[wanted + 1] - ends[wanted]
     which = np.repeat(np.arange(len(first)), counts)
     within = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return which, first[which] + sectors[order[ends[wanted[which]] + within]]
+    return which, order[ends[wanted[which]] + within]
 
 
 def starts(durations: NDArray[np.float64], slots: int) -> NDArray[np.float64]:
@@ -68,22 +76,36 @@ def starts(durations: NDArray[np.float64], slots: int) -> NDArray[np.float64]:
     return begin
 
 
-def trace(make: Make, programs: Ints, slots: int, one_of: int, source_of: Callable[[Access, int], int]) -> Trace:
+def trace(
+    make: Make,
+    programs: Ints,
+    slots: int,
+    one_of: int,
+    source_of: Callable[[int], int],
+    cached: Callable[[Access], bool],
+) -> Trace:
     """What these programs, consecutive in the grid, access, so many at once.
 
-    `source_of`: a number for what an access at an address belongs to.
+    `source_of`: a number for what an address belongs to; `cached`: whether L1 keeps what it reads.
     """
     count = len(programs)
     done = np.zeros(count, np.float64)  # sectors so far, and work as so many sectors, by program
-    parts: list[tuple[Ints, Ints, NDArray[np.float64], bool, bool, int]] = []
+    through_l1 = np.zeros(count, np.int64)
+    flags: list[tuple[int, int, bool, bool, bool]] = []
+    parts: list[tuple[Ints, Ints, NDArray[np.float64], Ints]] = []
 
     def on_access(access: Access) -> None:
+        keeps = cached(access)
         for one in touched(access, count):
-            source = source_of(access, int(one.first[0] + one.sectors[0]) * SECTOR_BYTES)
-            which, sectors = sampled(one.first, one.sectors, one_of)
+            source = source_of(int(one.first[0] + one.sectors[0]) * SECTOR_BYTES)
+            which, place = sampled(one.first, one.sectors, one_of)
             program = one.programs[which]
-            parts.append((sectors, program, done[program], access.kind != "load", access.bulk, source))
+            sectors = one.first[which] + one.sectors[place]
+            parts.append((sectors, program, done[program], through_l1[program] + place))
+            flags.append((len(place), source, access.kind != "load", access.bulk, keeps))
             done[one.programs] += len(one.sectors)
+            if keeps:
+                through_l1[one.programs] += len(one.sectors)
 
     def on_work(operation: Operation, active: Mask) -> None:
         flops, special = amount(operation)
@@ -92,13 +114,24 @@ def trace(make: Make, programs: Ints, slots: int, one_of: int, source_of: Callab
 
     make(on_access=on_access, on_work=on_work).run(programs)
     if not parts:
-        none = np.empty(0, np.int64)
-        return Trace(none, none, none.astype(bool), none, none.astype(float), none.astype(bool), one_of)
+        nothing = np.empty(0, np.int64)
+        parts.append((nothing, nothing, nothing.astype(float), nothing))
+        flags.append((0, 0, False, False, False))
     durations = np.maximum(done, 1.0)
-    begin = starts(durations, slots)
-    sector, program = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
-    time = begin[program] + np.concatenate([part[2] for part in parts])
-    writes, bulk = (np.concatenate([np.full(len(part[0]), part[i], bool) for part in parts]) for i in (3, 4))
-    source = np.concatenate([np.full(len(part[0]), part[5], np.int64) for part in parts])
+    sector, program, since, before = (np.concatenate([part[i] for part in parts]) for i in range(4))
+    lengths, source, writes, bulk, keeps = (np.array([one[i] for one in flags]) for i in range(5))
+    time = starts(durations, slots)[program] + since
     at = np.argsort(time, kind="stable")
-    return Trace(sector[at], program[at], writes[at], source[at], time[at] / float(durations.mean()), bulk[at], one_of)
+    of_part = np.repeat(np.arange(len(lengths)), lengths)[at]
+    return Trace(
+        sector[at],
+        program[at],
+        writes[of_part],
+        source[of_part],
+        time[at] / float(durations.mean()),
+        bulk[of_part],
+        keeps[of_part],
+        before[at],
+        float(through_l1.mean()) if count else 0.0,
+        one_of,
+    )

@@ -17,7 +17,7 @@ Counted = list[tuple[Instruction, float]]
 _LOADS = frozenset({"LDS", "LDSM"})
 _STORES = frozenset({"STS", "STSM"})
 _COPIES = frozenset({"LDGSTS"})
-_LOCAL = frozenset({"LDL", "STL"})
+_LOCAL, _LOCAL_STORES = frozenset({"LDL", "STL"}), frozenset({"STL"})
 _SPECIALISED = "USETMAXREG"
 """With it, warps that do different work take registers from each other (PTX ISA, setmaxnreg)."""
 
@@ -67,6 +67,7 @@ def executed(code: Code, source: Source, warps: int, programs: int) -> Executed:
         local_bytes=_bytes(counted, _LOCAL),
         l1_wavefronts=sum(wavefronts(one) * times for one, times in counted),
         assumed=tuple(assumed),
+        local_store_bytes=_bytes(counted, _LOCAL_STORES),
     )
 
 

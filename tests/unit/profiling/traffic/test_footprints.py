@@ -34,9 +34,9 @@ def test_a_footprint_is_the_average_number_of_distinct_data_in_all_stretches_of_
 def test_a_sample_is_all_sectors_of_the_lines_that_it_takes(first: list[int], sectors: list[int], one_of: int) -> None:
     begins, offsets = np.array(first) * 4, np.array(sorted(sectors))
     expected = sorted(
-        (i, begin + offset)
+        (i, j)
         for i, begin in enumerate(begins.tolist())
-        for offset in offsets.tolist()
+        for j, offset in enumerate(offsets.tolist())
         if (begin + offset) // 4 % one_of == 0
     )
     which, found = sampled(begins, offsets, one_of)
