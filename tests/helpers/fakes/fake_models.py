@@ -51,9 +51,12 @@ AXES = (("tile", 2), ("chunk", 391), ("head", 128))
 MODEL = Model("H100 SXM", TRAFFIC, EXECUTED, axes=AXES)
 
 
-def launch_model(plan: LaunchPlan, tensors: Mapping[str, TensorMeta], arch: str, size: Size) -> Model:
+def launch_model(
+    plan: LaunchPlan, tensors: Mapping[str, TensorMeta], arch: str, size: Size, peeked: object = None
+) -> Model:
     """What a worker makes of a launch of the fake subject: nothing of `narrow`, and of `nan` not in time."""
     assert {"x", "scaled", "total", "weights"} == set(tensors)
+    assert peeked is None, "nobody knows what its tensors hold"
     if plan.function == "narrow":
         raise RuntimeError("no TTIR")
     if plan.function == "nan":

@@ -42,7 +42,8 @@ MEASURED = """\
 use        m64n64k32d128w2s4, 2.332 ms: the baseline; 1 is tied. Error 0.0018 in
            10 launches.
 floor      40 % of it reached: moving 2.82 GB once takes 0.940 ms at 3000 GB/s.
-           What bounds it is not known: ncu's dram__bytes_read.sum tells.
+           Bound by DRAM re-reads at 82 %: 5.76 GB where 2.82 GB would do; c and
+           cb are read again for each head, states for each chunk.
 occupancy  12.5 % (2 of 16 warps per scheduler), by registers and shared memory;
            18.75 % takes 2.408 ms. Correlation with latency -0.67 (n = 5):
            unclear.
