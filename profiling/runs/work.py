@@ -44,8 +44,8 @@ class Executed:
     of single threads. Bytes are of all 32 threads: `shared_copy_bytes` are written to shared memory by asynchronous
     copies of threads (LDGSTS), `shared_operand_bytes` are what wgmma instructions read there themselves, once per
     warpgroup; those of the tensor memory accelerator are not among them. `local_bytes`: loads and stores of spilled
-    registers; `local_store_bytes`: the stores among them. `l1_wavefronts`: cycles of the L1 data pipes of all SMs, an estimate. `assumed`: what had to be guessed,
-    in words.
+    registers; `local_store_bytes`: the stores among them. `l1_wavefronts`: cycles of the L1 data pipes of all SMs, an
+    estimate. `assumed`: what had to be guessed, in words.
     """
 
     warp_instructions: float
