@@ -14,8 +14,6 @@ L2_SHARE = 0.556
 """A reuse is served by L2 half of the time if this share of its size was touched since."""
 L2_STEEPNESS = 5.0
 """How sharply the chance of a hit falls around it: the exponent of the ratio."""
-DIRTY_SHARE = 0.13
-"""Of L2's size, what may hold written data that DRAM has not got when a launch ends."""
 L1_SHARE, L1_STEEPNESS = 1.0, 6.0
 """As for L2, of L1: it replaces nearly what was used longest ago."""
 L1_OTHERS = 1.5
@@ -83,6 +81,15 @@ def coalesced(found: Trace, before: Ints, past_l1: Floats, machine: Machine) -> 
     starting = found.program[with_one] < machine.slots
     shares = np.where(apart == 1, NEXT + NEXT_AT_START * starting, OTHERS + OTHERS_AT_START * starting)
     return float((weight * shares).sum())
+
+
+def written_back(written_bytes: float, read_bytes: float, machine: Machine) -> float:
+    """Bytes that DRAM has got when a launch ends, of distinct bytes written. `read_bytes`: from DRAM.
+
+    L2 then still holds the last that came into it, of reads and writes alike, up to the share of its size it keeps.
+    """
+    share = written_bytes / max(1.0, written_bytes + read_bytes)
+    return written_bytes - min(written_bytes, share * L2_SHARE * machine.l2_bytes)
 
 
 def l2_misses(found: Trace, before: Ints, machine: Machine, weight: float) -> Floats:

@@ -20,7 +20,6 @@ from ssdprof.profiling.traffic.access import Access
 from ssdprof.profiling.traffic.arguments import addresses, arguments, owner
 from ssdprof.profiling.traffic.bypass import past_l1
 from ssdprof.profiling.traffic.caches import (
-    DIRTY_SHARE,
     MOST_PROGRAMS,
     Machine,
     Spilled,
@@ -28,6 +27,7 @@ from ssdprof.profiling.traffic.caches import (
     l1_hits,
     l2_misses,
     spilled_to_l2,
+    written_back,
 )
 from ssdprof.profiling.traffic.contents import Contents
 from ssdprof.profiling.traffic.evaluate import Evaluator, TooLongError
@@ -122,14 +122,14 @@ class Follower:
         served = coalesced(found, before, past_l1, machine)
         kept = (float(past_l1.sum()) - served) / max(1, int(reads.sum()))
         read_misses = l2_misses(found, before, machine, weight) * past_l1
-        unique_writes = np.unique(found.sector[found.writes]).size * weight
-        written = unique_writes - min(unique_writes, DIRTY_SHARE * machine.l2_bytes)
+        read_bytes = float(read_misses.sum()) * weight
+        written = written_back(np.unique(found.sector[found.writes]).size * weight, read_bytes, machine)
         tensors = _tensors(found, before, read_misses, past_l1, names, weight)
         return Traffic(
             least_bytes=sum(one.least_bytes for one in tensors),
             l2_to_sm_read_bytes=round(pilot.read_bytes * kept),
             l2_to_sm_write_bytes=round(pilot.write_bytes),
-            dram_read_bytes=round(float(read_misses.sum()) * weight),
+            dram_read_bytes=round(read_bytes),
             dram_write_bytes=round(written),
             tensors=tensors,
             dependent=pilot.dependent,
