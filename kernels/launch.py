@@ -214,7 +214,8 @@ def _part(tensor: Any, ref: TensorRef | DescriptorRef) -> Any:
 
 def layers(kernel: Any) -> Iterator[Any]:
     """A kernel as its module has it, with the autotuner and heuristics that are around it, outermost first."""
-    while type(kernel).__name__ in ("Autotuner", "Heuristics"):
+    # Packages derive autotuners of their own from Triton's: fla does.
+    while any(base.__name__ in ("Autotuner", "Heuristics") for base in type(kernel).__mro__):
         yield kernel
         kernel = kernel.fn
     yield kernel

@@ -149,6 +149,14 @@ def test_the_callee_is_the_kernel_below_its_autotuner_and_heuristics(monkeypatch
     assert kernel is plan().callee()
 
 
+def test_the_callee_is_below_an_autotuner_that_a_package_derives_from_tritons(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel()
+    derived = type("CachedAutotuner", (type("Autotuner", (), {}),), {"fn": kernel})()
+    monkeypatch.setitem(sys.modules, "made_up_kernels", SimpleNamespace(scan=derived))
+
+    assert kernel is plan().callee()
+
+
 def test_the_callee_may_be_a_function_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("class Made:\n    pass\n\n\nscan = Made()\n")
