@@ -20,6 +20,8 @@ ADDRESSED = {
     "tt.descriptor_gather": "load", "tt.descriptor_scatter": "store",
 }  # fmt: skip
 """The operations that touch memory, and what each does to it."""
+STORING = frozenset(("tt.descriptor_store", "tt.descriptor_reduce", "tt.descriptor_scatter"))
+"""Those through a descriptor whose last operand is what they store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +101,7 @@ def _through_descriptor(operation: Operation, values: Mapping[str, Any], active:
     if not isinstance(descriptor, Descriptor):
         reason = descriptor.reason if isinstance(descriptor, Unknown) else "its descriptor"
         return Access(operation, kind, None, active, (), 1, bulk=True, reason=reason)
-    stored = operation.name in ("tt.descriptor_store", "tt.descriptor_reduce", "tt.descriptor_scatter")
-    names = operation.operands[1 : len(operation.operands) - stored]
+    names = operation.operands[1 : len(operation.operands) - (operation.name in STORING)]
     indices = [values.get(one, Unknown("not followed")) for one in names]
     item_bytes = descriptor.item_bytes
     for one in indices:

@@ -92,12 +92,12 @@ def written_back(written_bytes: float, read_bytes: float, machine: Machine) -> f
     return written_bytes - min(written_bytes, share * L2_SHARE * machine.l2_bytes)
 
 
-def l2_misses(found: Trace, before: Ints, machine: Machine, weight: float) -> Floats:
-    """For each access, how likely L2 does not have its sector. `weight`: bytes that a sampled sector stands for."""
+def l2_misses(found: Trace, before: Ints, machine: Machine) -> Floats:
+    """For each access, how likely L2 does not have its sector."""
     missed = np.ones(len(found.sector))
     again = np.flatnonzero(before >= 0)
     if len(again):
         lengths = again - before[again]
-        distinct = np.maximum(1.0, footprints(found.sector, before, lengths) * weight)
+        distinct = np.maximum(1.0, footprints(found.sector, before, lengths) * (SECTOR_BYTES * found.sampled_of))
         missed[again] = 1 / (1 + (L2_SHARE * machine.l2_bytes / distinct) ** L2_STEEPNESS)
     return missed

@@ -6,6 +6,7 @@ is in docs/traffic.md.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -40,6 +41,8 @@ from ssdprof.profiling.traffic.values import Array, Mask
 _PAST_L1 = re.compile(r"cacheModifier = (cg|cv)")
 _PRIMES = (1, 3, 7, 13, 31, 61, 127, 251, 509, 1021, 2039, 4093, 8191)
 _SAMPLED_ACCESSES = 300_000
+_FOLLOWED_OF_L2, _FOLLOWED_WAVES = 32.0, 8
+"""Of a large grid, its first programs are followed: until they moved so many times the size of L2, in so many waves."""
 
 
 class Follower:
@@ -60,15 +63,17 @@ class Follower:
         self.places = addresses(tensors)
         self.arguments = arguments(plan, self.places, [name.lstrip("%") for name, _ in self.program.kernel.arguments])
         self.owner = owner(tensors, self.places)
+        self.sizes_bytes = {name: meta.size_bytes for name, meta in tensors.items()}
         self.past_l1 = past_l1(ptx)
-        self.contents = Contents(contents or {}, self.places)
+        self.contents = Contents(contents, self.places) if contents else None
         self.count = prod(plan.grid)
 
     def traffic(self, machine: Machine, spilled: Spilled | None = None) -> Traffic:
         """What the launch moves on a machine, with what its machine code spills. Raises TooLongError."""
         pilot = pilots.pilot(self._evaluator, self.count)
         total = max(1.0, (pilot.read_bytes + pilot.write_bytes) / SECTOR_BYTES)
-        count = min(self.count, MOST_PROGRAMS)
+        followed = _FOLLOWED_OF_L2 * machine.l2_bytes / max(1.0, total * SECTOR_BYTES / self.count)
+        count = min(self.count, MOST_PROGRAMS, max(machine.slots * _FOLLOWED_WAVES, round(followed)))
         share = count / self.count
         one_of = next((one for one in _PRIMES if total * share / one < _SAMPLED_ACCESSES), _PRIMES[-1])
         names: dict[str, int] = {}
@@ -78,7 +83,7 @@ class Follower:
 
         found = trace(self._evaluator, np.arange(count), machine.slots, one_of, source_of, self._through_l1)
         weight = SECTOR_BYTES * one_of / share
-        summed = self._summed(found, machine, pilot, list(names), weight)
+        summed = self._summed(found, machine, pilot, list(names), weight, count)
         if spilled is None:
             return summed
         read_bytes, write_bytes = spilled_to_l2(spilled, machine)
@@ -105,7 +110,7 @@ class Follower:
             on_access=on_access,
             on_loop=on_loop,
             on_work=on_work,
-            memory=self.contents.at,
+            memory=self.contents.at if self.contents else None,
         )
 
     def _through_l1(self, access: Access) -> bool:
@@ -114,17 +119,24 @@ class Follower:
             return False
         return operation.place.rpartition(">")[2] not in self.past_l1
 
-    def _summed(self, found: Trace, machine: Machine, pilot: pilots.Pilot, names: list[str], weight: float) -> Traffic:
+    def _summed(
+        self, found: Trace, machine: Machine, pilot: pilots.Pilot, names: list[str], weight: float, followed: int
+    ) -> Traffic:
         before = previous(found.sector)
         reads = ~found.writes
         # exact from the programs' own sectors, less what L1 and coalescing take, as shares of the sampled accesses
         past_l1 = reads * (1.0 - l1_hits(found, machine))
         served = coalesced(found, before, past_l1, machine)
         kept = (float(past_l1.sum()) - served) / max(1, int(reads.sum()))
-        read_misses = l2_misses(found, before, machine, weight) * past_l1
+        misses = l2_misses(found, before, machine)
+        if followed < self.count:
+            self._rest_of_grid(found, before, misses, names, weight)
+        read_misses = misses * past_l1
         read_bytes = float(read_misses.sum()) * weight
         written = written_back(np.unique(found.sector[found.writes]).size * weight, read_bytes, machine)
-        tensors = _tensors(found, before, read_misses, past_l1, names, weight)
+        tensors = _tensors(
+            found, before, read_misses, past_l1, names, weight, self.sizes_bytes if followed < self.count else {}
+        )
         return Traffic(
             least_bytes=sum(one.least_bytes for one in tensors),
             l2_to_sm_read_bytes=round(pilot.read_bytes * kept),
@@ -133,29 +145,53 @@ class Follower:
             dram_write_bytes=round(written),
             tensors=tensors,
             dependent=pilot.dependent,
-            programs=min(self.count, MOST_PROGRAMS),
+            programs=followed,
             masked_pct=100 * (1 - pilot.elements / pilot.places) if pilot.places else 0.0,
             tensor_flops=pilot.tensor_flops,
             special_results=pilot.special_results,
         )
 
+    def _rest_of_grid(self, found: Trace, before: Ints, misses: Floats, names: list[str], weight: float) -> None:
+        """Corrects misses for programs that were not followed: they read again what those before them read first.
+
+        A tensor is read for the first time once. What would exceed its size is as likely to miss as other reads again.
+        """
+        reads = ~found.writes
+        for i, name in enumerate(names):
+            own = reads & (found.source == i)
+            first, again = own & (before < 0), own & (before >= 0)
+            size_bytes = self.sizes_bytes.get(name, 0)
+            read_bytes = float(first.sum()) * weight
+            if read_bytes > size_bytes > 0:
+                new = size_bytes / read_bytes
+                misses[first] = new + (1 - new) * (float(misses[again].mean()) if again.any() else 1.0)
+
 
 def _tensors(
-    found: Trace, before: Ints, misses: Floats, past_l1: Floats, names: list[str], weight: float
+    found: Trace,
+    before: Ints,
+    misses: Floats,
+    past_l1: Floats,
+    names: list[str],
+    weight: float,
+    most_bytes: Mapping[str, int],
 ) -> tuple[TensorTraffic, ...]:
+    """What each tensor has of the traffic. `most_bytes`: what can be read of it for the first time, if that is less."""
     rows = []
     for i, name in enumerate(names):
         own = found.source == i
-        reads = own & ~found.writes
-        writes = own & found.writes
+        reads, writes = own & ~found.writes, own & found.writes
         again = reads & (before >= 0)
-        written = np.unique(found.sector[writes]).size
+        most = most_bytes.get(name, math.inf)
+        first_bytes = min(int((reads & (before < 0)).sum()) * weight, most)
+        written_bytes = min(np.unique(found.sector[writes]).size * weight, most)
+        read_bytes = float(misses[reads].sum()) * weight
         row = TensorTraffic(
             name,
-            least_bytes=round((int((reads & (before < 0)).sum()) + written) * weight),
+            least_bytes=round(first_bytes + written_bytes),
             l2_to_sm_bytes=round((float(past_l1[own].sum()) + int(writes.sum())) * weight),
-            dram_bytes=round((float(misses[reads].sum()) + written) * weight),
-            again_bytes=round(float(misses[again].sum()) * weight),
+            dram_bytes=round(read_bytes + written_bytes),
+            again_bytes=round(max(0.0, read_bytes - first_bytes)) if again.any() else 0,
             again_after=_apart(found, before, again, misses),
         )
         rows.append(row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ssdprof.profiling.traffic.access import ADDRESSED, mask_operand
+from ssdprof.profiling.traffic.access import ADDRESSED, STORING, mask_operand
 from ssdprof.profiling.traffic.ttir import Operation, Program
 
 
@@ -35,7 +35,7 @@ def _follow(operation: Operation, made: dict[str, list[str]], wanted: list[str])
     if name in ADDRESSED:
         mask = mask_operand(operation)
         if name.startswith("tt.descriptor"):
-            wanted += operation.operands
+            wanted += operation.operands[: len(operation.operands) - (name in STORING)]
         else:
             wanted += [operation.operands[0], *([mask] if mask else [])]
             for result in operation.results:  # what a load gives where its mask does not hold

@@ -21,7 +21,7 @@ _COMPARISONS: Mapping[str, Callable[[Array, Array], Array]] = {
     "oeq": np.equal, "one": np.not_equal, "olt": np.less, "ole": np.less_equal, "ogt": np.greater,
     "oge": np.greater_equal, "ueq": np.equal, "une": np.not_equal,
 }  # fmt: skip
-_INVERSE = {np.less: np.greater, np.less_equal: np.greater_equal}
+_FEW_KINDS = 256
 
 
 def splat(value: Sum, rank: int) -> Sum:
@@ -223,4 +223,12 @@ def _compared(operation: Operation, a: Sum, b: Sum) -> Mask:
     if compare is None:
         return Mask(())
     difference = add(a, b, -1)  # what both depend on goes, such as the program's first row
-    return mask_of(compare(difference.dense(), np.zeros((), np.int64)))
+    zero = np.zeros((), np.int64)
+    varying = [term for term in difference.terms if term.shape[0] > 1]
+    if varying and len(difference.terms) > len(varying) and all(term.size == term.shape[0] for term in varying):
+        values, kinds = np.unique(sum(varying[1:], varying[0]), return_inverse=True)
+        if len(values) < _FEW_KINDS:  # one comparison for all programs that are alike
+            rest = [term for term in difference.terms if term.shape[0] == 1]
+            few = compare(Sum((values.reshape(-1, *(1,) * (rest[0].ndim - 1)), *rest)).dense(), zero)
+            return mask_of(few[kinds.ravel()])
+    return mask_of(compare(difference.dense(), zero))

@@ -42,7 +42,7 @@ class Case:
         return LaunchPlan("traffic_kernels", self.kernel, self.grid, {**pointers, **self.args}, {"num_warps": 1})
 
 
-def _floats(**sizes: int) -> dict[str, TensorMeta]:
+def floats(**sizes: int) -> dict[str, TensorMeta]:
     """One-dimensional float32 tensors; a last one whose name begins with o is written."""
     return {
         name: TensorMeta((size,), "float32", "out" if name in ("o", "c", "bins") else "in")
@@ -57,38 +57,38 @@ CASES = {
     one.kernel: one
     for one in (
         Case(
-            "matmul", (12,), _floats(a=90 * 56, b=56 * 50, c=90 * 50),
+            "matmul", (12,), floats(a=90 * 56, b=56 * 50, c=90 * 50),
             {"M": 90, "N": 50, "K": 56, "stride_am": 56, "BLOCK_M": 32, "BLOCK_N": 16, "BLOCK_K": 16, "GROUP": 2},
         ),
-        Case("softmax", (9,), _floats(x=9 * 77, o=9 * 77), {"n": 77, "BLOCK": 32}),
+        Case("softmax", (9,), floats(x=9 * 77, o=9 * 77), {"n": 77, "BLOCK": 32}),
         Case(
-            "causal", (5, 6), _floats(q=6 * 75 * 16, k=6 * 75 * 16, o=6 * 75 * 16),
+            "causal", (5, 6), floats(q=6 * 75 * 16, k=6 * 75 * 16, o=6 * 75 * 16),
             {"heads": 3, "n": 75, "D": 16, "BLOCK": 16},
         ),
-        Case("early", (9,), _floats(x=200, o=200), {"n": 200, "BLOCK": 32}),
-        Case("halving", (6,), _floats(x=100, o=600), {"n": 100, "BLOCK": 8}),
-        Case("calling", (7,), _floats(x=1100, o=300), {"n": 33, "BLOCK": 32}),
-        Case("blocks", (4,), _floats(x=60 * 44, o=60 * 44), {"M": 60, "N": 44, "BLOCK_M": 16, "BLOCK_N": 16}),
+        Case("early", (9,), floats(x=200, o=200), {"n": 200, "BLOCK": 32}),
+        Case("halving", (6,), floats(x=100, o=600), {"n": 100, "BLOCK": 8}),
+        Case("calling", (7,), floats(x=1100, o=300), {"n": 33, "BLOCK": 32}),
+        Case("blocks", (4,), floats(x=60 * 44, o=60 * 44), {"M": 60, "N": 44, "BLOCK_M": 16, "BLOCK_N": 16}),
         Case(
-            "described", (4,), _floats(x=60 * 48, o=60 * 48), {"M": 60, "N": 48, "BLOCK_M": 16, "BLOCK_N": 16},
+            "described", (4,), floats(x=60 * 48, o=60 * 48), {"M": 60, "N": 48, "BLOCK_M": 16, "BLOCK_N": 16},
             descriptor=DescriptorRef("x", "float32", (60, 48), (48, 1), (16, 16)),
         ),
         Case(
-            "counting", (5,), {**_floats(x=150, bins=64), "seen": TensorMeta((80,), "int32", "in-out")},
+            "counting", (5,), {**floats(x=150, bins=64), "seen": TensorMeta((80,), "int32", "in-out")},
             {"n": 150, "BLOCK": 32},
         ),
-        Case("shaped", (3,), _floats(x=2048, o=4096), {"n": 333, "BLOCK": 64}),
-        Case("negative", (5,), _floats(x=4096, o=4096), {"n": 300, "BLOCK": 64}),
+        Case("shaped", (3,), floats(x=2048, o=4096), {"n": 333, "BLOCK": 64}),
+        Case("negative", (5,), floats(x=4096, o=4096), {"n": 300, "BLOCK": 64}),
         Case(
-            "gathered", (6,), {**_floats(x=32 * 64, o=6 * 64), "index": _INTS, "start": TensorMeta((7,), "int32")},
+            "gathered", (6,), {**floats(x=32 * 64, o=6 * 64), "index": _INTS, "start": TensorMeta((7,), "int32")},
             {"BLOCK": 64}, {"index": _ROWS, "start": _STARTS},
         ),
-        Case("persistent", (4,), _floats(x=21 * 32, o=21 * 32), {"tiles": 21, "n": 3, "BLOCK": 32}),
+        Case("persistent", (4,), floats(x=21 * 32, o=21 * 32), {"tiles": 21, "n": 3, "BLOCK": 32}),
         Case(
-            "three_axes", (2, 3, 2), _floats(x=24 * 16, o=24 * 16),
+            "three_axes", (2, 3, 2), floats(x=24 * 16, o=24 * 16),
             {"sizes": (1, 2, 6), "scale": 0.5, "flag": 1, "BLOCK": 16},
         ),
-        Case("unfollowed", (2,), {**_floats(x=64, o=256), "index": _INTS}, {"n": 64, "BLOCK": 32}),
+        Case("unfollowed", (2,), {**floats(x=64, o=256), "index": _INTS}, {"n": 64, "BLOCK": 32}),
     )
 }  # fmt: skip
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import version
 
 import pytest
 import traffic_cases
 from interpreted import call, interpreting_worker
 
+from ssdprof.profiling.traffic import model
+from ssdprof.profiling.traffic.caches import Machine
+from ssdprof.profiling.traffic.model import Follower
 from ssdprof.profiling.workers.worker import Worker
 
 HAS_BLOCK_POINTERS = tuple(map(int, version("triton").split(".")[:2])) < (3, 9)
@@ -66,3 +70,17 @@ def test_an_operation_that_no_triton_has_yet_is_named_unless_no_address_depends_
         novel = re.sub(rf"= {name}\b", "= tt.novel", text)
         found, reasons = traffic_cases.touched_as_modelled(kernel, novel)
         assert found == whole or any("which is not followed" in reason for reason in reasons), name
+
+
+def test_of_a_large_grid_a_first_part_stands_for_all(ttirs: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = 6000
+    case = replace(traffic_cases.CASES["softmax"], grid=(rows,), tensors=traffic_cases.floats(x=rows * 77, o=rows * 77))
+    machine = Machine(num_sms=4, blocks_per_sm=2, l2_bytes=64 << 10, l1_bytes=4 << 10)
+    part = Follower(case.plan, case.tensors, ttirs["softmax"], "").traffic(machine)
+    monkeypatch.setattr(model, "_FOLLOWED_OF_L2", 1e9)
+    whole = Follower(case.plan, case.tensors, ttirs["softmax"], "").traffic(machine)
+    assert part.programs < rows == whole.programs
+    for one, other in ((part.least_bytes, whole.least_bytes), (part.dram_bytes, whole.dram_bytes)):
+        assert other == pytest.approx(one, rel=0.02)
+    assert 2 * rows * 77 * 4 == pytest.approx(whole.least_bytes, rel=0.01)
+    assert whole.l2_to_sm_bytes == pytest.approx(part.l2_to_sm_bytes, rel=0.02)
