@@ -16,7 +16,7 @@ from typing import Any
 
 from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.profiling.binary.compiler import compiled_kernel
-from ssdprof.profiling.binary.ttgir import Module, Op, encoding_rank
+from ssdprof.profiling.binary.ttgir import Module, Op, encoding_rank, without_locations
 from ssdprof.profiling.runs.ledger import Held, HeldKind, Ledger, ledger
 
 _SHARED = "ttg.shared"
@@ -105,17 +105,6 @@ def _lower(manager: Any) -> None:
     passes.gluon.add_inliner(manager)
 
 
-def _without_locations(text: str) -> str:
-    """The text without any ` loc(…)`."""
-    while (start := text.find(" loc(")) >= 0:
-        depth, end = 1, start + len(" loc(")
-        while depth and end < len(text):
-            depth += {"(": 1, ")": -1}.get(text[end], 0)
-            end += 1
-        text = text[:start] + text[end:]
-    return text
-
-
 class _Allocator:
     """Triton's passes up to the allocation of shared memory, for the target of one kernel."""
 
@@ -150,7 +139,7 @@ class _Allocator:
         taken, given = op.types
         if len(taken) != len(op.operands):
             return 0
-        text = _NOTED.sub("", _without_locations(op.text))
+        text = _NOTED.sub("", without_locations(op.text))
         names = {operand: f"%argument_{i}" for i, operand in enumerate(op.operands)}
         body = _VALUE.sub(lambda found: names.get(found[0], found[0]), text)
         body = body.replace(op.result, "%result", 1) if op.result else body

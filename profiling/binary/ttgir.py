@@ -188,6 +188,17 @@ def encoding_rank(layout: str) -> int:
     return 0
 
 
+def without_locations(text: str) -> str:
+    """The text without any ` loc(…)`."""
+    while (start := text.find(" loc(")) >= 0:
+        depth, end = 1, start + len(" loc(")
+        while depth and end < len(text):
+            depth += {"(": 1, ")": -1}.get(text[end], 0)
+            end += 1
+        text = text[:start] + text[end:]
+    return text
+
+
 def _outer(line: str) -> str:
     """What follows the last ` : ` that no bracket encloses: an operation's types."""
     depth, start = 0, 0

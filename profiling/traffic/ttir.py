@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ssdprof.profiling.binary.ttgir import without_locations
+
 _VALUE = re.compile(r"%[\w.$\-]+(?:#\d+)?")
 _OPERATION = re.compile(r'(?:(?P<results>%[^=]*?) = )?"?(?P<name>[a-z_]\w*(?:\.\w+)+)"?(?P<rest>.*)')
 _RESULT = re.compile(r"(%[\w.$\-]+)(?::(\d+))?")
@@ -21,7 +23,6 @@ _NAME = re.compile(r'^(#loc\d*) = loc\("([^"]*)"\((#loc\d*)\)\)')
 _PLACE = re.compile(r'^(#loc\d*) = loc\("([^"]*)":(\d+):(\d+)\)')
 _CALL = re.compile(r"^(#loc\d*) = loc\(callsite\((#loc\d*) at (#loc\d*)\)\)")
 _SHAPE = re.compile(r"(?:tensor|tensordesc|ptr)<((?:\d+x)+)")
-_ELEMENT_BITS = re.compile(r"(?:x|<|^)(?:!tt\.ptr<)?(?:b?f|tf|i|f8E|u)(\d+)")
 _POINTEE = re.compile(r"!tt\.ptr<(\w+)")
 
 
@@ -113,7 +114,7 @@ class Program:
         elif line.startswith("^"):
             found = _BLOCK.match(line)
             assert found is not None
-            arguments = _VALUE.findall(_without_locations(found[2] or ""))
+            arguments = _VALUE.findall(without_locations(found[2] or ""))
             blocks = self._stack[-1][1]
             if len(blocks) == 1 and not blocks[0].operations and not blocks[0].arguments:
                 blocks[0].name, blocks[0].arguments = found[1], arguments
@@ -125,7 +126,7 @@ class Program:
             self._operation(line, place)
 
     def _function(self, line: str) -> None:
-        line = _without_locations(line)
+        line = without_locations(line)
         found = _FUNCTION.match(line)
         assert found is not None
         arguments = [(one[1], one[2].split(" {")[0].rstrip(", ")) for one in _ARGUMENT.finditer(found[3])]
@@ -251,13 +252,3 @@ def _outer(text: str) -> tuple[str, str, str]:
         elif letter == ":" and depth == 0 and text[i - 1] == " " and text[i + 1 : i + 2] == " ":
             return text[:i].strip(), ":", text[i + 2 :].strip()
     return text.strip(), "", ""
-
-
-def _without_locations(text: str) -> str:
-    while (start := text.find(" loc(")) >= 0:
-        depth, end = 1, start + len(" loc(")
-        while depth and end < len(text):
-            depth += {"(": 1, ")": -1}.get(text[end], 0)
-            end += 1
-        text = text[:start] + text[end:]
-    return text
