@@ -31,7 +31,7 @@ from ssdprof.profiling.traffic.caches import (
     written_back,
 )
 from ssdprof.profiling.traffic.contents import Contents
-from ssdprof.profiling.traffic.evaluate import Evaluator, TooLongError
+from ssdprof.profiling.traffic.evaluate import Evaluator
 from ssdprof.profiling.traffic.footprint import Flags, Floats, Ints, previous
 from ssdprof.profiling.traffic.sectors import SECTOR_BYTES
 from ssdprof.profiling.traffic.trace import Trace, trace
@@ -204,13 +204,3 @@ def _apart(found: Trace, before: Ints, again: Flags, misses: Floats) -> int | No
     if not len(where):
         return None
     return int(np.median(np.abs(found.program[where] - found.program[before[where]])))
-
-
-def traffic(
-    plan: LaunchPlan, tensors: Mapping[str, TensorMeta], ttir: str, ptx: str, machine: Machine
-) -> Traffic | None:
-    """The traffic of one launch; None if following its programs takes too long."""
-    try:
-        return Follower(plan, tensors, ttir, ptx).traffic(machine)
-    except TooLongError:
-        return None
