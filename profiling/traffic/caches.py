@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from ssdprof.profiling.traffic.footprint import Floats, Ints, footprints, previous
+from ssdprof.profiling.traffic.footprint import Flags, Floats, Ints, footprints, previous
 from ssdprof.profiling.traffic.sectors import SECTOR_BYTES
 from ssdprof.profiling.traffic.trace import Trace
 
@@ -18,13 +19,19 @@ L1_SHARE, L1_STEEPNESS = 1.0, 6.0
 """As for L2, of L1: it replaces nearly what was used longest ago."""
 L1_OTHERS = 1.5
 """What other blocks of the SM read through L1 meanwhile, relative to what they do on average."""
-NEXT, NEXT_AT_START = 0.14, 0.53
-"""Of reads at nearly the same time as the same read of the program next to it, what one read of L2 serves; and what
-more of those of the first wave, which starts all at once. Next programs run on SMs that are next to each other."""
-OTHERS, OTHERS_AT_START = 0.023, 0.14
-"""The same, if the other program is farther away."""
-AT_ONCE = 0.2
-"""Programs read at once if less than this share of a program's duration lies between."""
+SMS_PER_GPC = 16.5
+"""Programs are placed GPC by GPC: on an H200, so many of the first ones that follow each other in the grid share one.
+Reads of the same by SMs of one GPC are served by one read of L2 if they come at nearly the same time."""
+AT_ONCE, NEARLY_AT_ONCE = 213.0, 4000.0
+"""Two reads come at once, or nearly, if an SM moves fewer sectors than this between them."""
+IN_STEP, BESIDE, LONG, UNEVEN = 0.777, 0.889, 123_000.0, 20.0
+"""Of reads at once in a GPC, the share that others serve if programs are long, of equal length, and each has an SM
+alone. Several on an SM: by 1 / (1 + `BESIDE`) less; `LONG`: programs of so many sectors have half, as those that read
+together keep step the better the longer they do; programs of unequal length do not keep step."""
+AT_START, CROWDED = 0.705, 0.079
+"""The same share of the first wave, which starts all at once; and what each further block of an SM takes off it."""
+BETWEEN_GPCS = 0.096
+"""The share of reads nearly at once in different GPCs, but for the first wave and bulk copies."""
 MOST_PROGRAMS = 1 << 19
 
 
@@ -59,28 +66,49 @@ def spilled_to_l2(spilled: Spilled, machine: Machine) -> tuple[float, float]:
 
 
 def l1_hits(found: Trace, machine: Machine) -> Floats:
-    """For each access, how likely L1 serves it: what its program read through L1 since it read the same so."""
+    """For each access, how likely L1 serves it: what its SM read through L1 since it read the same so."""
     hits = np.zeros(len(found.sector))
+    sm = found.place % machine.num_sms
     inside = np.flatnonzero(found.cached)
-    before = previous(found.sector[inside] * MOST_PROGRAMS + found.program[inside])
-    again = before >= 0
-    own = found.cached_before[inside[again]] - found.cached_before[inside[before[again]]]
-    meanwhile = found.time[inside[again]] - found.time[inside[before[again]]]
+    inside = inside[np.argsort(sm[inside], kind="stable")]
+    before = previous(found.sector[inside] * machine.num_sms + sm[inside])
+    again = np.flatnonzero(before >= 0)
+    after, first = inside[again], inside[before[again]]
+    own = found.cached_before[after] - found.cached_before[first]  # exact, while ranks are of sampled sectors
+    meanwhile = found.time[after] - found.time[first]
     others = L1_OTHERS * (machine.blocks_per_sm - 1) * found.cached_mean * meanwhile
-    share = (own + others) * (SECTOR_BYTES / max(1, machine.l1_bytes))
-    hits[inside[again]] = 1 / (1 + (share / L1_SHARE) ** L1_STEEPNESS)
+    is_own = found.program[after] == found.program[first]
+    between = np.where(is_own, own + others, (again - before[again]) * found.sampled_of)
+    share = between * (SECTOR_BYTES / max(1, machine.l1_bytes))
+    hits[after] = 1 / (1 + (share / L1_SHARE) ** L1_STEEPNESS)
     return hits
 
 
-def coalesced(found: Trace, before: Ints, past_l1: Floats, machine: Machine) -> float:
-    """How many of the reads past L1 another SM's read of the same sector serves: none of bulk copies."""
-    with_one = np.flatnonzero(~found.writes & ~found.bulk & (before >= 0))
-    apart = np.abs(found.program[with_one] - found.program[before[with_one]])
-    gap = found.time[with_one] - found.time[before[with_one]]
-    weight = past_l1[with_one] * ((apart > 0) & (gap < AT_ONCE))
-    starting = found.program[with_one] < machine.slots
-    shares = np.where(apart == 1, NEXT + NEXT_AT_START * starting, OTHERS + OTHERS_AT_START * starting)
-    return float((weight * shares).sum())
+def coalesced(found: Trace, past_l1: Floats, machine: Machine) -> float:
+    """How many of the reads past L1 another SM's read of the same sector serves."""
+    reads = np.flatnonzero(~found.writes)
+    reads = reads[np.argsort(found.sector[reads], kind="stable")]
+    sector, program = found.sector[reads], found.program[reads]
+    running = min(machine.slots, int(found.program.max(initial=0)) + 1)
+    moved = np.diff(found.time[reads]) * (found.duration * running / machine.num_sms)
+    moved[sector[1:] != sector[:-1]] = np.inf
+    gpc = (found.place[reads] % machine.num_sms / SMS_PER_GPC).astype(np.int64)
+    served = _after_first(moved >= AT_ONCE, gpc)
+    nearly = ~served & _after_first(moved >= NEARLY_AT_ONCE, np.zeros_like(gpc))
+    starting = program < machine.slots
+    beside = running / machine.num_sms
+    in_step = IN_STEP / (1 + BESIDE * (beside > 1)) * found.duration / (found.duration + LONG)
+    in_step /= 1 + UNEVEN * found.uneven
+    started = AT_START / (1 + CROWDED * max(0.0, math.ceil(beside) - 1))
+    between = nearly & ~starting & ~found.bulk[reads]
+    shares = np.where(starting, started, in_step) * served + BETWEEN_GPCS * between
+    return float((past_l1[reads] * shares).sum())
+
+
+def _after_first(parted: Flags, group: Ints) -> Flags:
+    """Of reads in order, parted into runs between them, those whose group has read before in their run."""
+    run = np.concatenate([[0], np.cumsum(parted)])
+    return previous(run * (int(group.max(initial=0)) + 1) + group) >= 0
 
 
 def written_back(written_bytes: float, read_bytes: float, machine: Machine) -> float:

@@ -126,7 +126,7 @@ class Follower:
         reads = ~found.writes
         # exact from the programs' own sectors, less what L1 and coalescing take, as shares of the sampled accesses
         past_l1 = reads * (1.0 - l1_hits(found, machine))
-        served = coalesced(found, before, past_l1, machine)
+        served = coalesced(found, past_l1, machine)
         kept = (float(past_l1.sum()) - served) / max(1, int(reads.sum()))
         misses = l2_misses(found, before, machine)
         if followed < self.count:

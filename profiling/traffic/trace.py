@@ -29,14 +29,16 @@ Ints: TypeAlias = NDArray[np.int64]
 class Trace:
     """Accesses in order of time: sector, program, whether it writes, which operation, and when.
 
-    `time` is in mean durations of a program. `bulk`: by the tensor memory accelerator. `cached`: reads that L1 keeps;
-    `cached_before`: how many such sectors the program read before; `cached_mean`: how many
-    programs read on average. The sectors are those of every
-    `sampled_of`-th line.
+    `time` is in mean durations of a program, each of which takes as long as `duration` sectors;
+    `uneven`: their standard deviation over their mean. `place`: where its
+    program runs, of those that run at once. `bulk`: by the tensor memory accelerator. `cached`: reads that L1 keeps;
+    `cached_before`: how many such sectors the program read before, `cached_mean`: how many programs read on average.
+    The sectors are those of every `sampled_of`-th line.
     """
 
     sector: Ints
     program: Ints
+    place: Ints
     writes: NDArray[np.bool_]
     source: Ints
     time: NDArray[np.float64]
@@ -44,6 +46,8 @@ class Trace:
     cached: NDArray[np.bool_]
     cached_before: Ints
     cached_mean: float
+    duration: float
+    uneven: float
     sampled_of: int
 
 
@@ -66,14 +70,14 @@ def sampled(first: Ints, sectors: Ints, one_of: int) -> tuple[Ints, Ints]:
     return which, order[ends[wanted[which]] + within]
 
 
-def starts(durations: NDArray[np.float64], slots: int) -> NDArray[np.float64]:
-    """When each program starts if so many run at once, each as long as it takes, the next one where one ends."""
-    free: list[float] = []
-    begin = np.zeros(len(durations))
+def starts(durations: NDArray[np.float64], slots: int) -> tuple[NDArray[np.float64], Ints]:
+    """When and where each program starts if so many run at once, each as long as it takes, the next where one ends."""
+    free = [(0.0, place) for place in range(slots)]
+    begin, places = np.zeros(len(durations)), np.zeros(len(durations), np.int64)
     for i, duration in enumerate(durations.tolist()):
-        begin[i] = heapq.heappop(free) if i >= slots else 0.0
-        heapq.heappush(free, begin[i] + duration)
-    return begin
+        begin[i], places[i] = free[0]
+        heapq.heapreplace(free, (begin[i] + duration, int(places[i])))
+    return begin, places
 
 
 def trace(
@@ -120,12 +124,14 @@ def trace(
     durations = np.maximum(done, 1.0)
     sector, program, since, before = (np.concatenate([part[i] for part in parts]) for i in range(4))
     lengths, source, writes, bulk, keeps = (np.array([one[i] for one in flags]) for i in range(5))
-    time = starts(durations, slots)[program] + since
+    begin, places = starts(durations, slots)
+    time = begin[program] + since
     at = np.argsort(time, kind="stable")
     of_part = np.repeat(np.arange(len(lengths)), lengths)[at]
     return Trace(
         sector[at],
         program[at],
+        places[program[at]],
         writes[of_part],
         source[of_part],
         time[at] / float(durations.mean()),
@@ -133,5 +139,7 @@ def trace(
         keeps[of_part],
         before[at],
         float(through_l1.mean()) if count else 0.0,
+        float(durations.mean()),
+        float(durations.std() / durations.mean()),
         one_of,
     )

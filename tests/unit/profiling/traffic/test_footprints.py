@@ -43,5 +43,7 @@ def test_a_sample_is_all_sectors_of_the_lines_that_it_takes(first: list[int], se
     assert expected == sorted(zip(which.tolist(), found.tolist(), strict=True))
 
 
-def test_a_program_starts_where_the_first_of_those_before_it_ends() -> None:
-    assert [0.0, 0.0, 2.0, 3.0, 3.0, 4.0] == starts(np.array([3.0, 2.0, 1.0, 1.0, 9.0, 1.0]), 2).tolist()
+def test_a_program_starts_when_and_where_the_first_of_those_before_it_ends() -> None:
+    begin, places = starts(np.array([3.0, 2.0, 1.0, 1.0, 9.0, 1.0]), 2)
+    assert [0.0, 0.0, 2.0, 3.0, 3.0, 4.0] == begin.tolist()
+    assert [0, 1, 1, 0, 1, 0] == places.tolist()
