@@ -66,7 +66,11 @@ def compile_launch(plan: LaunchPlan, arch: str) -> Compiled:
     Raises CompileError or another of Triton's errors if it does not compile, OutOfResourcesError if it needs too much
     tensor memory. Shared memory is not judged here: the caller knows the limits.
     """
-    kernel, compile_s = compiled_kernel(plan, arch)
+    return resources_of(*compiled_kernel(plan, arch), plan)
+
+
+def resources_of(kernel: Any, compile_s: float, plan: LaunchPlan) -> Compiled:
+    """What a kernel needs that `compiled_kernel` gave for `plan`. Raises OutOfResourcesError as `compile_launch`."""
     metadata = kernel.metadata
     columns = getattr(metadata, "tmem_size", None) or 0
     if columns > TENSOR_MEMORY_COLUMNS:

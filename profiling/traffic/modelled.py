@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ssdprof.kernels.interface import Peekable
 from ssdprof.kernels.launch import LaunchPlan, TensorMeta
-from ssdprof.profiling.binary.compiler import compile_launch, compiled_kernel
+from ssdprof.profiling.binary.compiler import compiled_kernel, resources_of
 from ssdprof.profiling.binary.sass.classes import LANES
-from ssdprof.profiling.binary.sass.executed import kernel_executed
-from ssdprof.profiling.binary.sass.source import source_of
+from ssdprof.profiling.binary.sass.executed import executed
+from ssdprof.profiling.binary.sass.source import Source, source_of
+from ssdprof.profiling.binary.sass.text import Code, DisassemblyError
+from ssdprof.profiling.binary.sass.together import disassembled_together
 from ssdprof.profiling.hardware.ceilings import Size
 from ssdprof.profiling.hardware.limits import limits_for
 from ssdprof.profiling.hardware.occupancy import occupancy
+from ssdprof.profiling.runs.measured import Compiled
 from ssdprof.profiling.runs.modelled import Model
 from ssdprof.profiling.runs.traffic import Traffic
-from ssdprof.profiling.runs.work import Executed, SourceLoop
+from ssdprof.profiling.runs.work import Executed
 from ssdprof.profiling.traffic.caches import Machine, Spilled
 from ssdprof.profiling.traffic.evaluate import TooLongError
 from ssdprof.profiling.traffic.model import Follower
@@ -35,38 +39,87 @@ def launch_model(
 
     `peeked`: the subject, if it knows what its tensors hold.
     """
-    kernel, _ = compiled_kernel(plan, arch)
-    compiled = compile_launch(plan, arch)
+    [model] = launch_models([plan], tensors, arch, size, peeked)
+    return model
+
+
+def launch_models(
+    plans: Sequence[LaunchPlan],
+    tensors: Mapping[str, TensorMeta],
+    arch: str,
+    size: Size,
+    peeked: Peekable | None = None,
+) -> list[Model]:
+    """The models of launches on the same tensors.
+
+    Launches that differ only in options, such as warps and stages, are followed once if they stand beside each other.
+    """
+    contents = peeked.contents() if peeked else None
+    compiled = [(plan, *compiled_kernel(plan, arch)) for plan in plans]
+    codes = disassembled_together([(kernel.asm["cubin"], kernel.metadata.name) for _, kernel, _ in compiled])
+    models = []
+    key: tuple[Any, ...] = ()
+    for (plan, kernel, compile_s), code in zip(compiled, codes, strict=True):
+        ttir: str = kernel.asm["ttir"]
+        now = ttir, plan.grid, repr(plan.args)
+        if now != key:
+            key, followed = now, _Followed(Follower(plan, tensors, ttir, contents), ttir)
+        launch = _Launch(kernel, resources_of(kernel, compile_s, plan), plan.grid_blocks)
+        models.append(_model(launch, followed, code, arch, size))
+    return models
+
+
+class _Followed:
+    """Launches with one TTIR: their follower, and their source with the trips of its loops, found when first asked."""
+
+    def __init__(self, follower: Follower, ttir: str) -> None:
+        self.follower = follower
+        self._source, self._has_trips = source_of(ttir), False
+
+    def source(self) -> Source:
+        """The source with the mean trips of a sample of programs. Raises TooLongError."""
+        if not self._has_trips:
+            found = self.follower.trips()
+            if len(found) == len(self._source.loops):
+                loops = (
+                    replace(loop, mean_trips=one.mean_trips, entries=one.entries, spread=one.spread)
+                    for loop, one in zip(self._source.loops, found, strict=True)
+                )
+                self._source = self._source.with_trips(tuple(loops))
+            self._has_trips = True
+        return self._source
+
+
+@dataclass(frozen=True, slots=True)
+class _Launch:
+    """A compiled kernel, as Triton has it and as we do, and the programs of its grid."""
+
+    kernel: Any
+    compiled: Compiled
+    programs: int
+
+
+def _model(launch: _Launch, followed: _Followed, code: Code | DisassemblyError, arch: str, size: Size) -> Model:
+    compiled, metadata = launch.compiled, launch.kernel.metadata
     occ = occupancy(compiled.launch, limits_for(arch), num_sms=size.num_sms)
     l1_bytes = max(0, L1_AND_SHARED_BYTES.get(arch, 128 * 1024) - occ.shared_mem_config_bytes)
-    ttir: str = kernel.asm["ttir"]
-    follower = Follower(plan, tensors, ttir, kernel.asm["ptx"], peeked.contents() if peeked else None)
     absent = []
     traffic: Traffic | None = None
-    executed: Executed | None = None
+    work: Executed | None = None
     try:
-        executed = kernel_executed(kernel, _trips(ttir, follower), programs=plan.grid_blocks)
-    except (TooLongError, ValueError) as error:
+        if isinstance(code, DisassemblyError):
+            raise code
+        work = executed(code, followed.source(), metadata.num_warps * metadata.num_ctas, launch.programs)
+    except (TooLongError, ValueError, DisassemblyError) as error:
         absent.append(f"its machine code is not understood: {error}")
     spilled: Spilled | None = None
-    if executed is not None and compiled.spill_bytes:
+    if work is not None and compiled.spill_bytes:
         held_bytes = compiled.spill_bytes * compiled.num_warps * LANES * occ.blocks_per_sm
-        stored_bytes = executed.local_store_bytes
-        spilled = Spilled(stored_bytes, executed.local_bytes - stored_bytes, held_bytes)
+        stored_bytes = work.local_store_bytes
+        spilled = Spilled(stored_bytes, work.local_bytes - stored_bytes, held_bytes)
+    machine = Machine(size.num_sms, occ.blocks_per_sm, size.l2_bytes, l1_bytes)
     try:
-        traffic = follower.traffic(Machine(size.num_sms, occ.blocks_per_sm, size.l2_bytes, l1_bytes), spilled)
+        traffic = followed.follower.traffic(machine, launch.kernel.asm["ptx"], spilled)
     except TooLongError:
         absent.append("its programs do too much to be followed")
-    return Model(size.gpu, traffic, executed, "; ".join(absent))
-
-
-def _trips(ttir: str, follower: Follower) -> tuple[SourceLoop, ...]:
-    """The kernel's loops with their trips, the mean of a sample of programs."""
-    loops = source_of(ttir).loops
-    found = follower.trips()
-    if len(found) != len(loops):
-        return loops
-    return tuple(
-        replace(loop, mean_trips=one.mean_trips, entries=one.entries, spread=one.spread)
-        for loop, one in zip(loops, found, strict=True)
-    )
+    return Model(size.gpu, traffic, work, "; ".join(absent))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from ssdprof.profiling.traffic.access import ADDRESSED, STORING, mask_operand
 from ssdprof.profiling.traffic.ttir import Operation, Program
 
 
+@lru_cache(maxsize=1)  # a launch is followed several times
 def needed(program: Program) -> frozenset[str]:
     """The names of these values, in all functions."""
     made: dict[str, list[str]] = {}

@@ -9,7 +9,19 @@ from typing import Any
 import numpy as np
 
 from ssdprof.profiling.traffic.ttir import Operation, pointee_bytes, shape_of
-from ssdprof.profiling.traffic.values import Array, Mask, Sum, Unknown, Value, add, mask_of, multiply, number, select
+from ssdprof.profiling.traffic.values import (
+    Array,
+    Mask,
+    Sum,
+    Unknown,
+    Value,
+    add,
+    mask_of,
+    multiply,
+    number,
+    rows_of,
+    select,
+)
 
 _SAME = {
     "arith.extsi", "arith.extui", "arith.trunci", "arith.index_cast", "arith.extf", "arith.truncf", "tt.bitcast",
@@ -217,6 +229,15 @@ def _logical(name: str, a: Mask, b: Mask) -> Mask:
     return mask_of(left | right if name == "arith.ori" else left ^ right)
 
 
+def _kinds(values: Array) -> tuple[Array, Array]:
+    """The distinct ones of these, and for each which it is."""
+    if values.dtype.kind == "f":
+        distinct, kinds = np.unique(values, return_inverse=True)
+        return distinct, kinds
+    firsts, kinds = rows_of([values.reshape(-1, 1)], len(values))
+    return values[firsts], kinds
+
+
 def _compared(operation: Operation, a: Sum, b: Sum) -> Mask:
     predicate = operation.attributes.split(",")[0].strip()
     compare = _COMPARISONS.get(predicate)
@@ -226,9 +247,9 @@ def _compared(operation: Operation, a: Sum, b: Sum) -> Mask:
     zero = np.zeros((), np.int64)
     varying = [term for term in difference.terms if term.shape[0] > 1]
     if varying and len(difference.terms) > len(varying) and all(term.size == term.shape[0] for term in varying):
-        values, kinds = np.unique(sum(varying[1:], varying[0]), return_inverse=True)
+        values, kinds = _kinds(sum(varying[1:], varying[0]).ravel())
         if len(values) < _FEW_KINDS:  # one comparison for all programs that are alike
             rest = [term for term in difference.terms if term.shape[0] == 1]
             few = compare(Sum((values.reshape(-1, *(1,) * (rest[0].ndim - 1)), *rest)).dense(), zero)
-            return mask_of(few[kinds.ravel()])
+            return mask_of(few[kinds])
     return mask_of(compare(difference.dense(), zero))

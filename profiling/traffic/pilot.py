@@ -31,7 +31,10 @@ class Trips:
 
 @dataclass(slots=True)
 class Pilot:
-    """Of all programs, from the sample: bytes by direction, elements accessed of all in the tiles, and work."""
+    """Of all programs, from the sample: bytes by direction, elements accessed of all in the tiles, and work.
+
+    `trips`: how often each loop of the kernel's function runs, in the order of its TTIR, on average.
+    """
 
     read_bytes: float = 0.0
     write_bytes: float = 0.0
@@ -40,6 +43,7 @@ class Pilot:
     tensor_flops: float = 0.0
     special_results: float = 0.0
     dependent: tuple[str, ...] = ()
+    trips: tuple[Trips, ...] = ()
 
 
 def spread(count: int) -> Ints:
@@ -58,9 +62,10 @@ def amount(operation: Operation) -> tuple[float, float]:
     return 0.0, float(prod(shape_of(operation.result_type)))
 
 
-def pilot(make: Make, count: int) -> Pilot:
+def pilot(make: Make, program: Program, count: int) -> Pilot:
     """What a grid of so many programs does."""
     chosen = spread(count)
+    rounds = _Rounds(program, len(chosen))
     found, weight = Pilot(), count / len(chosen)
     dependent: dict[str, None] = {}
 
@@ -82,34 +87,38 @@ def pilot(make: Make, count: int) -> Pilot:
         found.tensor_flops += flops * share
         found.special_results += special * share
 
-    make(on_access=on_access, on_work=on_work).run(chosen)
-    found.dependent = tuple(dependent)
+    make(on_access=on_access, on_loop=rounds.count, on_work=on_work).run(chosen)
+    found.dependent, found.trips = tuple(dependent), rounds.trips()
     return found
 
 
-def trips(make: Make, program: Program, count: int) -> tuple[Trips, ...]:
-    """How often each loop of the kernel's function runs, in the order of its TTIR, on average."""
-    chosen = spread(count)
-    loops = [one for one in program.kernel.operations() if one.name in ("scf.for", "scf.while")]
-    entries = {id(one): 0.0 for one in loops}
-    rounds: dict[int, dict[int, float]] = {id(one): {} for one in loops}
+class _Rounds:
+    """Counts the rounds of the loops of a kernel's function that so many programs do."""
 
-    def on_loop(operation: Operation, times: Array, active: Mask) -> None:
-        if id(operation) not in entries:  # of a function that is called
+    def __init__(self, program: Program, programs: int) -> None:
+        loops = [id(one) for one in program.kernel.operations() if one.name in ("scf.for", "scf.while")]
+        self._programs = programs
+        self._entries = dict.fromkeys(loops, 0.0)
+        self._rounds: dict[int, dict[int, float]] = {loop: {} for loop in loops}
+
+    def count(self, operation: Operation, times: Array, active: Mask) -> None:
+        """Hears how often the loop is done by each program that comes to it."""
+        if id(operation) not in self._entries:  # of a function that is called
             return
         each, inside = np.broadcast_arrays(times.reshape(-1), active.dense().reshape(-1))
-        weight = len(chosen) / len(each)
+        weight = self._programs / len(each)
         values, counts = np.unique(each[inside], return_counts=True)
-        entries[id(operation)] += float(inside.sum()) * weight
-        known = rounds[id(operation)]
+        self._entries[id(operation)] += float(inside.sum()) * weight
+        known = self._rounds[id(operation)]
         for value, number in zip(values.tolist(), counts.tolist(), strict=True):
             known[value] = known.get(value, 0.0) + number * weight
 
-    make(on_loop=on_loop).run(chosen)
-    found = []
-    for one in loops:
-        entered, each = entries[id(one)], rounds[id(one)]
-        mean = sum(value * number for value, number in each.items()) / len(chosen)
-        shares = tuple((value, number / entered) for value, number in sorted(each.items())) if len(each) > 1 else ()
-        found.append(Trips(mean, entered / len(chosen), shares))
-    return tuple(found)
+    def trips(self) -> tuple[Trips, ...]:
+        """Those of each loop, in the order of the TTIR."""
+        found = []
+        for loop, entered in self._entries.items():
+            each = self._rounds[loop]
+            mean = sum(value * number for value, number in each.items()) / self._programs
+            shares = tuple((value, number / entered) for value, number in sorted(each.items())) if len(each) > 1 else ()
+            found.append(Trips(mean, entered / self._programs, shares))
+        return tuple(found)

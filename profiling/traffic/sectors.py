@@ -94,7 +94,8 @@ def _sectors(
     if not elements:
         return np.empty(0, np.int64), 0
     flat = whole.ravel()
-    sectors = np.unique(flat // SECTOR_BYTES)
+    sectors = flat // SECTOR_BYTES
+    sectors = np.unique(sectors[np.flatnonzero(np.diff(sectors, prepend=-1))])  # neighbours are mostly in one
     if access.item_bytes > SECTOR_BYTES or (flat % access.item_bytes).any():
         sectors = np.unique(np.concatenate([sectors, (flat + access.item_bytes - 1) // SECTOR_BYTES]))
     return sectors, elements

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,23 +72,64 @@ def sampled(first: Ints, sectors: Ints, one_of: int) -> tuple[Ints, Ints]:
 
 def starts(durations: NDArray[np.float64], slots: int) -> tuple[NDArray[np.float64], Ints]:
     """When and where each program starts if so many run at once, each as long as it takes, the next where one ends."""
-    free = [(0.0, place) for place in range(slots)]
-    begin, places = np.zeros(len(durations)), np.zeros(len(durations), np.int64)
-    for i, duration in enumerate(durations.tolist()):
-        begin[i], places[i] = free[0]
-        heapq.heapreplace(free, (begin[i] + duration, int(places[i])))
-    return begin, places
+    every = durations.tolist()
+    begin, places = [0.0] * min(slots, len(every)), list(range(min(slots, len(every))))
+    free = list(zip(every, places, strict=False))
+    heapq.heapify(free)
+    for duration in every[slots:]:
+        start, place = free[0]
+        begin.append(start)
+        places.append(place)
+        heapq.heapreplace(free, (start + duration, place))
+    return np.array(begin, np.float64), np.array(places, np.int64)
 
 
-def trace(
-    make: Make,
-    programs: Ints,
-    slots: int,
-    one_of: int,
-    source_of: Callable[[int], int],
-    cached: Callable[[Access], bool],
-) -> Trace:
-    """What these programs, consecutive in the grid, access, so many at once.
+@dataclass(slots=True)
+class Accesses:
+    """What programs access, whatever runs at once, in the order in which it was followed.
+
+    Of each access: sector, program, how long after its program's begin, sectors read through L1 before; of each stretch
+    of them: how many, and (source, whether it writes, bulk, cached). `durations`: of the programs.
+    """
+
+    sector: Ints
+    program: Ints
+    since: NDArray[np.float64]
+    before: Ints
+    lengths: Ints
+    flags: tuple[NDArray[Any], ...]
+    durations: NDArray[np.float64]
+    cached_mean: float
+    sampled_of: int
+
+    def trace(self, slots: int) -> Trace:
+        """The same in the order of time, if so many programs run at once."""
+        begin, places = starts(self.durations, slots)
+        time = begin[self.program] + self.since
+        at = np.argsort(time, kind="stable")
+        of_part = np.repeat(np.arange(len(self.lengths)), self.lengths)[at]
+        source, writes, bulk, keeps = self.flags
+        return Trace(
+            self.sector[at],
+            self.program[at],
+            places[self.program[at]],
+            writes[of_part],
+            source[of_part],
+            time[at] / float(self.durations.mean()),
+            bulk[of_part],
+            keeps[of_part],
+            self.before[at],
+            self.cached_mean,
+            float(self.durations.mean()),
+            float(self.durations.std() / self.durations.mean()),
+            self.sampled_of,
+        )
+
+
+def accesses(
+    make: Make, programs: Ints, one_of: int, source_of: Callable[[int], int], cached: Callable[[Access], bool]
+) -> Accesses:
+    """What these programs, consecutive in the grid, access.
 
     `source_of`: a number for what an address belongs to; `cached`: whether L1 keeps what it reads.
     """
@@ -121,25 +162,16 @@ def trace(
         nothing = np.empty(0, np.int64)
         parts.append((nothing, nothing, nothing.astype(float), nothing))
         flags.append((0, 0, False, False, False))
-    durations = np.maximum(done, 1.0)
     sector, program, since, before = (np.concatenate([part[i] for part in parts]) for i in range(4))
     lengths, source, writes, bulk, keeps = (np.array([one[i] for one in flags]) for i in range(5))
-    begin, places = starts(durations, slots)
-    time = begin[program] + since
-    at = np.argsort(time, kind="stable")
-    of_part = np.repeat(np.arange(len(lengths)), lengths)[at]
-    return Trace(
-        sector[at],
-        program[at],
-        places[program[at]],
-        writes[of_part],
-        source[of_part],
-        time[at] / float(durations.mean()),
-        bulk[of_part],
-        keeps[of_part],
-        before[at],
+    return Accesses(
+        sector,
+        program,
+        since,
+        before,
+        lengths,
+        (source, writes, bulk, keeps),
+        np.maximum(done, 1.0),
         float(through_l1.mean()) if count else 0.0,
-        float(durations.mean()),
-        float(durations.std() / durations.mean()),
         one_of,
     )

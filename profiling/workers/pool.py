@@ -157,7 +157,7 @@ class Pool:
     def close(self) -> None:
         """Ends all processes."""
         self.server.close()
-        for worker in (*self.measurers, *self._dismissed):
+        for worker in (*self.workers, *self._dismissed):
             worker.close()
 
 

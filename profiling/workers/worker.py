@@ -79,7 +79,7 @@ class Worker:
         if self._started:
             return
         ours, theirs = socket.socketpair()
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process, in kill)
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the process, in _forget)
         self._token = self._server.fork(self._main, theirs.fileno(), self._stderr.fileno(), self._env)
         theirs.close()
         self._connection = Connection(ours.detach())
@@ -113,9 +113,11 @@ class Worker:
             self._server.hang_up()
 
     def close(self) -> None:
-        """Ends its own server and the process; a server that was given is for the caller to end."""
+        """Ends its own server and the process, and closes its files; a given server is for the caller to end."""
         if self._owns_server:
             self._server.close()
+        if self._started:
+            self._forget()
 
     def drop(self) -> None:
         """Like `kill`, but does not wait, and leaves its own server running."""

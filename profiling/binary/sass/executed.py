@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ssdprof.profiling.binary.sass.classes import LANES, class_of, tensor_op, thread_bytes
 from ssdprof.profiling.binary.sass.flow import flow_of
 from ssdprof.profiling.binary.sass.match import matched
 from ssdprof.profiling.binary.sass.often import executions
-from ssdprof.profiling.binary.sass.source import Source, source_of
-from ssdprof.profiling.binary.sass.text import Code, Instruction, disassembled
+from ssdprof.profiling.binary.sass.source import Source
+from ssdprof.profiling.binary.sass.text import Code, Instruction
 from ssdprof.profiling.binary.sass.wavefronts import wavefronts
-from ssdprof.profiling.runs.work import CLASSES, Executed, SourceLoop
+from ssdprof.profiling.runs.work import CLASSES, Executed
 
 Counted = list[tuple[Instruction, float]]
 _LOADS = frozenset({"LDS", "LDSM"})
@@ -20,17 +18,6 @@ _COPIES = frozenset({"LDGSTS"})
 _LOCAL, _LOCAL_STORES = frozenset({"LDL", "STL"}), frozenset({"STL"})
 _SPECIALISED = "USETMAXREG"
 """With it, warps that do different work take registers from each other (PTX ISA, setmaxnreg)."""
-
-
-def kernel_executed(kernel: Any, loops: tuple[SourceLoop, ...], programs: int) -> Executed:
-    """What `programs` programs execute of a kernel that Triton compiled, with the trips of its `loops`.
-
-    Raises ValueError if these are not the kernel's, DisassemblyError if its cubin cannot be read.
-    """
-    metadata = kernel.metadata
-    code = disassembled(kernel.asm["cubin"], metadata.name)
-    source = source_of(kernel.asm["ttir"]).with_trips(loops)
-    return executed(code, source, metadata.num_warps * metadata.num_ctas, programs)
 
 
 def executed(code: Code, source: Source, warps: int, programs: int) -> Executed:

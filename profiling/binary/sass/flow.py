@@ -98,7 +98,7 @@ class Flow:
 
     @cached_property
     def dominators(self) -> Mapping[int, int]:
-        """Each block's immediate dominator; an entry's is the entry itself."""
+        """Each block's immediate dominator; of an entry, and of what several entries lead to, the block itself."""
         return _dominators(self.order, self.before, self.entries)
 
     def dominates(self, one: int, other: int) -> bool:
@@ -233,12 +233,10 @@ def _dominators(
     rank = {block: i for i, block in enumerate(order)}
     found = {entry: entry for entry in entries}
 
-    def common(one: int, other: int) -> int:
-        while one != other:
-            if rank[one] > rank[other]:
-                one = found[one]
-            else:
-                other = found[other]
+    def common(one: int | None, other: int) -> int | None:
+        while one is not None and one != other:
+            one, other = (one, other) if rank[one] > rank[other] else (other, one)
+            one = found[one] if found[one] != one else None  # nothing is on the ways from two entries
         return one
 
     changed = True
@@ -248,9 +246,10 @@ def _dominators(
             if block in found and found[block] == block:
                 continue
             known = [one for one in before[block] if one in found]
-            new = known[0]
+            new: int | None = known[0]
             for one in known[1:]:
                 new = common(new, one)
-            changed |= found.get(block) != new
-            found[block] = new
+            dominator = block if new is None else new
+            changed |= found.get(block) != dominator
+            found[block] = dominator
     return found

@@ -56,6 +56,7 @@ class _Matcher:
     unrolled: dict[int, int] = field(default_factory=dict)
     known: dict[int, float] = field(default_factory=dict)
     assumed: list[str] = field(default_factory=list)
+    owners: dict[Chain, tuple[int, ...]] = field(default_factory=dict)
 
     def result(self) -> Matching:
         waits = frozenset(i for i in range(len(self.flow.loops)) if spins(self._body(i)))
@@ -223,6 +224,11 @@ class _Matcher:
 
         They are several if a function was inlined several times and the code does not say for which call.
         """
+        if places not in self.owners:
+            self.owners[places] = self._found_owners(places)
+        return self.owners[places]
+
+    def _found_owners(self, places: Chain) -> tuple[int, ...]:
         every = self.source.spans
         for i, (file, line) in enumerate(places):
             key = file, places[i + 1 :]

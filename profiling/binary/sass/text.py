@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from ssdprof.kernels.errors import SsdprofError, first_line
@@ -19,7 +20,7 @@ ANSWER_S = 60.0
 """How long nvdisasm may take: 0.3 s for a binary of 80 kB, and more for long ones."""
 Place = tuple[str, int]
 """A file and a line."""
-_SECTION = re.compile(r"^//-+ (\.text\.\S+)")
+_SECTION = re.compile(r"^//-+ \.text\.(\S+)")
 _LABEL = re.compile(r"^([.$\w]+):\s*$")
 _INSTRUCTION = re.compile(r"^\s*/\*([0-9a-f]{4,})\*/\s+\{?\s*(?:@(!?U?P\w+)\s+)?([A-Z][\w.]*)\s*(.*?)\s*;")
 _LINE = re.compile(r'^\s*//## File "([^"]*)", line (\d+)')
@@ -60,6 +61,11 @@ def disassembled(cubin: bytes, kernel: str) -> Code:
 
     Raises DisassemblyError if there is no nvdisasm, if it fails, or if the cubin has no such kernel.
     """
+    return parsed(listing(cubin, kernel), kernel)
+
+
+def listing(cubin: bytes, kernel: str) -> str:
+    """What nvdisasm prints of a cubin. Raises DisassemblyError, which names `kernel`, if it cannot read it."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "kernel.cubin"
         file.write_bytes(cubin)
@@ -70,7 +76,7 @@ def disassembled(cubin: bytes, kernel: str) -> Code:
         except (OSError, subprocess.SubprocessError) as error:
             said = first_line(getattr(error, "stderr", "") or str(error))
             raise DisassemblyError(f"nvdisasm cannot read kernel {kernel!r}: {said}") from error
-    return parsed(done.stdout, kernel)
+    return done.stdout
 
 
 def nvdisasm() -> str:
@@ -82,43 +88,56 @@ def nvdisasm() -> str:
 
 def parsed(text: str, kernel: str) -> Code:
     """The code in nvdisasm's text, `kernel` first. Raises DisassemblyError if it is not there."""
-    sections: dict[str, list[str]] = {}
-    lines: list[str] = []
-    for line in text.splitlines():
-        if found := _SECTION.match(line):
-            lines = sections.setdefault(found[1], [])
-        lines.append(line)
-    own = f".text.{kernel}"
-    if own not in sections:
+    sections = sections_of(text)
+    if kernel not in sections:
         raise DisassemblyError(f"the cubin has no kernel {kernel!r}")
-    ordered = [sections.pop(own), *sections.values()]
-    code = _code(line for section in ordered for line in section)
+    ordered = [sections.pop(kernel), *sections.values()]
+    code = code_of(line for section in ordered for line in section)
     if not code.instructions:
         raise DisassemblyError(f"nvdisasm shows no instruction of kernel {kernel!r}")
     return code
 
 
-def _code(lines: Iterable[str]) -> Code:
+def sections_of(text: str) -> dict[str, list[str]]:
+    """The lines of nvdisasm's text by the function that they are of."""
+    sections: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in text.splitlines():
+        if line.startswith("//--") and (found := _SECTION.match(line)):
+            lines = sections.setdefault(found[1], [])
+        lines.append(line)
+    return sections
+
+
+def code_of(lines: Iterable[str]) -> Code:
+    """The code in these lines of nvdisasm's text."""
     instructions: list[Instruction] = []
     labels: dict[str, int] = {}
-    places: list[Place] = []
+    places: tuple[Place, ...] = ()
     told = False  # whether the last line was a place: those of one instruction follow each other
     for line in lines:
-        if found := _LINE.match(line):
-            places = [*places, (found[1], int(found[2]))] if told else [(found[1], int(found[2]))]
+        if "//## " in line and (found := _LINE.match(line)):
+            place = found[1], int(found[2])
+            places = (*places, place) if told else (place,)
             told = True
             continue
         told = False
-        if found := _INSTRUCTION.match(line):
+        if "/*" in line and (found := _INSTRUCTION.match(line)):
             address, guard, name, operands = found.groups()
-            opcode, *modifiers = name.split(".")
-            target = _TARGET.search(operands)
+            opcode, modifiers = _words(name)
+            target = _TARGET.search(operands) if "`" in operands else None
             instructions.append(
                 Instruction(
-                    int(address, 16), guard or "", opcode, tuple(modifiers), operands, target[1] if target else "",
-                    tuple(places),
+                    int(address, 16), guard or "", opcode, modifiers, operands, target[1] if target else "", places
                 )
-            )  # fmt: skip
-        elif found := _LABEL.match(line):
+            )
+        elif ":" in line and (found := _LABEL.match(line)):
             labels[found[1]] = len(instructions)
     return Code(tuple(instructions), labels)
+
+
+@lru_cache(maxsize=4096)
+def _words(name: str) -> tuple[str, tuple[str, ...]]:
+    """An opcode and its modifiers."""
+    opcode, *modifiers = name.split(".")
+    return opcode, tuple(modifiers)

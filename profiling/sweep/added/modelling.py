@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from ssdprof.kernels.interface import Gridded, Peekable, Subject
+from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.profiling.hardware.ceilings import Size, size_of
 from ssdprof.profiling.runs.model import Device, Row
 from ssdprof.profiling.runs.modelled import Model, Modelled
@@ -15,8 +16,13 @@ from ssdprof.profiling.workers.pool import Pool
 from ssdprof.profiling.workers.worker import Failure
 
 MODEL = "ssdprof.profiling.traffic.modelled:launch_model"
+MODELS = "ssdprof.profiling.traffic.modelled:launch_models"
 TIMEOUT_S = 60.0
 """For one config: what takes longer is left out."""
+TOGETHER = 24
+"""Configs of one task at most: nvdisasm starts once for all of them."""
+_OF_TIMEOUT = 1 / 6
+"""What each config of a task adds to the time that it may take, relative to that of one alone."""
 
 
 def add_models(sweep: Measured) -> None:
@@ -29,12 +35,51 @@ def add_models(sweep: Measured) -> None:
     ]
     if size is None or not rows:
         return
-    tasks = {row.config_id: model_task(request.subject, row, request.arch, size) for row in rows}
-    for done, (name, outcome) in enumerate(sweep.pool.each(MODEL, tasks, request.jobs, TIMEOUT_S), start=1):
-        model = _model(outcome, size)
-        row = sweep.state.rows[name]
-        sweep.record(Modelled(name, replace(model, axes=_axes(request.subject, row))))
-        sweep.tell("modelling", done, len(tasks), name)
+    sweep.tell("modelling", 0, len(rows), None)
+    for done, (row, model) in enumerate(_models(rows, size, sweep), start=1):
+        sweep.record(Modelled(row.config_id, replace(model, axes=_axes(request.subject, row))))
+        sweep.tell("modelling", done, len(rows), row.config_id)
+
+
+def _models(rows: list[Row], size: Size, sweep: Measured) -> Iterator[tuple[Row, Model]]:
+    """The model of each row as they come: of several at once, and of each of these alone if that fails."""
+    request, alone = sweep.request, []
+    plans = {row.config_id: request.subject.launch(row.config) for row in rows}
+    rounds = -(-len(rows) // (request.jobs * TOGETHER))
+    some = -(-len(rows) // (request.jobs * rounds))  # all processes end together
+    parts = {part[0].config_id: part for part in together(rows, plans, some)}
+    shared = model_task(request.subject, rows[0], request.arch, size)[1:]
+    tasks = {name: ([plans[row.config_id] for row in part], *shared) for name, part in parts.items()}
+    for name, outcome in sweep.pool.each(MODELS, tasks, request.jobs, TIMEOUT_S * (1 + some * _OF_TIMEOUT)):
+        if isinstance(outcome, Failure) and len(parts[name]) > 1:
+            alone += parts[name]
+        else:
+            found = [outcome] if isinstance(outcome, Failure) else outcome
+            yield from ((row, _model(one, size)) for row, one in zip(parts[name], found, strict=True))
+    tasks = {row.config_id: ([plans[row.config_id]], *shared) for row in alone}
+    for name, outcome in sweep.pool.each(MODELS, tasks, request.jobs, TIMEOUT_S):
+        [model] = [outcome] if isinstance(outcome, Failure) else outcome
+        yield sweep.state.rows[name], _model(model, size)
+
+
+def together(rows: Iterable[Row], plans: Mapping[str, LaunchPlan], most: int) -> Iterator[list[Row]]:
+    """The rows in parts of at most so many; those that differ only in launch options, in one part where they can be."""
+    alike: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        plan = plans[row.config_id]
+        alike.setdefault((plan.module, plan.function, plan.file, plan.grid, repr(plan.args)), []).append(row)
+    part: list[Row] = []
+    for ones in alike.values():
+        ones.sort(key=lambda row: row.occupancy.blocks_per_sm if row.occupancy else 0)  # as many programs at once
+        if part and len(part) + len(ones) > most:
+            yield part
+            part = []
+        part += ones
+        while len(part) > most:
+            yield part[:most]
+            part = part[most:]
+    if part:
+        yield part
 
 
 def model_of(subject: Subject, row: Row, arch: str, device: Device, pool: Pool) -> Model | None:

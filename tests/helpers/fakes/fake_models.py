@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ssdprof.kernels.launch import LaunchPlan, TensorMeta
 from ssdprof.profiling.hardware.ceilings import Size
@@ -51,6 +52,11 @@ AXES = (("tile", 2), ("chunk", 391), ("head", 128))
 MODEL = Model("H100 SXM", TRAFFIC, EXECUTED, axes=AXES)
 
 
+def launch_models(plans: Sequence[LaunchPlan], *shared: Any) -> list[Model]:
+    """Of several launches."""
+    return [launch_model(plan, *shared) for plan in plans]
+
+
 def launch_model(
     plan: LaunchPlan, tensors: Mapping[str, TensorMeta], arch: str, size: Size, peeked: object = None
 ) -> Model:
@@ -59,6 +65,6 @@ def launch_model(
     assert peeked is None, "nobody knows what its tensors hold"
     if plan.function == "narrow":
         raise RuntimeError("no TTIR")
-    if plan.function == "nan":
+    if plan.function.startswith("nan"):
         time.sleep(600.0)
     return Model(f"{size.gpu} of {arch}", replace(TRAFFIC, programs=plan.grid_blocks), None)

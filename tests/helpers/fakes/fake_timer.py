@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
@@ -142,8 +142,9 @@ def imports_paid_once() -> Iterator[None]:
     server = _LastingServer()
     server.preload("ssdprof.profiling.binary.compiler:warm_up")
     server.preload("importlib:import_module", "ssdprof.profiling.measuring.measure")
-    call(Worker(WORKER_ENV, server), "os:getpid")  # which waits for the imports, so that no timeout has to
-    server.close()
+    with closing(Worker(WORKER_ENV, server)) as worker:
+        call(worker, "os:getpid")  # which waits for the imports, so that no timeout has to
+        server.close()
     try:
         with patch.object(pool, "ForkServer", lambda env: server):
             yield

@@ -59,3 +59,25 @@ def attention_kernel(q_ptr, k_ptr, v_ptr, o_ptr, D: tl.constexpr, BLOCK_M: tl.co
         acc, total, highest, q, k_ptr, v_ptr, i * BLOCK_M, (i + 1) * BLOCK_M, o_m, D, BLOCK_N, True
     )
     tl.store(o_ptr + o_m[:, None] * D + o_d[None, :], (acc / total[:, None]).to(o_ptr.dtype.element_ty))
+
+
+@triton.jit(noinline=True)
+def _third(x):
+    return tl.fdiv(x, 3.0, ieee_rounding=True) + tl.sqrt_rn(x)
+
+
+@triton.jit
+def calling_kernel(x_ptr, o_ptr, n, BLOCK: tl.constexpr):
+    """Calls a function of its own, and those that the compiler has for what is rounded correctly."""
+    o = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + o, mask=o < n).to(tl.float32)
+    third = _third(n * 1.0)
+    tl.store(o_ptr + o, x * third, mask=o < n)
+
+
+@triton.jit
+def dividing_kernel(x_ptr, o_ptr, n, BLOCK: tl.constexpr):
+    """Calls functions that the compiler puts into the kernel's own code."""
+    o = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    x = tl.load(x_ptr + o, mask=o < n).to(tl.float32)
+    tl.store(o_ptr + o, tl.fdiv(tl.sqrt_rn(x), 3.0 + x, ieee_rounding=True), mask=o < n)

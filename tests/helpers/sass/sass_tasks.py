@@ -7,12 +7,17 @@ from typing import Any
 
 from ssdprof.kernels.launch import LaunchPlan
 from ssdprof.profiling.binary.compiler import compiled_kernel
-from ssdprof.profiling.binary.sass.executed import kernel_executed
+from ssdprof.profiling.binary.sass.executed import executed
 from ssdprof.profiling.binary.sass.source import source_of
+from ssdprof.profiling.binary.sass.text import Code, DisassemblyError, disassembled
+from ssdprof.profiling.binary.sass.together import disassembled_together
 from ssdprof.profiling.runs.work import Dot, Executed, SourceLoop
 
 Spread = tuple[tuple[int, float], ...]
 """(trips each time, share of the times)."""
+Kernels = list[tuple[str, dict[str, str], dict[str, int]]]
+"""Names of `loop_kernels`, signatures and constants."""
+Plain = list[Any] | str
 
 
 def scan_executed(plan: LaunchPlan, over_tokens: Spread, over_state: Spread, heads: int) -> tuple[Executed, float]:
@@ -37,7 +42,15 @@ def scan_executed(plan: LaunchPlan, over_tokens: Spread, over_state: Spread, hea
         loops = tuple(_with(loop, spread) for loop, spread in zip(source.loops, wanted, strict=True))
         needed = sum(outside)
     needed += sum(loop.mean_trips * sum(map(_flops, loop.dots)) for loop in loops)
-    return kernel_executed(kernel, loops, 1), needed
+    return _executed(kernel, loops), needed
+
+
+def _executed(kernel: Any, loops: tuple[SourceLoop, ...]) -> Executed:
+    """What one program executes, with the trips of these loops."""
+    metadata = kernel.metadata
+    code = disassembled(kernel.asm["cubin"], metadata.name)
+    source = source_of(kernel.asm["ttir"]).with_trips(loops)
+    return executed(code, source, metadata.num_warps * metadata.num_ctas, 1)
 
 
 def _with(loop: SourceLoop, spread: Spread) -> SourceLoop:
@@ -50,6 +63,12 @@ def _flops(dot: Dot) -> float:
 
 def kernel_of(name: str, signature: dict[str, str], constants: dict[str, int], trips: tuple[float, ...]) -> Executed:
     """What a program of one of `loop_kernels` executes for sm_90 with four warps, by the trips of its loops."""
+    kernel = _compiled(name, signature, constants)
+    loops = source_of(kernel.asm["ttir"]).loops
+    return _executed(kernel, tuple(replace(loop, mean_trips=count) for loop, count in zip(loops, trips, strict=True)))
+
+
+def _compiled(name: str, signature: dict[str, str], constants: dict[str, int]) -> Any:
     import loop_kernels
     import triton
     from triton.backends.compiler import GPUTarget
@@ -61,8 +80,37 @@ def kernel_of(name: str, signature: dict[str, str], constants: dict[str, int], t
     attributes = {(i,): [["tt.divisibility", 16]] for i, one in enumerate(names) if one in signature}
     values = {(names.index(one),): value for one, value in constants.items()}
     source = ASTSource(function, signature=types, constexprs=values, attrs=attributes)
-    kernel = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4})
-    loops = source_of(kernel.asm["ttir"]).loops
-    return kernel_executed(
-        kernel, tuple(replace(loop, mean_trips=count) for loop, count in zip(loops, trips, strict=True)), 1
-    )
+    return triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4})
+
+
+def disassembled_both_ways(kernels: Kernels) -> tuple[list[Plain], list[Plain], int]:
+    """The code of these kernels, compiled for sm_90, from one disassembly and from one of each; how many runs of
+    nvdisasm the first took. A kernel without a name is no cubin.
+    """
+    from unittest.mock import patch
+
+    from ssdprof.profiling.binary.sass import text, together
+
+    cubins = []
+    for name, signature, constants in kernels:
+        kernel = _compiled(name, signature, constants) if name else None
+        cubins.append((kernel.asm["cubin"], kernel.metadata.name) if kernel else (b"no cubin", "none"))
+    with patch.object(text, "listing", wraps=text.listing) as runs, patch.object(together, "listing", runs):
+        at_once = list(map(plain, disassembled_together(cubins)))
+    return at_once, [plain(together._alone(*one)) for one in cubins], runs.call_count
+
+
+def plain(code: Code | DisassemblyError) -> Plain:
+    """Instructions with the number of the instruction for each label, whose names nvdisasm counts; or what failed."""
+    if isinstance(code, DisassemblyError):
+        return str(code).partition(":")[0]
+    return [
+        (replace(one, operands=_without_labels(one.operands, code), target=""), code.labels.get(one.target))
+        for one in code.instructions
+    ]
+
+
+def _without_labels(operands: str, code: Code) -> str:
+    for label in sorted(code.labels, key=len, reverse=True):
+        operands = operands.replace(f"({label})", f"({code.labels[label]})")
+    return operands

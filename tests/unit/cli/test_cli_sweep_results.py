@@ -69,7 +69,8 @@ def test_json_is_alone_on_stdout(asked: Asked, capsys: pytest.CaptureFixture[str
 def test_csv_and_its_sidecar_are_written(asked: Asked, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "run.csv"
     assert 0 == ssdprof(["sweep", "--csv", str(path)])
-    assert 16 == len(list(csv.DictReader(path.open())))
+    with path.open(encoding="utf-8") as file:
+        assert 16 == len(list(csv.DictReader(file)))
     assert "NVIDIA H100 80GB HBM3" == json.loads((tmp_path / "run.csv.meta.json").read_text())["device"]["name"]
     assert f"wrote {path} and {path}.meta.json" in capsys.readouterr().err
 
@@ -241,7 +242,8 @@ def test_several_lengths_in_json_are_a_list_of_runs_each_as_alone(
 
 def test_several_lengths_in_csv_are_one_table_with_the_problem_in_front(both: Any, tmp_path: Path) -> None:
     assert 0 == both("--csv", "rows.csv").code
-    rows = list(csv.DictReader((tmp_path / "rows.csv").open(encoding="utf-8")))
+    with (tmp_path / "rows.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
     headers = json.loads((tmp_path / "rows.csv.meta.json").read_text(encoding="utf-8"))
 
     assert [*HEADER.problem, "rank"] == list(rows[0])[: len(HEADER.problem) + 1]

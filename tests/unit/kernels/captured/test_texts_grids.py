@@ -137,7 +137,7 @@ def test_annotations_that_cannot_be_kept_are_no_hindrance(tmp_path: Path) -> Non
     [
         ("class C:\n    def n(self): return 1\nc = C()\ngrid = lambda m: (c.n(),)\n", "calls n of a main.C"),
         ("class C:\n    def grid(self, m): return (1,)\ngrid = C().grid\n", "not a Python function"),
-        ("f = open(__file__)\ngrid = lambda m: (len(list(f)),)\n", "f: it uses a _io.TextIOWrapper"),
+        ("import io\nf = io.StringIO()\ngrid = lambda m: (len(list(f)),)\n", "f: it uses a _io.StringIO"),
         ("grid = eval('lambda m: (1,)')\n", "has no source file"),
         ("class C:\n    pass\ngrid = lambda m: (C(),)\n", "of classes, only enumerations and named tuples are kept"),
     ],
@@ -170,7 +170,7 @@ k = triton.heuristics({"EVEN": lambda args: args["n"] % args["B"] == 0, "WIDE": 
 
 
 def test_heuristics_that_cannot_be_kept_refuse_the_kernel(tmp_path: Path) -> None:
-    body = "f = open(__file__)\nh = lambda args: f.read()\n"
+    body = "import io\nf = io.StringIO()\nh = lambda args: f.read()\n"
     with program(tmp_path, main=HEAD + body) as main, pytest.raises(NotKept, match=r"in lambda .*main.py"):
         sources_of(main.k, (1,), [("H", main.h)])
 

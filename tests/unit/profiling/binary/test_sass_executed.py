@@ -86,3 +86,24 @@ def test_what_a_wgmma_reads_is_counted_once_for_its_four_warps(worker: Worker) -
     assert 1.5 * 64 * 64 + 128 <= found.exponentials
     assert found.warp_instructions == sum(count for _, count in found.by_class)
     assert 0 < found.of_class("barrier") < found.of_class("fp32")
+
+
+ROWS = {"x_ptr": "*bf16", "o_ptr": "*bf16", "n": "i32"}
+SOFTMAX = ("softmax_kernel", ROWS, {"BLOCK": 128})
+ATTENTION = ("attention_kernel", POINTERS, {"D": 64, "BLOCK_M": 64, "BLOCK_N": 64})
+DIVIDING = ("dividing_kernel", ROWS, {"BLOCK": 128})
+CALLING = ("calling_kernel", ROWS, {"BLOCK": 128})
+BROKEN = ("", {}, {})
+
+
+def test_kernels_that_are_disassembled_together_have_the_code_that_each_has_alone(worker: Worker) -> None:
+    """Those that wait at barriers are files of another kind than those that only divide."""
+    kernels = [ATTENTION, DIVIDING, SOFTMAX, DIVIDING, CALLING, BROKEN]
+    at_once, alone, runs = ask(worker, "disassembled_both_ways", kernels)
+    assert alone == at_once
+    assert 3 == runs, "two kinds, and one that is no cubin"
+    attention, dividing, softmax, again, calling, broken = at_once
+    assert any(len(one.places) > 1 for one, _ in attention), "places of a call that was inlined"
+    assert dividing == again != softmax
+    assert all(any(one.opcode == "CALL" and at for one, at in code) for code in (dividing, calling))
+    assert "nvdisasm cannot read kernel 'none'" == broken

@@ -54,3 +54,15 @@ def test_it_is_known_what_no_way_goes_around() -> None:
     found = flow("1 @P0 BRA to over\n1 MOV\nover:\n2 EXIT")
     assert (True, False, False) == (found.escapes(0, 1), found.escapes(0, 2), found.escapes(1, 1))
     assert (True, False) == (found.dominates(0, 2), found.dominates(1, 2))
+
+
+def test_code_that_the_kernel_and_a_function_share_is_dominated_by_neither() -> None:
+    """As on sm_80, whose kernels and functions may end in the same block."""
+    found = flow(
+        "1 CALL.REL.NOINC to helper\n1 BRA to both\nhelper:\n2 @P0 BRA to both\n2 RET.REL.NODEC R2\n"
+        "both:\n3 @P1 BRA to both\n3 EXIT"
+    )
+    kernel, shared = found.entries[0], 4
+    assert {shared: shared, kernel: kernel}.items() <= found.dominators.items()
+    assert (False, True) == (found.dominates(kernel, shared), found.dominates(shared, 5))
+    assert [frozenset({shared})] == [loop.blocks for loop in found.loops]

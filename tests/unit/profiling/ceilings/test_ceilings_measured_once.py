@@ -129,7 +129,8 @@ def test_a_sweep_that_times_on_something_else_measures_none(pool: Pool, monkeypa
 def test_a_sweep_takes_those_that_were_kept_as_soon_as_its_gpu_is_ready() -> None:
     keep_ceilings(ON, MEASURED)
     sweep = Sweep(replace(request(fake("right")), gpu=GPU), lambda _: None, lambda _: None)
-    sweep._set_prepared(PREPARED)
+    with closing(sweep.pool):
+        sweep._set_prepared(PREPARED)
     assert MEASURED == sweep.state.header.device.ceilings
 
 

@@ -179,6 +179,7 @@ def test_a_place_that_cannot_be_written_is_tried_again_with_every_record(tmp_pat
     blocked.unlink()
     keeper(*BEGIN[5:])
     assert dump_records(BEGIN) == (blocked / "mine.jsonl").read_text()
+    keeper.close(RUN)
 
 
 def test_an_interrupt_while_a_record_is_written_loses_and_doubles_nothing(
@@ -198,3 +199,4 @@ def test_an_interrupt_while_a_record_is_written_loses_and_doubles_nothing(
             keeper(*BEGIN[5:])
     keeper(HEADER)
     assert dump_records([*BEGIN, HEADER]) == (tmp_path / "mine.jsonl").read_text()
+    keeper.close(RUN)

@@ -37,6 +37,7 @@ def one_import() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MODEL", "fake_models:launch_model")
+    monkeypatch.setattr(module, "MODELS", "fake_models:launch_models")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_every_config_that_compiles_has_its_model_and_one_that_cannot_be_followe
     assert broken.model is None
     assert all(row.floor_ms and row.bound is None for row in (right, wide, narrow))
     assert sorted(IDS) == modelled(records)
-    assert [1, 2, 3] == [event.done for event in events if event.phase == "modelling"]
+    assert [0, 1, 2, 3] == [event.done for event in events if event.phase == "modelling"]
 
 
 def test_a_sweep_that_is_interrupted_meanwhile_keeps_what_it_has_and_computes_the_rest_when_resumed() -> None:
@@ -113,6 +114,33 @@ def test_what_takes_too_long_is_left_out(pool: Pool, monkeypatch: pytest.MonkeyP
     assert found is not None
     assert (H100.name, None, None) == (found.gpu, found.traffic, found.executed)
     assert "no result after" in found.absent
+
+
+def test_one_that_takes_too_long_costs_those_that_were_modelled_with_it_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "TIMEOUT_S", 0.5)
+    run = swept(request(fake("nan_rows"), *FEW, gpu=False, models=True, jobs=1))
+    models = {row.config_id: row.model for row in run.rows}
+    late, right, wide, narrow = (models[one] for one in (fake_id("nan_rows"), *IDS))
+    assert late is not None
+    assert "no result after" in late.absent
+    assert all(one is not None and one.traffic is not None for one in (right, wide))
+    assert narrow is not None
+    assert "RuntimeError: no TTIR" == narrow.absent
+
+
+def test_configs_that_differ_only_in_launch_options_are_modelled_together() -> None:
+    configs = [fake(rows=rows, num_warps=warps) for warps in (1, 2, 4) for rows in (16, 32)]
+    rows = [Row(config, str(config), "not-run") for config in configs]
+    plans = {row.config_id: FakeSubject().launch(row.config) for row in rows}
+
+    def parts(most: int) -> list[list[int]]:
+        return [[configs.index(row.config) for row in part] for part in module.together(rows, plans, most)]
+
+    assert [[0, 2, 4, 1, 3, 5]] == parts(6)
+    assert [[0, 2, 4], [1, 3, 5]] == parts(5) == parts(3)
+    assert [[0, 2], [4], [1, 3], [5]] == parts(2)
 
 
 def swept_row() -> Row:

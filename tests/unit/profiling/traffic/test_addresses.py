@@ -76,9 +76,9 @@ def test_of_a_large_grid_a_first_part_stands_for_all(ttirs: dict[str, str], monk
     rows = 6000
     case = replace(traffic_cases.CASES["softmax"], grid=(rows,), tensors=traffic_cases.floats(x=rows * 77, o=rows * 77))
     machine = Machine(num_sms=4, blocks_per_sm=2, l2_bytes=64 << 10, l1_bytes=4 << 10)
-    part = Follower(case.plan, case.tensors, ttirs["softmax"], "").traffic(machine)
+    part = Follower(case.plan, case.tensors, ttirs["softmax"]).traffic(machine)
     monkeypatch.setattr(model, "_FOLLOWED_OF_L2", 1e9)
-    whole = Follower(case.plan, case.tensors, ttirs["softmax"], "").traffic(machine)
+    whole = Follower(case.plan, case.tensors, ttirs["softmax"]).traffic(machine)
     assert part.programs < rows == whole.programs
     for one, other in ((part.least_bytes, whole.least_bytes), (part.dram_bytes, whole.dram_bytes)):
         assert other == pytest.approx(one, rel=0.02)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssdprof.profiling.traffic.footprint import footprints, previous
+from ssdprof.profiling.traffic.footprint import footprints, in_order, previous
 from ssdprof.profiling.traffic.trace import sampled, starts
 
 DATA = st.lists(st.integers(0, 9), min_size=1, max_size=40)
@@ -18,6 +18,12 @@ LINES = st.lists(st.integers(0, 400), min_size=1, max_size=30, unique=True)
 def test_the_one_before_is_the_last_access_to_the_same(data: list[int]) -> None:
     expected = [max((j for j in range(i) if data[j] == one), default=-1) for i, one in enumerate(data)]
     assert expected == previous(np.array(data)).tolist()
+
+
+@given(st.lists(st.sampled_from([-(1 << 40), -1, 0, 3, 65_535, 65_536, 1 << 33, (1 << 62) + 1]), max_size=40))
+def test_sorting_by_digits_is_stable_sorting(data: list[int]) -> None:
+    values = np.array(data, np.int64)
+    assert np.argsort(values, kind="stable").tolist() == in_order(values).tolist()
 
 
 @given(DATA)

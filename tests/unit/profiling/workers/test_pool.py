@@ -33,6 +33,12 @@ def pool() -> Iterator[Pool]:
         yield pool
 
 
+def open_files() -> set[str]:
+    """What this process holds open, by inode: sockets, pipes and files that have no name."""
+    entries = [Path("/proc/self/fd") / name for name in os.listdir("/proc/self/fd")]
+    return {f"{os.readlink(entry)} {entry.stat().st_ino}" for entry in entries if entry.exists()}
+
+
 def children(pid: str = "self") -> set[str]:
     """Of a process, and theirs."""
     found: set[str] = set()
@@ -204,6 +210,17 @@ def test_a_pool_that_was_never_used_is_closed_with_what_it_began() -> None:
     before = children()
     Pool(measurers=2).close()
     assert before == children()
+
+
+def test_a_closed_pool_leaves_no_file_open() -> None:
+    before = open_files()
+    with closing(Pool(measurers=1, early=False)) as pool:
+        pool.add_compilers(1)
+        for worker in pool.workers:
+            assert 5 == call(worker, "worker_tasks:add", 2, 3)
+        held = open_files() - before
+    assert held
+    assert not held & open_files()
 
 
 def test_what_is_begun_goes_on_and_what_is_done_comes_first() -> None:
