@@ -168,14 +168,17 @@ class Module:
             _, file, line = self.source(named[2], seen=seen + 1)
             return named[1], file, line
         if at := _LINE.match(meaning):
-            file = at[1]
-            inside = all(folder in PurePath(file).parts for folder in _OF_TRITON) or file.endswith(".ttgir")
-            return ("", "", 0) if inside else ("", file, int(at[2]))
+            return ("", "", 0) if is_inside(at[1]) else ("", at[1], int(at[2]))
         for one in _REFERENCE.findall(meaning):
             found = self.source(one, seen=seen + 1)
             if found[1]:
                 return found
         return "", "", 0
+
+
+def is_inside(file: str) -> bool:
+    """Whether a location in this file says nothing to a user: Triton's own functions, or the text of an IR."""
+    return all(folder in PurePath(file).parts for folder in _OF_TRITON) or file.endswith(".ttgir")
 
 
 def encoding_rank(layout: str) -> int:

@@ -16,6 +16,7 @@ from ssdprof.profiling.runs.counters import Counters
 from ssdprof.profiling.runs.ledger import Ledger
 from ssdprof.profiling.runs.measured import Check, Compiled, Conditions, Timing
 from ssdprof.profiling.runs.modelled import Model
+from ssdprof.profiling.runs.registers import Registers
 
 Status = Literal[
     "ok", "wrong", "differs", "unstable", "compile-error", "out-of-resources", "launch-error", "timeout", "not-run"
@@ -254,7 +255,7 @@ class Explanation:
     `question`: what users of this kernel ask about one parameter. `latency_source` says where the rows' recorded
     latencies come from ("measured on NVIDIA H100 …", "recorded on …"), `source` is that run; None if there are none.
     `whose` says which problem and run it is of. `ledger`: what the config's shared memory holds; None if it did not
-    compile, or if that could not be read, for the reason in `ledger_absent`.
+    compile, or if that could not be read, for the reason in `ledger_absent`. `registers` likewise of its registers.
     """
 
     header: RunHeader
@@ -266,3 +267,5 @@ class Explanation:
     source: Run | None = None
     ledger: Ledger | None = None
     ledger_absent: str = ""
+    registers: Registers | None = None
+    registers_absent: str = ""

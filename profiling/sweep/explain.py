@@ -1,5 +1,5 @@
-"""Explains one config: compiles it, reads what its shared memory holds, and recompiles it with one parameter changed at
-a time; with a GPU, all of these are checked and timed.
+"""Explains one config: compiles it, reads what its shared memory and registers hold, and recompiles it with one
+parameter changed at a time; with a GPU, all of these are checked and timed.
 
 The answer is given as soon as the config itself is compiled, and what the changes do once they all are.
 """
@@ -20,6 +20,7 @@ from ssdprof.profiling.runs.model import Device, Explanation, Neighbours, Row, R
 from ssdprof.profiling.runs.modelled import Model
 from ssdprof.profiling.runs.rank import ranked_run
 from ssdprof.profiling.runs.recorded import Latencies, latencies_for, latency_source, with_latencies
+from ssdprof.profiling.runs.registers import Registers
 from ssdprof.profiling.runs.state import Record
 from ssdprof.profiling.sweep.added.modelling import model_of
 from ssdprof.profiling.sweep.begin import expect_descriptors
@@ -30,6 +31,7 @@ from ssdprof.profiling.workers.pool import Pool
 from ssdprof.profiling.workers.worker import Failure
 
 LEDGER = "ssdprof.profiling.binary.ledger:launch_ledger"
+REGISTERS = "ssdprof.profiling.binary.registers.estimate:launch_registers"
 
 
 def explain(
@@ -48,8 +50,8 @@ def explain(
     Latencies come from `measured` or, failing that, from the recorded run, if it is of the same kernel source, problem
     and architecture; the config and its neighbours get them if no GPU measures them. `how`: whether the user `measured`
     that run, or it is `recorded` and ships with ssdprof. `pool`: processes to work in, for the caller to close.
-    `on_answer` gets the explanation without neighbours, once: as soon as the config is compiled and its ledger read, or
-    at the end if it does not compile. `whose`: see `Explanation`.
+    `on_answer` gets the explanation without neighbours, once: as soon as the config is compiled and its ledgers read,
+    or at the end if it does not compile. `whose`: see `Explanation`.
     """
     with nullcontext(pool) if pool is not None else closing(Pool(measurers=bool(request.gpu))) as running:
         return _Explaining(config, request, measured, how, running, on_answer, whose).run(on_event)
@@ -78,6 +80,7 @@ class _Explaining:
         self.measured, self.how, self.pool = measured, how, pool
         self.on_answer, self.whose = on_answer, whose
         self.ledger: Ledger | Failure | None = None
+        self.registers: Registers | Failure | None = None
         self.models: dict[bool, Model | None] = {}  # by whether it is of this GPU, or of the one that was measured
         self.found: Latencies | None = None
         self.answered: Explanation | None = None
@@ -110,13 +113,14 @@ class _Explaining:
         )
 
     def _hear(self, record: Record) -> None:
-        """Answers once the config is compiled, while its neighbours compile: reading its ledger takes a moment."""
+        """Answers once the config is compiled, while its neighbours compile: reading its ledgers takes a moment."""
         is_own = isinstance(record, Row) and record.config_id == self.own
         if self.answered is not None or not is_own or not isinstance(record, Row) or record.compiled is None:
             return
         self._try_cap(record.compiled)
         plan = self.request.subject.launch(self.config)
         self.ledger = self.pool.ask(LEDGER, plan, self.request.arch, timeout_s=self.request.timeout_s)
+        self.registers = self.pool.ask(REGISTERS, plan, self.request.arch, timeout_s=self.request.timeout_s)
         header = self.sweep.state.header
         for here, device in ((False, self._measured_on(record)), (True, header.device)):
             if not here or self.request.gpu:
@@ -155,6 +159,8 @@ class _Explaining:
             source=self.found.source if self.found else None,
             ledger=None if isinstance(self.ledger, Failure) else self.ledger,
             ledger_absent=self.ledger.line if isinstance(self.ledger, Failure) else "",
+            registers=None if isinstance(self.registers, Failure) else self.registers,
+            registers_absent=self.registers.line if isinstance(self.registers, Failure) else "",
         )
         self.on_answer(self.answered)
         return self.answered

@@ -21,6 +21,7 @@ from ssdprof.profiling.hardware.rule import rule_sentence
 from ssdprof.profiling.runs.codec import plain
 from ssdprof.profiling.runs.model import Explanation, Row, Run, RunHeader
 from ssdprof.profiling.runs.recorded import latency_source
+from ssdprof.profiling.runs.registers import Registers
 from ssdprof.reports.columns import Column, columns_of, metric_columns, values
 from ssdprof.reports.words import answers
 from ssdprof.reports.words import bound as bound_words
@@ -92,6 +93,8 @@ def explanation_json(explanation: Explanation) -> str:
             "headroom": explanation_words.headroom(explanation),
             "ledger": asdict(explanation.ledger) if explanation.ledger else None,
             "ledger_absent": explanation.ledger_absent,
+            "registers": _registers_dict(explanation.registers) if explanation.registers else None,
+            "registers_absent": explanation.registers_absent,
             "question": question
             and {
                 "parameter": question.parameter,
@@ -103,6 +106,14 @@ def explanation_json(explanation: Explanation) -> str:
             "statements": stated,
         }
     )
+
+
+def _registers_dict(registers: Registers) -> dict[str, Any]:
+    return {
+        **asdict(registers),
+        "estimated_registers": registers.estimated_registers,
+        "rest_registers": registers.rest_registers,
+    }
 
 
 def _counterfactual_dict(explanation: Explanation, one: Counterfactual) -> dict[str, Any]:

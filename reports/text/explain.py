@@ -26,6 +26,7 @@ from ssdprof.reports.columns import latency_text
 from ssdprof.reports.text import bound, counterfactuals, tables
 from ssdprof.reports.text import ledger as ledger_report
 from ssdprof.reports.text import occupancy as occupancy_report
+from ssdprof.reports.text import registers as registers_report
 from ssdprof.reports.text.counters import counters_lines
 from ssdprof.reports.text.prose import Labelled, Prose
 from ssdprof.reports.text.sweep import STYLES
@@ -88,6 +89,12 @@ def _ledger(explanation: Explanation) -> list[RenderableType]:
     return ledger_report.parts(explanation.ledger, explanation.ledger_absent)
 
 
+def _registers(explanation: Explanation) -> list[RenderableType]:
+    if explanation.row.compiled is None or explanation.row.occupancy is None:
+        return []
+    return registers_report.parts(explanation.registers, explanation.registers_absent)
+
+
 def _counters(explanation: Explanation) -> list[RenderableType]:
     return counters_lines(explanation.row)
 
@@ -115,7 +122,7 @@ def _provenance(explanation: Explanation) -> list[RenderableType]:
     return [label_grid(_header(explanation)), *dimmed(tables.another_binary_notes([explanation.row]))]
 
 
-FIRST: tuple[Section, ...] = (_answer, bound.parts, _occupancy, _ledger)
+FIRST: tuple[Section, ...] = (_answer, bound.parts, _occupancy, _ledger, _registers)
 """What the config itself tells, in order."""
 REST: tuple[Section, ...] = (_counters, _changes, _question, _occupancy_and_latency, _provenance)
 """What needs a GPU or its neighbours, in order, and where everything is from."""

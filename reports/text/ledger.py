@@ -15,7 +15,7 @@ from ssdprof.reports.text.occupancy import counted
 from ssdprof.reports.text.prose import Prose
 
 TITLE = "What shared memory holds"
-_MAP_WIDTH, _NARROW_MAP_WIDTH = 32, 16
+MAP_WIDTH, NARROW_MAP_WIDTH = 32, 16
 _NAMED = 3
 """So many of the rows that a row shares its bytes with are named."""
 _OPS: Mapping[str, str] = MappingProxyType(
@@ -60,10 +60,15 @@ def bar(row: Held, total_bytes: int, width: int) -> str:
 
     What is rounded to none is a thin line.
     """
-    start, end = (round(at * width / total_bytes) for at in (row.offset_bytes, row.end_bytes))
-    if start == end:
-        return " " * (row.offset_bytes * width // total_bytes) + "▏"
-    return " " * start + "█" * (end - start)
+    return span(row.offset_bytes, row.end_bytes, total_bytes, width)
+
+
+def span(start: int, end: int, total: int, width: int) -> str:
+    """A part of a total as a bar over `width` character cells, as `bar` draws it."""
+    first, last = (round(at * width / total) for at in (start, end))
+    if first == last:
+        return " " * (start * width // total) + "▏"
+    return " " * first + "█" * (last - first)
 
 
 def _table(ledger: Ledger) -> FittedTable:
@@ -83,9 +88,9 @@ def _table(ledger: Ledger) -> FittedTable:
         ScreenColumn("source", sources, right=False, short=lines if is_one_file else None, shortens=3),
         ScreenColumn(
             f"of {total} bytes",
-            tuple(bar(row, total, _MAP_WIDTH) for row in rows),
+            tuple(bar(row, total, MAP_WIDTH) for row in rows),
             right=False,
-            short=tuple(bar(row, total, _NARROW_MAP_WIDTH) for row in rows),
+            short=tuple(bar(row, total, NARROW_MAP_WIDTH) for row in rows),
             gives_up=1,
         ),
         ScreenColumn(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from io import StringIO
 from typing import Any
 
-from fake_ledgers import CHUNK_SCAN
+from fake_ledgers import LEDGERS
 from fake_models import MODEL
 from rich.console import Console, RenderableType
 
@@ -277,7 +277,7 @@ def explanation(shape: tuple[int, int, int, int, int] = (64, 64, 32, 2, 4), meas
         question=QUESTION,
         latency_source=f"measured on {HEADER.provenance}" if measured else None,
         whose="the run you gave",
-        ledger=CHUNK_SCAN if shape == (64, 64, 32, 2, 4) else None,
+        **(LEDGERS if shape == (64, 64, 32, 2, 4) else {}),
     )
 
 

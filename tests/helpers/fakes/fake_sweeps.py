@@ -19,7 +19,7 @@ from ssdprof.profiling.gpu.devices import GpuInfo
 from ssdprof.profiling.runs import recorded
 from ssdprof.profiling.runs.ledger import Ledger
 from ssdprof.profiling.runs.model import Explanation, Run
-from ssdprof.profiling.runs.modelled import Model
+from ssdprof.profiling.runs.registers import Registers
 from ssdprof.profiling.runs.state import Record, RunState
 from ssdprof.profiling.sweep import begin, environment, estimate
 from ssdprof.profiling.sweep import explain as explain_module
@@ -48,10 +48,12 @@ class IdlePool(Pool):
         self.measurers_asked = measurers
         self.dismissed = self.closed = False
 
-    def ask(self, function: str, *args: Any, timeout_s: float) -> Toolchain | Ledger | Model | dict[str, bool]:
+    def ask(self, function: str, *args: Any, timeout_s: float) -> object:
         """What every sweep asks before it begins, and an explanation of its config; Triton has nothing cached."""
         if function == explain_module.LEDGER:
             return Ledger((), 0)
+        if function == explain_module.REGISTERS:
+            return Registers((), 16, 0)
         if function == modelling.MODEL:
             return MODEL
         if function == begin.CACHED:

@@ -220,9 +220,12 @@ def test_another_space_and_a_baseline_can_be_given(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.slow
-def test_what_its_shared_memory_holds_adds_up_and_has_lines_of_its_own_file(swept: Ran) -> None:
+def test_what_its_shared_memory_and_registers_hold_has_lines_of_its_own_file(swept: Ran) -> None:
     explained = ran(swept.file, "explain", "m16n32k32w4s2", "--json", "-q").json
     found = explained["ledger"]
+    in_registers = explained["registers"]
+    assert explained["row"]["registers_per_thread"] == in_registers["registers_per_thread"]
+    assert {str(swept.file)} == {row["file"] for row in in_registers["rows"] if row["file"]}
     assert explained["row"]["dynamic_shared_mem_bytes"] == found["total_bytes"]
     assert found["total_bytes"] == max(row["offset_bytes"] + row["size_bytes"] for row in found["rows"] if row["op"])
     assert {"c", "x"} <= {row["name"] for row in found["rows"]}

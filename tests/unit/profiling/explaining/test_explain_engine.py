@@ -22,8 +22,9 @@ from ssdprof.profiling.runs.measured import Check
 from ssdprof.profiling.runs.model import Device, Explanation, Row, Run
 from ssdprof.profiling.runs.modelled import Model
 from ssdprof.profiling.runs.rank import rank
+from ssdprof.profiling.runs.registers import Registers
 from ssdprof.profiling.sweep.added.modelling import MODEL as LAUNCH_MODEL
-from ssdprof.profiling.sweep.explain import LEDGER
+from ssdprof.profiling.sweep.explain import LEDGER, REGISTERS
 from ssdprof.profiling.sweep.request import Event
 from ssdprof.profiling.workers.pool import Pool
 
@@ -188,30 +189,35 @@ def test_what_does_not_compile_here_stays_so_whatever_was_measured() -> None:
 
 def test_a_ledger_that_cannot_be_read_costs_only_itself() -> None:
     explanation = explained()
-    assert explanation.ledger is None
+    assert (None, None) == (explanation.ledger, explanation.registers)
     assert "ttgir" in explanation.ledger_absent  # a fake kernel has none
+    assert "FakeKernel" in explanation.registers_absent
     assert explanation.row.compiled is not None
 
 
-def test_the_ledger_and_the_model_of_the_config_are_made_once_whatever_its_neighbours(
+def test_the_ledgers_and_the_model_of_the_config_are_made_once_whatever_its_neighbours(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked = []
 
-    def ask(_: Pool, function: str, *arguments: Any, timeout_s: float) -> Ledger | Model:
+    told = {LEDGER: Ledger((), 0), REGISTERS: Registers((), 32, 0)}
+
+    def ask(_: Pool, function: str, *arguments: Any, timeout_s: float) -> Ledger | Registers | Model:
         arch = next(one for one in arguments if isinstance(one, str))
         asked.append((function, arguments[0].options["num_warps"], arch))
-        return Ledger((), 0) if function == LEDGER else MODEL
+        return told.get(function, MODEL)
 
     monkeypatch.setattr(Pool, "ask", ask)
     explanation = explained()
-    assert (Ledger((), 0), MODEL.traffic) == (
+    assert (Ledger((), 0), Registers((), 32, 0), MODEL.traffic) == (
         explanation.ledger,
+        explanation.registers,
         explanation.row.model and explanation.row.model.traffic,
     )
-    assert [(name, CONFIG.number("num_warps"), "sm_90") for name in (LEDGER, LAUNCH_MODEL)] == asked
+    assert [(name, CONFIG.number("num_warps"), "sm_90") for name in (*told, LAUNCH_MODEL)] == asked
 
 
 def test_what_does_not_compile_has_no_ledger_and_no_reason() -> None:
     explanation = explained(fake("compile_error"))
     assert (None, "") == (explanation.ledger, explanation.ledger_absent)
+    assert (None, "") == (explanation.registers, explanation.registers_absent)

@@ -21,8 +21,9 @@ from ssdprof.profiling.diagnosis.counterfactuals import counterfactuals
 from ssdprof.profiling.runs.ledger import Ledger
 from ssdprof.profiling.runs.model import Explanation, Run
 from ssdprof.profiling.runs.rank import rank
+from ssdprof.profiling.runs.registers import Registers
 from ssdprof.profiling.sweep import explain as explain_module
-from ssdprof.profiling.sweep.explain import LEDGER
+from ssdprof.profiling.sweep.explain import LEDGER, REGISTERS
 from ssdprof.profiling.sweep.request import Event
 from ssdprof.profiling.sweep.sweep import Sweep
 from ssdprof.profiling.workers.pool import Pool
@@ -59,7 +60,8 @@ def test_the_cap_that_gives_one_more_block_is_tried_as_soon_as_the_registers_are
 
 
 def test_the_answer_comes_first_with_its_ledger_and_latency_and_no_neighbour(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Pool, "ask", lambda _, function, *__, **___: Ledger((), 7) if function == LEDGER else MODEL)
+    told = {LEDGER: Ledger((), 7), REGISTERS: Registers((), 32, 0)}
+    monkeypatch.setattr(Pool, "ask", lambda _, function, *__, **___: told.get(function, MODEL))
     compiled, answers = [0], list[tuple[int, Explanation]]()
 
     def count(event: Event) -> None:
@@ -71,6 +73,7 @@ def test_the_answer_comes_first_with_its_ledger_and_latency_and_no_neighbour(mon
     ((done, first),) = answers
     assert 0 == done  # it is the first that is compiled, and nothing waits for it
     assert (Ledger((), 7), (), 2.0) == (first.ledger, first.neighbours, first.row.known_latency_ms)
+    assert (Registers((), 32, 0), first.registers) == (first.registers, last.registers)
     assert measured() == first.source
     assert (first.row.compiled, first.ledger, first.source) == (last.row.compiled, last.ledger, last.source)
     assert first.row.model is not None
