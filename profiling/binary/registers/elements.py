@@ -26,6 +26,8 @@ _SLICE_BITS = 256
 """Of a row of an operand in one instruction: 16 elements of 16 bits (PTX ISA, mma.sync)."""
 _ADDITIONS = ("arith.addi", "arith.subi", "tt.addptr", "arith.ori", "arith.xori")
 _MULTIPLICATIONS = ("arith.muli", "arith.shli", "arith.extsi", "arith.extui", "arith.trunci", "arith.index_cast")
+_TOLD_APART = ("arith.cmpi", "arith.cmpf", "tt.extern_elementwise")
+"""Do different things by an attribute, which is not read here."""
 _ELEMENTWISE = (
     "tt.addptr", "tt.fp_to_fp", "tt.bitcast", "tt.int_to_ptr", "tt.ptr_to_int", "tt.clampf", "tt.mulhiui",
     "tt.extern_elementwise", "tt.precise_sqrt", "tt.precise_divf",
@@ -190,7 +192,7 @@ class Elements:
             what: Hashable = (op.name, value.dtype, tuple(number or (0, step) for number, step in of))
             step = self._number((op.name, steps, of)) if any(steps) else 0
         else:
-            what, step = (op.name, value.dtype, of), 0
+            what, step = (op if op.name in _TOLD_APART else op.name, value.dtype, of), 0
         number = self._keep(bits_of(value.dtype), is_uniform=is_uniform, what=what)
         if is_sum:
             self._added_to[number] = of[0][0]

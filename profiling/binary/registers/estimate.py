@@ -19,9 +19,10 @@ from ssdprof.profiling.runs.registers import HeldInRegisters, Order, RegisterKin
 _REGISTER_BYTES = 4
 _PRODUCTS = ("tt.dot", "tt.dot_scaled", "ttng.warp_group_dot")
 _LOADS = ("tt.load", "ttg.local_load", "tt.descriptor_load", "tt.descriptor_gather", "ttng.tmem_load", "tt.gather")
-_ENDS = (*ACCESSES, "ttg.local_store", "ttg.local_alloc", "ttg.convert_layout")
 _CHAINED = (*ARRANGED, "tt.addptr", "tt.fp_to_fp", "tt.splat")
-"""What a chain of operations on single elements may end in."""
+"""What a chain of operations on single elements has besides arithmetic."""
+_ENDS = (*ACCESSES, "ttg.local_store", "ttg.local_alloc", "ttg.convert_layout")
+"""What it may end in."""
 
 
 def launch_registers(plan: LaunchPlan, arch: str) -> Registers:
@@ -65,10 +66,11 @@ class _Fullest:
 def _fullest(function: Op, limit: int) -> _Fullest:
     """The point with the most, in the first order that needs no more than `limit`; else in the last, with the least."""
     elements = Elements(function)
-    chains = _Chains(elements)
-    own = list(points(function))
+    found = list(points(function))
     for order in get_args(Order):
-        found = own if order != "chained" else [replace(point, alive=chains.of(point.alive)) for point in own]
+        if order == "chained":
+            chains = _Chains(function, elements)
+            found = [replace(point, alive=chains.of(point.alive)) for point in found]
         is_sliced = order != "whole"
         most, bits = _most(found, elements, is_sliced=is_sliced)
         if registers(bits) <= limit:
@@ -94,27 +96,27 @@ class _Chains:
     A value that only the next operation of a chain takes stands for what it is made of, if that takes no more.
     """
 
-    def __init__(self, elements: Elements) -> None:
+    def __init__(self, function: Op, elements: Elements) -> None:
         self._elements = elements
-        self._known: dict[Value, Alive] = {}
+        self._sources: dict[Value, Alive] = {}
+        for op in function.inner():  # what an operation takes is made before it
+            if _is_chained(op):
+                self._sources.update((value, self._made(op, value)) for value in op.results)
 
     def of(self, alive: Alive) -> Alive:
         """What these values stand for."""
-        return frozenset().union(*(self._sources(value) for value in alive))
+        return frozenset[Value]().union(*(self._sources.get(value, (value,)) for value in alive))
 
-    def _sources(self, value: Value) -> Alive:
-        if value not in self._known:
-            self._known[value] = frozenset([value])
-            users = self._elements.users(value)
-            is_inside = value.is_tensor and value.op is not None and _is_chained(value.op) and len(users) == 1
-            if value.op and is_inside and (_is_chained(users[0]) or users[0].name in _ENDS):
-                before = self.of(frozenset(value.op.operands))
-                numbers = frozenset[int]().union(*(self._elements.numbers(one) for one in before))
-                if self._bits(numbers) <= self._bits(self._elements.numbers(value)):
-                    self._known[value] = before
-        return self._known[value]
+    def _made(self, op: Op, value: Value) -> Alive:
+        users = self._elements.users(value)
+        if len(users) == 1 and value.is_tensor and (_is_chained(users[0]) or users[0].name in _ENDS):
+            before = self.of(frozenset(op.operands))
+            if self._bits(before) <= self._bits([value]):
+                return before
+        return frozenset([value])
 
-    def _bits(self, numbers: frozenset[int]) -> float:
+    def _bits(self, values: Iterable[Value]) -> float:
+        numbers = frozenset[int]().union(*(self._elements.numbers(one) for one in values))
         return self._elements.bits(numbers, is_sliced=True)
 
 

@@ -230,6 +230,18 @@ def test_what_one_branch_needs_is_alive_before_it_and_what_both_give_is_held_onc
     assert 64 * 128 // 128 // 2 == held(worker, body).estimated_registers
 
 
+def test_a_function_that_may_return_early_is_gone_through_to_its_end(worker: Worker) -> None:
+    body = f"""\
+    %is = arith.cmpi slt, %n, %c1 : i32
+    cf.cond_br %is, ^bb1, ^bb2
+  ^bb1:
+    tt.return
+  ^bb2:
+    %x = ttg.local_load %t : {SHARED} -> tensor<64x128xbf16, #row>
+    ttg.local_store %x, %t : tensor<64x128xbf16, #row> -> {SHARED}"""
+    assert 64 * 128 // 128 // 2 == held(worker, body).estimated_registers
+
+
 def test_a_loop_with_a_condition_holds_what_it_carries(worker: Worker) -> None:
     tensor = "tensor<64x128xbf16, #row>"
     body = f"""\
