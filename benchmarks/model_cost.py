@@ -46,12 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the benchmark; 0 if the models cost little enough."""
     parser = parser_of(description=__doc__)
     parser.add_argument("--preset", choices=PRESETS, default=DEFAULT_PRESET, help="the problem")
-    parser.add_argument("--every", type=at_least(1), default=1, help="take every n-th tile of the space `all`")
+    parser.add_argument("--space", default="all", help="the configs")
+    parser.add_argument("--every", type=at_least(1), default=1, help="take every n-th tile of the space")
     parser.add_argument("--jobs", type=at_least(1), default=2, help="processes that compile")
     parser.add_argument("--parts", action="store_true", help="say where the CPU time goes")
     given = parser.parse_args(argv)
     subject = ChunkScan(problem_from(given.preset))
-    configs = chosen(subject, given.every)
+    configs = chosen(subject, given.space, given.every)
     with temporary_folder() as folder:
         os.environ |= {"TRITON_CACHE_DIR": str(Path(folder, "triton")), "XDG_DATA_HOME": str(Path(folder, "data"))}
         if given.parts:
@@ -69,10 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0 if met else 1
 
 
-def chosen(subject: ChunkScan, every: int) -> tuple[Config, ...]:
+def chosen(subject: ChunkScan, space: str, every: int) -> tuple[Config, ...]:
     """Every n-th tile of the space, with all its warps and stages."""
     tiles: dict[str, list[Config]] = {}
-    for config in map(subject.resolve, subject.space("all").configs):
+    for config in map(subject.resolve, subject.space(space).configs):
         plan = subject.launch(config)
         tiles.setdefault(f"{plan.function} {plan.grid} {plan.args}", []).append(config)
     return tuple(config for tile in list(tiles.values())[::every] for config in tile)

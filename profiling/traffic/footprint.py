@@ -26,6 +26,11 @@ def in_order(data: Ints) -> Ints:
     return order
 
 
+def distinct(data: Ints) -> int:
+    """How many different ones these are."""
+    return int(np.count_nonzero(np.diff(data[in_order(data)]))) + bool(len(data))
+
+
 def previous(data: Ints) -> Ints:
     """For each access, in order, the place of the one before it to the same datum; -1 for the first."""
     order = in_order(data)

@@ -34,7 +34,7 @@ from ssdprof.profiling.traffic.caches import (
 )
 from ssdprof.profiling.traffic.contents import Contents
 from ssdprof.profiling.traffic.evaluate import Evaluator, TooLongError
-from ssdprof.profiling.traffic.footprint import Floats, Ints, in_order, previous
+from ssdprof.profiling.traffic.footprint import Floats, Ints, distinct, in_order, previous
 from ssdprof.profiling.traffic.sectors import SECTOR_BYTES
 from ssdprof.profiling.traffic.trace import Accesses, Trace, accesses
 from ssdprof.profiling.traffic.ttir import Operation, Program
@@ -168,7 +168,7 @@ class Follower:
             self._rest_of_grid(found, before, misses, names, weight)
         read_misses = misses * past_l1
         read_bytes = float(read_misses.sum()) * weight
-        written = written_back(np.unique(found.sector[found.writes]).size * weight, read_bytes, machine)
+        written = written_back(distinct(found.sector[found.writes]) * weight, read_bytes, machine)
         tensors = _tensors(
             found, before, read_misses, past_l1, names, weight, self.sizes_bytes if followed < self.count else {}
         )
@@ -253,7 +253,7 @@ def _tensors(
         again = reads[before[reads] >= 0]
         most = most_bytes.get(name, math.inf)
         first_bytes = min((len(reads) - len(again)) * weight, most)
-        written_bytes = min(np.unique(found.sector[writes]).size * weight, most)
+        written_bytes = min(distinct(found.sector[writes]) * weight, most)
         read_bytes = float(misses[reads].sum()) * weight
         row = TensorTraffic(
             name,

@@ -58,7 +58,7 @@ def _touched(
     moved: list[Array] = []
     for term in of_programs:
         flat = term.reshape(count, -1)
-        bases = bases + flat[:, 0].astype(np.int64)
+        bases = bases + flat[:, 0].astype(np.int64, copy=False)
         if flat.shape[1] > 1:
             moved.append(term - flat[:, 0].reshape(-1, *(1,) * rank))
     if len(moved) > 1:  # several terms that differ from program to program: their sum says where each element is
@@ -78,9 +78,9 @@ def _sectors(
     """The distinct sectors of one program's elements, and how many elements there are."""
     whole = np.full((1,) * (len(access.tile) + 1), within, np.int64)
     for term in same:
-        whole = whole + term.astype(np.int64)
+        whole = whole + term.astype(np.int64, copy=False)
     for term in moved:
-        whole = whole + term[program : program + 1].astype(np.int64)
+        whole = whole + term[program : program + 1].astype(np.int64, copy=False)
     shared = [factor for factor in access.mask.factors if factor.shape[0] == 1]
     holds = [*shared, *(factor[program : program + 1] for factor in masks)]
     mask = None
@@ -88,14 +88,27 @@ def _sectors(
         shaped = factor.reshape(factor.shape + (1,) * (whole.ndim - factor.ndim))
         mask = shaped if mask is None else mask & shaped
     whole = np.broadcast_to(whole, (1, *access.tile))
+    axes = [0, *sorted(range(1, whole.ndim), key=lambda axis: _step(whole, axis), reverse=True)]
     if mask is not None:
-        whole = whole[np.broadcast_to(mask, whole.shape)]
+        whole = whole.transpose(axes)[np.broadcast_to(mask, whole.shape).transpose(axes)]
+    else:
+        whole = whole.transpose(axes)
     elements = int(whole.size)
     if not elements:
         return np.empty(0, np.int64), 0
     flat = whole.ravel()
     sectors = flat // SECTOR_BYTES
-    sectors = np.unique(sectors[np.flatnonzero(np.diff(sectors, prepend=-1))])  # neighbours are mostly in one
+    sectors = sectors[np.flatnonzero(np.diff(sectors, prepend=sectors[0] - 1))]  # neighbours are mostly in one
+    if (sectors[1:] < sectors[:-1]).any():
+        sectors = np.unique(sectors)
     if access.item_bytes > SECTOR_BYTES or (flat % access.item_bytes).any():
         sectors = np.unique(np.concatenate([sectors, (flat + access.item_bytes - 1) // SECTOR_BYTES]))
     return sectors, elements
+
+
+def _step(places: Array, axis: int) -> int:
+    """How far apart the first two elements along an axis are."""
+    if places.shape[axis] < 2:
+        return 0
+    one, other = (places[tuple(i if a == axis else 0 for a in range(places.ndim))] for i in (0, 1))
+    return abs(int(one) - int(other))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -123,9 +123,21 @@ def select(condition: Mask, a: Value, b: Value) -> Value:
     assert not isinstance(a, Unknown)
     assert not isinstance(b, Unknown)
     left, right = a.dense(), b.dense()
-    chosen, left, right = _alike(chosen, left, right)
-    found = np.where(chosen, left, right)
+    found = _where(*_alike(chosen, left, right))
     return mask_of(found) if isinstance(a, Mask) else Sum((found,))
+
+
+def _where(chosen: Array, left: Array, right: Array) -> Array:
+    """As numpy's, which goes through an axis of few choices element by element if it is the last."""
+    if chosen.size > _FEW:
+        return np.where(chosen, left, right)
+    shape = np.broadcast_shapes(chosen.shape, left.shape, right.shape)
+    found = np.empty(shape, np.result_type(left, right))
+    left, right = np.broadcast_to(left, shape), np.broadcast_to(right, shape)
+    for index in np.ndindex(chosen.shape):
+        here = tuple(slice(None) if size == 1 else i for i, size in zip(index, chosen.shape, strict=True))
+        found[here] = (left if chosen[index] else right)[here]
+    return found
 
 
 def _alike(*arrays: Array) -> list[Array]:
@@ -170,22 +182,27 @@ def _keys(rows: Array) -> NDArray[np.uint64]:
         padded[:, : rows.shape[1]] = rows
         return padded.view(np.uint64)[:, 0]
     if rows.shape[1] == 1:
-        return rows[:, 0].astype(np.int64).view(np.uint64)
-    factors = np.random.default_rng(rows.shape[1]).integers(1, 1 << 63, rows.shape[1], np.uint64) | np.uint64(1)
-    wide = rows.astype(np.int64).view(np.uint64)
-    found: NDArray[np.uint64] = wide @ factors
+        return np.ascontiguousarray(rows[:, 0], np.int64).view(np.uint64)
+    wide = rows.astype(np.int64, copy=False).view(np.uint64)
+    found: NDArray[np.uint64] = wide @ _factors(rows.shape[1])
+    return found
+
+
+@lru_cache(maxsize=64)
+def _factors(count: int) -> NDArray[np.uint64]:
+    """So many odd numbers, at random."""
+    found: NDArray[np.uint64] = np.random.default_rng(count).integers(1, 1 << 63, count, np.uint64) | np.uint64(1)
     return found
 
 
 def _numbered(keys: NDArray[Any]) -> Ints:
     """Equal keys get equal numbers from 0 on, without sorting where there are few."""
-    mixed = (keys.astype(np.uint64) * _MIX >> np.uint64(48)).astype(np.int64)
-    some = np.zeros(1 << 16, keys.dtype)
-    some[mixed] = keys
-    if (some[mixed] == keys).all():
-        present = np.zeros(1 << 16, np.int64)
-        present[mixed] = 1
-        found: Ints = (np.cumsum(present) - 1)[mixed]
-        return found
-    numbers: Ints = np.unique(keys, return_inverse=True)[1]
-    return numbers
+    mixed = (keys.astype(np.uint64) * _MIX >> np.uint64(48)).astype(np.uint16)
+    order = np.argsort(mixed, kind="stable")  # of 16 bits: by counting
+    others = np.diff(mixed[order]) != 0
+    if (others | (np.diff(keys[order]) == 0)).all():
+        numbers = np.empty(len(keys), np.int64)
+        numbers[order] = np.concatenate([[0], np.cumsum(others)])
+        return numbers
+    found: Ints = np.unique(keys, return_inverse=True)[1]
+    return found
