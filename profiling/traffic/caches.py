@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ssdprof.profiling.traffic.footprint import Flags, Floats, Ints, footprints, previous
+from ssdprof.profiling.traffic.footprint import Flags, Floats, Ints, footprints, in_order, previous
 from ssdprof.profiling.traffic.sectors import SECTOR_BYTES
 from ssdprof.profiling.traffic.trace import Trace
 
@@ -70,7 +70,7 @@ def l1_hits(found: Trace, machine: Machine) -> Floats:
     hits = np.zeros(len(found.sector))
     sm = found.place % machine.num_sms
     inside = np.flatnonzero(found.cached)
-    inside = inside[np.argsort(sm[inside], kind="stable")]
+    inside = inside[in_order(sm[inside])]
     before = previous(found.sector[inside] * machine.num_sms + sm[inside])
     again = np.flatnonzero(before >= 0)
     after, first = inside[again], inside[before[again]]
@@ -87,14 +87,14 @@ def l1_hits(found: Trace, machine: Machine) -> Floats:
 def coalesced(found: Trace, past_l1: Floats, machine: Machine) -> float:
     """How many of the reads past L1 another SM's read of the same sector serves."""
     reads = np.flatnonzero(~found.writes)
-    reads = reads[np.argsort(found.sector[reads], kind="stable")]
+    reads = reads[in_order(found.sector[reads])]
     sector, program = found.sector[reads], found.program[reads]
     running = min(machine.slots, int(found.program.max(initial=0)) + 1)
     moved = np.diff(found.time[reads]) * (found.duration * running / machine.num_sms)
     moved[sector[1:] != sector[:-1]] = np.inf
     gpc = (found.place[reads] % machine.num_sms / SMS_PER_GPC).astype(np.int64)
     served = _after_first(moved >= AT_ONCE, gpc)
-    nearly = ~served & _after_first(moved >= NEARLY_AT_ONCE, np.zeros_like(gpc))
+    nearly = ~served & np.concatenate([[False], moved < NEARLY_AT_ONCE])
     starting = program < machine.slots
     beside = running / machine.num_sms
     in_step = IN_STEP / (1 + BESIDE * (beside > 1)) * found.duration / (found.duration + LONG)
