@@ -33,7 +33,18 @@ _COMPARISONS: Mapping[str, Callable[[Array, Array], Array]] = {
     "oeq": np.equal, "one": np.not_equal, "olt": np.less, "ole": np.less_equal, "ogt": np.greater,
     "oge": np.greater_equal, "ueq": np.equal, "une": np.not_equal,
 }  # fmt: skip
+_UNSIGNED = {"arith.divui", "arith.remui", "arith.ceildivui", "arith.minui", "arith.maxui", "arith.shrui", "tt.mulhiui"}
+_BITS = re.compile(r"(?:\b|x)i(\d+)\b")
 _FEW_KINDS = 256
+
+
+def unsigned(operation: Operation, values: Array) -> Array:
+    """Whole numbers as an operation without signs reads them: negative ones count from the other end of its type."""
+    bits = _BITS.search(operation.types)
+    if values.dtype.kind != "i" or not bits or int(bits[1]) >= 64 or not (values < 0).any():
+        return values
+    found: Array = values & ((1 << int(bits[1])) - 1)
+    return found
 
 
 def splat(value: Sum, rank: int) -> Sum:
@@ -113,7 +124,10 @@ def _computed(name: str, operation: Operation, given: Sequence[Any]) -> Value:
     if isinstance(given[0], Mask) and name in ("arith.andi", "arith.ori", "arith.xori", "arith.muli"):
         return _logical(name, given[0], _as_mask(given[1]))
     if name in _DENSE and len(given) == 2:
-        return Sum((_DENSE[name](_as_sum(given[0]).dense(), _as_sum(given[1]).dense()),))
+        left, right = (_as_sum(one).dense() for one in given)
+        if name in _UNSIGNED:
+            left, right = unsigned(operation, left), unsigned(operation, right)
+        return Sum((_DENSE[name](left, right),))
     if name in _UNARY:
         return Sum((_UNARY[name](_as_sum(given[0]).dense()),))
     return _shaped(name, operation, given)
@@ -159,7 +173,11 @@ def _reduced(operation: Operation, value: Value) -> Value:
     whole = value.dense()
     whole = np.broadcast_to(whole, (whole.shape[0], *shape))
     ufunc: Any = by[inside[0]]
-    return Sum((ufunc.accumulate(whole, axis) if operation.name == "tt.scan" else ufunc.reduce(whole, axis),))
+    if operation.name == "tt.reduce":
+        return Sum((ufunc.reduce(whole, axis),))
+    if "reverse = true" in operation.attributes:
+        return Sum((np.flip(ufunc.accumulate(np.flip(whole, axis), axis), axis),))
+    return Sum((ufunc.accumulate(whole, axis),))
 
 
 def _integer(text: str, name: str) -> int:
@@ -188,6 +206,9 @@ def _constant(operation: Operation) -> Value:
 def _cast(operation: Operation, value: Value) -> Value:
     if isinstance(value, Mask) and operation.name in ("arith.extui", "arith.extsi"):
         return _as_sum(value, -1 if operation.name == "arith.extsi" else 1)
+    if isinstance(value, Sum) and operation.name == "arith.extui":
+        whole = value.dense()
+        return Sum((unsigned(operation, whole),)) if (whole < 0).any() else value
     if isinstance(value, Sum) and operation.name == "arith.trunci" and re.search(r"i1>?$", operation.types):
         return mask_of(value.dense() & 1 != 0)
     return value
@@ -243,6 +264,10 @@ def _compared(operation: Operation, a: Sum, b: Sum) -> Mask:
     compare = _COMPARISONS.get(predicate)
     if compare is None:
         return Mask(())
+    if operation.name == "arith.cmpi" and predicate.startswith("u"):
+        left, right = a.dense(), b.dense()
+        if (left < 0).any() or (right < 0).any():
+            return mask_of(compare(unsigned(operation, left), unsigned(operation, right)))
     difference = add(a, b, -1)  # what both depend on goes, such as the program's first row
     zero = np.zeros((), np.int64)
     varying = [term for term in difference.terms if term.shape[0] > 1]

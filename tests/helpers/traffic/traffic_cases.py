@@ -65,6 +65,7 @@ CASES = {
             "causal", (5, 6), floats(q=6 * 75 * 16, k=6 * 75 * 16, o=6 * 75 * 16),
             {"heads": 3, "n": 75, "D": 16, "BLOCK": 16},
         ),
+        Case("wrapping", (9,), floats(x=600, o=400), {"n": 40, "BLOCK": 32}),
         Case("early", (9,), floats(x=200, o=200), {"n": 200, "BLOCK": 32}),
         Case("halving", (6,), floats(x=100, o=600), {"n": 100, "BLOCK": 8}),
         Case("calling", (7,), floats(x=1100, o=300), {"n": 33, "BLOCK": 32}),

@@ -71,6 +71,19 @@ def causal(q_ptr, k_ptr, o_ptr, heads, n, D: tl.constexpr, BLOCK: tl.constexpr):
 
 
 @triton.jit
+def wrapping(x_ptr, o_ptr, n, BLOCK: tl.constexpr):
+    """What a number below zero is to operations without signs, and a scan from the other end."""
+    program = tl.program_id(0)
+    lanes = tl.arange(0, BLOCK)
+    shifted = lanes - 4 + program - 4
+    inside = shifted.to(tl.uint32) < n
+    back = tl.cumsum(tl.where(lanes % 2 == 0, 1, 0), 0, reverse=True)
+    halved = shifted.to(tl.uint32) % 7 + shifted.to(tl.uint8).to(tl.int32)
+    total = tl.load(x_ptr + shifted, mask=inside) + tl.load(x_ptr + program * 8 + back)
+    tl.store(o_ptr + program * BLOCK + lanes, total + tl.load(x_ptr + halved))
+
+
+@triton.jit
 def early(x_ptr, o_ptr, n, BLOCK: tl.constexpr):
     i = tl.program_id(0)
     if i * BLOCK >= n:
