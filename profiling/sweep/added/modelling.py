@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +19,8 @@ MODEL = "ssdprof.profiling.traffic.modelled:launch_model"
 MODELS = "ssdprof.profiling.traffic.modelled:launch_models"
 TIMEOUT_S = 60.0
 """For one config: what takes longer is left out."""
-TOGETHER = 24
-"""Configs of one task at most: nvdisasm starts once for all of them."""
+TOGETHER = 32
+"""Configs of one task, about: nvdisasm starts once for all of them."""
 _OF_TIMEOUT = 1 / 6
 """What each config of a task adds to the time that it may take, relative to that of one alone."""
 
@@ -46,11 +46,11 @@ def _models(rows: list[Row], size: Size, sweep: Measured) -> Iterator[tuple[Row,
     request, alone = sweep.request, []
     plans = {row.config_id: request.subject.launch(row.config) for row in rows}
     rounds = -(-len(rows) // (request.jobs * TOGETHER))
-    some = -(-len(rows) // (request.jobs * rounds))  # all processes end together
-    parts = {part[0].config_id: part for part in together(rows, plans, some)}
+    parts = {part[0].config_id: part for part in together(rows, plans, request.jobs * rounds)}
+    longest = max(map(len, parts.values()))
     shared = model_task(request.subject, rows[0], request.arch, size)[1:]
     tasks = {name: ([plans[row.config_id] for row in part], *shared) for name, part in parts.items()}
-    for name, outcome in sweep.pool.each(MODELS, tasks, request.jobs, TIMEOUT_S * (1 + some * _OF_TIMEOUT)):
+    for name, outcome in sweep.pool.each(MODELS, tasks, request.jobs, TIMEOUT_S * (1 + longest * _OF_TIMEOUT)):
         if isinstance(outcome, Failure) and len(parts[name]) > 1:
             alone += parts[name]
         else:
@@ -62,24 +62,19 @@ def _models(rows: list[Row], size: Size, sweep: Measured) -> Iterator[tuple[Row,
         yield sweep.state.rows[name], _model(model, size)
 
 
-def together(rows: Iterable[Row], plans: Mapping[str, LaunchPlan], most: int) -> Iterator[list[Row]]:
-    """The rows in parts of at most so many; those that differ only in launch options, in one part where they can be."""
+def together(rows: Sequence[Row], plans: Mapping[str, LaunchPlan], parts: int) -> list[list[Row]]:
+    """The rows in so many parts of about one size; those that differ only in launch options, in one part."""
     alike: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         plan = plans[row.config_id]
         alike.setdefault((plan.module, plan.function, plan.file, plan.grid, repr(plan.args)), []).append(row)
-    part: list[Row] = []
+    most = -(-len(rows) // parts)
+    found: list[list[Row]] = [[] for _ in range(parts)]
     for ones in alike.values():
         ones.sort(key=lambda row: row.occupancy.blocks_per_sm if row.occupancy else 0)  # as many programs at once
-        if part and len(part) + len(ones) > most:
-            yield part
-            part = []
-        part += ones
-        while len(part) > most:
-            yield part[:most]
-            part = part[most:]
-    if part:
-        yield part
+        for begin in range(0, len(ones), most):
+            min(found, key=len).extend(ones[begin : begin + most])  # so each gets some of those that take long
+    return [part for part in found if part]
 
 
 def model_of(subject: Subject, row: Row, arch: str, device: Device, pool: Pool) -> Model | None:

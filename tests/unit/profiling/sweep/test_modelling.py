@@ -135,12 +135,13 @@ def test_configs_that_differ_only_in_launch_options_are_modelled_together() -> N
     rows = [Row(config, str(config), "not-run") for config in configs]
     plans = {row.config_id: FakeSubject().launch(row.config) for row in rows}
 
-    def parts(most: int) -> list[list[int]]:
-        return [[configs.index(row.config) for row in part] for part in module.together(rows, plans, most)]
+    def parts(count: int) -> list[list[int]]:
+        return [[configs.index(row.config) for row in part] for part in module.together(rows, plans, count)]
 
-    assert [[0, 2, 4, 1, 3, 5]] == parts(6)
-    assert [[0, 2, 4], [1, 3, 5]] == parts(5) == parts(3)
-    assert [[0, 2], [4], [1, 3], [5]] == parts(2)
+    assert [[0, 2, 4, 1, 3, 5]] == parts(1)
+    assert [[0, 2, 4], [1, 3, 5]] == parts(2)
+    assert [[0, 2], [4, 5], [1, 3]] == parts(3)
+    assert [[0], [2], [4], [1], [3], [5]] == parts(6) == parts(8)
 
 
 def swept_row() -> Row:
