@@ -130,7 +130,7 @@ def explain(
     """Explains a config's occupancy and latency: compiles it again with one parameter changed at a time.
 
     `config`: a `Config`, a text in any form, or `best`, `baseline` or `#3` from `run`: a run, the path of its file,
-    "recorded" for the one that ships with ssdprof, or (None) the latest run, if it is of this kernel. `subject` None:
+    "recorded" for the one that ships with ssdprof, or (None) the latest run of this kernel. `subject` None:
     the run's. `force`, `warn`: see `sweep`. Without a GPU, latencies are the run's, or recorded ones. `on_answer` gets
     the explanation without neighbours, once the config itself is compiled. With `counters`, `metrics` and `ncu`, as for
     `sweep`, ncu counts this config, whatever the number. Raises UsageError if it cannot be done.
@@ -138,12 +138,13 @@ def explain(
     from ssdprof.kernels.config_text import is_run_reference
     from ssdprof.profiling.runs.store import RECORDED
     from ssdprof.profiling.sweep.added.counting import explained_with_counters, wanted_counters
-    from ssdprof.profiling.sweep.asking import config_of, explain_request, subject_and_run, target
+    from ssdprof.profiling.sweep.asking import config_of, explain_request, is_known_baseline, subject_and_run, target
     from ssdprof.profiling.sweep.environment import check_arch, with_toolchain
     from ssdprof.profiling.sweep.explain import explain as explain_config
 
     is_reference = isinstance(config, str) and is_run_reference(config)
-    subject, known, whose = subject_and_run(subject, run, is_needed=is_reference)
+    is_needed = is_reference and not (run is None and is_known_baseline(config, subject))
+    subject, known, whose = subject_and_run(subject, run, is_needed=is_needed)
     wanted = wanted_counters(counters, metrics, ncu, warn)
     target_arch, gpu = target(arch, device)
     if known is not None and arch is None:

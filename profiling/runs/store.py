@@ -53,9 +53,11 @@ def load_run(path: Path) -> Run:
     return load_state(path).run()
 
 
-def latest_run() -> Run:
-    """The latest run that was kept. Raises RunError if there is none."""
+def latest_run(fits: Callable[[RunHeader], bool] | None = None) -> Run:
+    """The latest run that was kept, of those whose header fits. Raises RunError if there is none."""
     for path in _kept():
+        if fits is not None and not _header_fits(path, fits):
+            continue
         with suppress(NoHeaderError):  # it has just started, or the disk was full
             return load_run(path)
     raise RunError(
@@ -181,10 +183,15 @@ def _kept() -> list[Path]:
 
 
 def _same(path: Path, header: RunHeader) -> bool:
-    """Whether a kept run matches `header`; judged by its first line, since there may be many long files."""
+    """Whether a kept run matches `header`."""
+    return _header_fits(path, lambda there: not differences(there, header))
+
+
+def _header_fits(path: Path, fits: Callable[[RunHeader], bool]) -> bool:
+    """Whether a kept run's header fits; read from its first line alone, since there may be many long files."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
-            return not differences(parse_state(file.readline(), str(path)).header, header)
+            return fits(parse_state(file.readline(), str(path)).header)
     except (OSError, RunError):
         return False
 

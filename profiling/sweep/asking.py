@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 from ssdprof.kernels.config import Config
 from ssdprof.kernels.config_text import is_run_reference, parse_config
@@ -144,7 +146,10 @@ def checked_jobs(jobs: int | None, timeout_s: float) -> int:
 
 
 def run_of(run: Run | Path | str | None, subject: Subject | None, *, is_needed: bool) -> Run | None:
-    """The named run; without a name the latest one kept, or None if there is none and none is needed."""
+    """The named run; without a name the latest one kept, or None if there is none and none is needed.
+
+    The latest is that of the subject's problem, else of its kernel, if either was kept.
+    """
     if run == RECORDED:
         return recorded_run(subject)
     if isinstance(run, (str, Path)):
@@ -153,7 +158,7 @@ def run_of(run: Run | Path | str | None, subject: Subject | None, *, is_needed: 
         found = run
     else:
         try:
-            found = latest_run()
+            found = _latest_of(subject)
         except RunError:
             if is_needed:
                 raise
@@ -166,6 +171,18 @@ def run_of(run: Run | Path | str | None, subject: Subject | None, *, is_needed: 
         f"the run is of kernel {found.header.kernel}, not {subject.name}: name that kernel with --kernel, or another "
         "run with --run"
     )
+
+
+def _latest_of(subject: Subject | None) -> Run:
+    if subject is not None:
+        ours = subject.identity()
+        for fits in (
+            lambda header: header.kernel == subject.name and all(ours.get(k) == v for k, v in header.problem.items()),
+            lambda header: header.kernel == subject.name,
+        ):
+            with suppress(RunError):
+                return latest_run(fits)
+    return latest_run()
 
 
 def subject_and_run(
@@ -195,12 +212,20 @@ def subject_and_run(
     return subject, None if differing else known, f"{whose}; {which}" if is_needed else whose
 
 
+def is_known_baseline(config: str | Config, subject: Subject | None) -> bool:
+    """Whether the text is `baseline` and the subject says which that is, so that no run is needed."""
+    return isinstance(config, str) and config.strip() == "baseline" and isinstance(subject, Baselined)
+
+
 def config_of(config: str | Config, run: Run | None, subject: Subject) -> Config:
     """The config itself, the one that the text names, or that of a row in the run (default: the latest one kept)."""
     if not isinstance(config, str):
         return subject.params.validated(config)
     if not is_run_reference(config):
         return parse_config(config, subject.params)
-    found = run or run_of(None, subject, is_needed=True)
+    needed = not is_known_baseline(config, subject)
+    found = run or run_of(None, subject, is_needed=needed)
+    if not needed and (found is None or found.header.baseline_id is None):
+        return cast(Baselined, subject).baseline()
     assert found is not None, "it raises if there is none"
     return find_row(found, config.strip()).config

@@ -14,14 +14,22 @@ from run_records import save
 
 from ssdprof.kernels.config import Config
 from ssdprof.kernels.errors import ConfigError, SsdprofError, UsageError
-from ssdprof.kernels.interface import LeftOut, Space
+from ssdprof.kernels.interface import Baselined, LeftOut, Space
 from ssdprof.kernels.ssd.subject import ChunkScan
 from ssdprof.profiling.gpu import devices
 from ssdprof.profiling.gpu.devices import DeviceError, GpuInfo
 from ssdprof.profiling.runs.model import Device, Row, Run
 from ssdprof.profiling.runs.run_file import RunError
 from ssdprof.profiling.runs.store import new_run_path
-from ssdprof.profiling.sweep.asking import checked_jobs, config_of, run_of, subject_and_run, sweep_request, target
+from ssdprof.profiling.sweep.asking import (
+    checked_jobs,
+    config_of,
+    is_known_baseline,
+    run_of,
+    subject_and_run,
+    sweep_request,
+    target,
+)
 from ssdprof.profiling.sweep.request import SweepRequest
 
 FAKE = FakeSubject()
@@ -239,6 +247,31 @@ def test_a_run_of_another_kernel_is_refused_in_one_line_if_it_is_named_and_else_
     assert run_of(None, FAKE, is_needed=False) is None
     with pytest.raises(RunError):
         run_of(None, FAKE, is_needed=True)
+
+
+def test_the_latest_run_is_that_of_the_subject_whatever_was_swept_since() -> None:
+    dates = [f"2026-01-0{day}T00:00:00.000+00:00" for day in (1, 2, 3)]
+    of_fake, of_h100, other = (new_run_path(replace(HEADER, date=date)) for date in dates)
+    save(FAKE_RUN, of_fake)
+    save(h100_run(), of_h100)
+    another = h100_run()
+    save(replace(another, header=replace(another.header, problem={**another.header.problem, "seqlen": 7})), other)
+    found = run_of(None, FAKE, is_needed=True)
+    assert found is not None
+    assert FAKE_RUN.header == found.header
+    found = run_of(None, SUBJECT, is_needed=True)
+    assert found is not None
+    assert h100_run().header == found.header, "of the same problem, though another is later"
+
+
+def test_a_subjects_own_baseline_needs_no_run() -> None:
+    assert isinstance(SUBJECT, Baselined)
+    assert is_known_baseline("baseline", SUBJECT)
+    assert SUBJECT.baseline() == config_of("baseline", None, SUBJECT)
+    without = replace(h100_run(), header=replace(h100_run().header, baseline_id=None))
+    assert SUBJECT.baseline() == config_of("baseline", without, SUBJECT), "nor does a run that has none matter"
+    assert not is_known_baseline("best", SUBJECT)
+    assert not is_known_baseline("baseline", BareSubject())
 
 
 def test_without_a_subject_it_is_that_of_the_run() -> None:
