@@ -84,10 +84,11 @@ FIRST_WITH_TMA = "sm_90"
 
 @dataclass(frozen=True, slots=True)
 class DescriptorRef:
-    """A kernel argument that is a descriptor of tensor `name`, or None if the GPU has no TMA.
+    """A kernel argument that is a descriptor of tensor `name`.
 
     It sees the tensor with this `shape` and these `strides` in elements, and moves tiles of `block`. On a GPU without
-    TMA, Triton would turn it into pointers, with thousands of spilled bytes; the kernel's own pointers do better.
+    TMA, Triton turns it into pointers, often with many spilled bytes. `is_optional`: a kernel with pointers of its own,
+    which do better, gets None there.
     """
 
     name: str
@@ -95,6 +96,7 @@ class DescriptorRef:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     block: tuple[int, ...]
+    is_optional: bool = True
 
     def of(self, tensor: Any) -> Any:
         """Triton's descriptor of the tensor, whose address must be a multiple of 16 bytes."""
@@ -173,7 +175,7 @@ class LaunchPlan:
         for place, value in enumerate(template):
             if isinstance(value, DescriptorRef):
                 template[place] = None
-                if tma:
+                if tma or not value.is_optional:
                     # What `value.of` makes without the checks, which the first launch went through.
                     fields = {
                         "shape": list(value.shape),
@@ -196,11 +198,11 @@ class LaunchPlan:
         return launch
 
     def arguments(self, tensor_of: Callable[[TensorRef | DescriptorRef], Any], *, tma: bool) -> dict[str, Any]:
-        """The kernel's arguments, with tensors replaced by what `tensor_of` gives; no descriptors without `tma`."""
+        """The kernel's arguments, tensors replaced by what `tensor_of` gives; without `tma` no optional descriptors."""
         arguments = dict(self.args)
         for name, value in arguments.items():
             if isinstance(value, DescriptorRef):
-                arguments[name] = value.of(tensor_of(value)) if tma else None
+                arguments[name] = value.of(tensor_of(value)) if tma or not value.is_optional else None
             elif isinstance(value, TensorRef):
                 arguments[name] = tensor_of(value)
         return arguments

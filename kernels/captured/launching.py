@@ -136,7 +136,8 @@ class Launching:
             return TensorRef(self._name_of(value.index), self.launch.tensors[value.index].dtype)
         if isinstance(value, DescriptorArg):
             dtype = self.launch.tensors[value.index].dtype
-            return DescriptorRef(self._name_of(value.index), dtype, value.shape, value.strides, value.block)
+            name = self._name_of(value.index)
+            return DescriptorRef(name, dtype, value.shape, value.strides, value.block, is_optional=False)
         if isinstance(value, DtypeArg):
             return dtype_of(value)
         if isinstance(value, tuple):

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from ssdprof.kernels.captured.model import CapturedLaunch
 from ssdprof.kernels.captured.source.texts import changed_since
 from ssdprof.kernels.errors import UsageError, first_line
 from ssdprof.kernels.interface import Tensors, Tolerances
-from ssdprof.kernels.launch import LaunchPlan, TensorMeta, pattern
+from ssdprof.kernels.launch import DescriptorRef, LaunchPlan, TensorMeta, pattern
 
 if TYPE_CHECKING:
     import torch
@@ -110,7 +111,9 @@ def of_function(
 
     own = {**tensors, **copies(metas, tensors)}
     plan = launching.plan(launching.params.example or launching.params.config(launch.config))
-    values = plan.arguments(lambda ref: own[ref.name], tma=False) | {name: own[name] for name in metas}
+    passed = {name: None if isinstance(value, DescriptorRef) else value for name, value in plan.args.items()}
+    values = replace(plan, args=passed).arguments(lambda ref: own[ref.name], tma=False)
+    values |= {name: own[name] for name in metas}
     with _importing_neighbours(reference):
         given = _called(reference, _function(reference), values, launch.name)
     names = list(outputs_of(metas))

@@ -140,6 +140,15 @@ def test_arguments_come_in_the_kernels_order_and_descriptors_only_if_there_is_tm
     assert [("a", 1), ("x_ptr", "memory of x"), ("x_desc", None), ("b", "two")] == list(without.items())
 
 
+def test_a_kernel_without_pointers_of_its_own_gets_its_descriptors_on_every_gpu() -> None:
+    ref = DescriptorRef("x", "float32", (4, 32), (32, 1), (2, 16), is_optional=False)
+    x = torch.zeros(4, 32)
+
+    given = plan(x_desc=ref).arguments(lambda _: x, tma=False)
+
+    assert x is given["x_desc"].base
+
+
 def test_the_callee_is_the_kernel_below_its_autotuner_and_heuristics(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel()
     heuristics = type("Heuristics", (), {"fn": kernel})()

@@ -193,7 +193,7 @@ def test_descriptors_dtypes_tuples_and_none_are_passed_as_they_were() -> None:
         d=DescriptorArg(1, (4, 4), (4, 1), (2, 2)), t=DtypeArg("torch.bfloat16"), n=None, p=(1, (2.5, DtypeArg("fp32")))
     )
     args = one.plan(config_of(one)).args
-    assert DescriptorRef("d", "float32", (4, 4), (4, 1), (2, 2)) == args["d"]
+    assert DescriptorRef("d", "float32", (4, 4), (4, 1), (2, 2), is_optional=False) == args["d"]
     assert (torch.bfloat16, None, (1, (2.5, dtype_of(DtypeArg("fp32"))))) == (args["t"], args["n"], args["p"])
 
 
