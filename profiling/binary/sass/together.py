@@ -17,8 +17,10 @@ from elftools.elf.elffile import ELFFile
 
 from ssdprof.profiling.binary.sass.text import Code, DisassemblyError, code_of, disassembled, listing, sections_of
 
-_HEADER, _SECTION, _SYMBOL, _RELOCATION = "<16sHHIQQQIHHHHHH", "<IIQQQQIIQQ", "<IBBHQQ", "<QQq"
-_PROGBITS, _SYMTAB, _STRTAB, _RELA = 1, 2, 3, 4
+_HEADER, _SECTION, _SYMBOL = "<16sHHIQQQIHHHHHH", "<IIQQQQIIQQ", "<IBBHQQ"
+_PROGBITS, _SYMTAB, _STRTAB = 1, 2, 3
+_RELOCATIONS = {".rela": (4, "<QQq"), ".rel": (9, "<QQ")}
+"""A relocation section's type and its entries: with what is added to the address (sm_90), or where that stands."""
 _OF_A_SECTION = 3  # a symbol's type
 _CODE, _LINES, _STRINGS = ".text.", ".debug_line", ".debug_str"
 _FLAGS_AT = 48  # of the file's header
@@ -33,7 +35,7 @@ def disassembled_together(cubins: Sequence[tuple[bytes, str]]) -> list[Code | Di
     parts = {number: part for number, one in enumerate(cubins) if (part := _part(*one)) is not None}
     alike: dict[tuple[Any, ...], list[int]] = {}
     for number, part in parts.items():
-        alike.setdefault(part.kind, []).append(number)
+        alike.setdefault(part.alike, []).append(number)
     codes: dict[int, Code] = {}
     for numbers in alike.values():
         if len(numbers) > 1:
@@ -53,8 +55,8 @@ def _alone(cubin: bytes, kernel: str) -> Code | DisassemblyError:
 class _Part:
     """What one cubin has: `kind` of file, code, the flags of its section, and symbols in it as (name, their fields).
 
-    The first symbol is the kernel. `lines` and their `strings`: line information; `addresses`: (where it has one, type
-    of relocation, addend).
+    The first symbol is the kernel. `lines` and their `strings`: line information. `addresses`: where it has one, by a
+    section whose name begins with `relocated`: (place, type, what is added to it, if it stands there).
     """
 
     kind: tuple[Any, ...]
@@ -63,7 +65,13 @@ class _Part:
     symbols: tuple[tuple[str, tuple[int, ...]], ...]
     lines: bytes
     strings: bytes
-    addresses: tuple[tuple[int, int, int], ...]
+    addresses: tuple[tuple[int, ...], ...]
+    relocated: str
+
+    @property
+    def alike(self) -> tuple[Any, ...]:
+        """What those have in common that can become one."""
+        return *self.kind, self.relocated
 
     @property
     def kernel(self) -> str:
@@ -95,9 +103,10 @@ def _part(cubin: bytes, kernel: str) -> _Part | None:
 
 def _read(cubin: bytes, kernel: str) -> _Part | None:
     sections = {section.name: section for section in ELFFile(io.BytesIO(cubin)).iter_sections()}
-    contents = {name: sections[name].data() for name in (_LINES, _STRINGS, f".rela{_LINES}") if name in sections}
+    relocated = next((name for name in _RELOCATIONS if name + _LINES in sections), ".rela")
+    contents = {name: sections[name].data() for name in (_LINES, _STRINGS, relocated + _LINES) if name in sections}
     own = _CODE + kernel
-    moved = (name for name in (f".rela{own}", f".rel{own}", f".rel{_LINES}") if name in sections)
+    moved = (name + own for name in _RELOCATIONS if name + own in sections)
     if [own] != [name for name in sections if name.startswith(_CODE)] or any(sections[one]["sh_size"] for one in moved):
         return None
     names, number = sections[".strtab"].data(), list(sections).index(own)
@@ -108,8 +117,8 @@ def _read(cubin: bytes, kernel: str) -> _Part | None:
         if section == number and info & 0xF != _OF_A_SECTION
     }
     [whole] = [i for i, (name, _) in symbols.items() if name == kernel]
-    addresses = list(struct.iter_unpack(_RELOCATION, contents.get(f".rela{_LINES}", b"")))
-    if any(info >> 32 != whole for _, info, _ in addresses):
+    addresses = list(struct.iter_unpack(_RELOCATIONS[relocated][1], contents.get(relocated + _LINES, b"")))
+    if any(info >> 32 != whole for _, info, *_ in addresses):
         return None
     return _Part(
         (*struct.unpack_from("<16sHHI", cubin), *struct.unpack_from("<I", cubin, _FLAGS_AT)),
@@ -118,7 +127,8 @@ def _read(cubin: bytes, kernel: str) -> _Part | None:
         (symbols.pop(whole), *symbols.values()),
         contents.get(_LINES, b""),
         contents.get(_STRINGS, b""),
-        tuple((place, info & 0xFFFFFFFF, addend) for place, info, addend in addresses),
+        tuple((place, info & 0xFFFFFFFF, *added) for place, info, *added in addresses),
+        relocated,
     )
 
 
@@ -126,10 +136,11 @@ def _joined(parts: Sequence[_Part]) -> bytes:
     """A cubin with the code of all of them. Sections: none, string table, symbols, the code of each, its lines."""
     names, symbols = b"\0", bytes(struct.calcsize(_SYMBOL))
     lines, strings, addresses = b"", b"", b""
+    kind_of_section, form = _RELOCATIONS[parts[0].relocated]
     count = 1
     for number, part in enumerate(parts):
-        for place, kind, addend in part.addresses:
-            addresses += struct.pack(_RELOCATION, len(lines) + place, count << 32 | kind, addend)
+        for place, kind, *added in part.addresses:
+            addresses += struct.pack(form, len(lines) + place, count << 32 | kind, *added)
         for name, (info, other, value, size) in part.symbols:
             symbols += struct.pack(_SYMBOL, len(names), info, other, _FIRST_CODE + number, value, size)
             names += _named(name, number).encode() + b"\0"
@@ -146,8 +157,8 @@ def _joined(parts: Sequence[_Part]) -> bytes:
         _Section(_LINES, _PROGBITS, lines),
         _Section(_STRINGS, _PROGBITS, strings),
     ]
-    of_lines, entry = len(sections) - 1, struct.calcsize(_RELOCATION)
-    sections.append(_Section(f".rela{_LINES}", _RELA, addresses, link=2, info=of_lines, entry=entry))
+    of_lines, name = len(sections) - 1, parts[0].relocated + _LINES
+    sections.append(_Section(name, kind_of_section, addresses, link=2, info=of_lines, entry=struct.calcsize(form)))
     return _file(parts[0].kind, sections)
 
 

@@ -68,7 +68,7 @@ def kernel_of(name: str, signature: dict[str, str], constants: dict[str, int], t
     return _executed(kernel, tuple(replace(loop, mean_trips=count) for loop, count in zip(loops, trips, strict=True)))
 
 
-def _compiled(name: str, signature: dict[str, str], constants: dict[str, int]) -> Any:
+def _compiled(name: str, signature: dict[str, str], constants: dict[str, int], capability: int = 90) -> Any:
     import loop_kernels
     import triton
     from triton.backends.compiler import GPUTarget
@@ -80,11 +80,11 @@ def _compiled(name: str, signature: dict[str, str], constants: dict[str, int]) -
     attributes = {(i,): [["tt.divisibility", 16]] for i, one in enumerate(names) if one in signature}
     values = {(names.index(one),): value for one, value in constants.items()}
     source = ASTSource(function, signature=types, constexprs=values, attrs=attributes)
-    return triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4})
+    return triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": 4})
 
 
-def disassembled_both_ways(kernels: Kernels) -> tuple[list[Plain], list[Plain], int]:
-    """The code of these kernels, compiled for sm_90, from one disassembly and from one of each; how many runs of
+def disassembled_both_ways(kernels: Kernels, capability: int) -> tuple[list[Plain], list[Plain], int]:
+    """The code of these kernels, from one disassembly and from one of each; how many runs of
     nvdisasm the first took. A kernel without a name is no cubin.
     """
     from unittest.mock import patch
@@ -93,7 +93,7 @@ def disassembled_both_ways(kernels: Kernels) -> tuple[list[Plain], list[Plain], 
 
     cubins = []
     for name, signature, constants in kernels:
-        kernel = _compiled(name, signature, constants) if name else None
+        kernel = _compiled(name, signature, constants, capability) if name else None
         cubins.append((kernel.asm["cubin"], kernel.metadata.name) if kernel else (b"no cubin", "none"))
     with patch.object(text, "listing", wraps=text.listing) as runs, patch.object(together, "listing", runs):
         at_once = list(map(plain, disassembled_together(cubins)))

@@ -96,12 +96,15 @@ CALLING = ("calling_kernel", ROWS, {"BLOCK": 128})
 BROKEN = ("", {}, {})
 
 
-def test_kernels_that_are_disassembled_together_have_the_code_that_each_has_alone(worker: Worker) -> None:
-    """Those that wait at barriers are files of another kind than those that only divide."""
+@pytest.mark.parametrize("capability", [80, 90])
+def test_kernels_that_are_disassembled_together_have_the_code_that_each_has_alone(
+    worker: Worker, capability: int
+) -> None:
+    """For sm_90, newer compilers make files of another kind of those that wait at barriers."""
     kernels = [ATTENTION, DIVIDING, SOFTMAX, DIVIDING, CALLING, BROKEN]
-    at_once, alone, runs = ask(worker, "disassembled_both_ways", kernels)
+    at_once, alone, runs = ask(worker, "disassembled_both_ways", kernels, capability)
     assert alone == at_once
-    assert 3 == runs, "two kinds, and one that is no cubin"
+    assert 2 <= runs <= 3, "one or two kinds, and one that is no cubin"
     attention, dividing, softmax, again, calling, broken = at_once
     assert any(len(one.places) > 1 for one, _ in attention), "places of a call that was inlined"
     assert dividing == again != softmax
