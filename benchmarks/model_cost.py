@@ -25,6 +25,7 @@ from sweeps import at_least, parser_of, table, temporary_folder, verdict
 from ssdprof.kernels.config import Config
 from ssdprof.kernels.ssd.presets import DEFAULT_PRESET, PRESETS, problem_from
 from ssdprof.kernels.ssd.subject import ChunkScan
+from ssdprof.profiling.sweep.added.modelling import TOGETHER
 from ssdprof.profiling.sweep.request import Event, SweepRequest
 
 MOST_OF_COMPILING = 0.20
@@ -143,8 +144,9 @@ def parts(subject: ChunkScan, configs: tuple[Config, ...]) -> list[tuple[str, st
         (modelled, "compiled_kernel"),
     ):  # fmt: skip
         setattr(module, name, timed(took, f"  {name.strip('_')}", getattr(module, name)))
-    for begin in range(0, len(plans), 16):
-        timed(took, "models", modelled.launch_models)(plans[begin : begin + 16], subject.tensors(), "sm_90", size)
+    for begin in range(0, len(plans), TOGETHER):
+        some = plans[begin : begin + TOGETHER]
+        timed(took, "models", modelled.launch_models)(some, subject.tensors(), "sm_90", size)
     whole_s = sum(took["compiling"])
     return [
         (name, str(len(each)), f"{1000 * sum(each) / len(plans):.1f}", f"{sum(each) / whole_s:.1%}")
