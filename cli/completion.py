@@ -26,6 +26,13 @@ def archs(incomplete: str) -> list[str]:
     return _beginning(incomplete, (name.replace(" ", "-") for name in api.arch_names()))
 
 
+def runs(incomplete: str) -> list[str]:
+    """Kept runs by number, and the recorded ones; a shell itself completes files."""
+    from ssdprof.profiling import results
+
+    return _beginning(incomplete, results.run_names())
+
+
 def dtypes(incomplete: str) -> list[str]:
     """Dtypes of x, C and z."""
     from ssdprof.kernels import registry

@@ -26,6 +26,8 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "ssdprof explain m128n64k32d128w4s4 --seqlen 50000 --arch sm_90",
         "ssdprof explain best --counters",
     ),
+    "runs": ("ssdprof runs", "ssdprof runs --json", "ssdprof runs --prune 20"),
+    "show": ("ssdprof show", "ssdprof show recorded --top 3", "ssdprof show recorded:2048 --csv rows.csv"),
     "capture": (
         "ssdprof capture -- bench.py",
         "ssdprof capture -o scan.launch --kernel '*scan*' -- python bench.py",

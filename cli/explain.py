@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ssdprof.cli import console
+from ssdprof.cli import completion, console
 from ssdprof.cli.counting import CountersOptions
-from ssdprof.cli.options import Json, Quiet, SubjectOptions, TargetOptions, command_line, grouped, option
+from ssdprof.cli.options import RUN_HELP, Json, Quiet, SubjectOptions, TargetOptions, command_line, grouped, option
 
 CONFIG_HELP = "An id, Triton's printed form, KEY=VALUE,…, or best, baseline or '#3' from a run."
 
@@ -20,9 +20,7 @@ def explain(
     subject: SubjectOptions,
     target: TargetOptions,
     counters: CountersOptions,
-    run: Annotated[
-        str | None, option("Target", "Run file, or recorded for the one that ships with ssdprof.", default="latest run")
-    ] = None,
+    run: Annotated[str | None, option("Target", RUN_HELP, default="last", values=completion.runs)] = None,
     force: Annotated[
         bool, option("Target", "Compile for sm_75 or earlier, which takes minutes a config.", "--force")
     ] = False,

@@ -22,6 +22,7 @@ from ssdprof.cli.explain import explain
 from ssdprof.cli.listings import presets, spaces
 from ssdprof.cli.occupancy import occupancy
 from ssdprof.cli.options import normal_name
+from ssdprof.cli.runs import runs, show
 from ssdprof.cli.sweep import sweep
 from ssdprof.cli.verify import verify
 from ssdprof.kernels.errors import SsdprofError, UsageError
@@ -39,7 +40,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": normal_name},
 )
-for _command in (sweep, explain, capture, launches, occupancy, verify, spaces, presets, devices):
+for _command in (sweep, explain, show, runs, capture, launches, occupancy, verify, spaces, presets, devices):
     app.command(epilog=epilog(_command.__name__))(_command)
 
 

@@ -38,6 +38,7 @@ REFERENCE_HELP = (
     "FILE:FUNCTION that gives a captured launch's correct outputs from its arguments by name, or captured: the launch "
     "itself."
 )
+RUN_HELP = "A run file, a number that runs prints, last, or recorded or recorded:2048, which ship with ssdprof."
 Completion: TypeAlias = Callable[[str], list[str]]
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -14,7 +14,7 @@ from ssdprof.kernels.errors import UsageError
 from ssdprof.kernels.interface import ListedPreset, Subject
 from ssdprof.kernels.ssd import params
 from ssdprof.kernels.ssd.format2 import upgraded as upgraded
-from ssdprof.kernels.ssd.presets import DEFAULT_PRESET, listed_presets, problem_from
+from ssdprof.kernels.ssd.presets import DEFAULT_PRESET, DEFAULT_SEQLEN, listed_presets, problem_from
 from ssdprof.kernels.ssd.problem import X_DTYPES, ChunkScanProblem
 from ssdprof.kernels.ssd.spaces import descriptions
 from ssdprof.kernels.ssd.subject import NAME, ChunkScan
@@ -101,3 +101,10 @@ def space_names() -> tuple[str, ...]:
 def recorded_files() -> list[Path]:
     """The run files that ship with ssdprof, each measured on a named GPU."""
     return sorted(_RECORDED.glob("*.jsonl"))
+
+
+def recorded_names() -> dict[str, Path]:
+    """The same by name: `recorded` is that of the default problem, `recorded:2048` another, by its length."""
+    files = {path.stem.rpartition("_")[2]: path for path in recorded_files()}
+    default = files.pop(str(DEFAULT_SEQLEN))
+    return {"recorded": default, **{f"recorded:{length}": path for length, path in files.items()}}

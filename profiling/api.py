@@ -129,14 +129,14 @@ def explain(
 ) -> Explanation:
     """Explains a config's occupancy and latency: compiles it again with one parameter changed at a time.
 
-    `config`: a `Config`, a text in any form, or `best`, `baseline` or `#3` from `run`: a run, the path of its file,
-    "recorded" for the one that ships with ssdprof, or (None) the latest run of this kernel. `subject` None:
+    `config`: a `Config`, a text in any form, or `best`, `baseline` or `#3` from `run`: a run, the path of its file, its
+    number or another name as for `results.load`, or (None) the latest run of this kernel. `subject` None:
     the run's. `force`, `warn`: see `sweep`. Without a GPU, latencies are the run's, or recorded ones. `on_answer` gets
     the explanation without neighbours, once the config itself is compiled. With `counters`, `metrics` and `ncu`, as for
     `sweep`, ncu counts this config, whatever the number. Raises UsageError if it cannot be done.
     """
     from ssdprof.kernels.config_text import is_run_reference
-    from ssdprof.profiling.runs.store import RECORDED
+    from ssdprof.profiling.runs.kept.named import is_recorded
     from ssdprof.profiling.sweep.added.counting import explained_with_counters, wanted_counters
     from ssdprof.profiling.sweep.asking import config_of, explain_request, is_known_baseline, subject_and_run, target
     from ssdprof.profiling.sweep.environment import check_arch, with_toolchain
@@ -152,7 +152,7 @@ def explain(
     check_arch(target_arch, force)
     chosen = config_of(config, known, subject)
     request = explain_request(subject, chosen, target_arch, gpu, jobs, timeout_s, command, warn)
-    how = "recorded" if run == RECORDED else "measured"
+    how = "recorded" if is_recorded(run) else "measured"
     with closing(started(device if request.gpu else "none")) as pool:
         request = with_toolchain(request, pool, warn)
         found = explain_config(request.configs[0], request, known, how, on_event, pool, on_answer, whose)

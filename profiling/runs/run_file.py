@@ -92,6 +92,12 @@ def check_free(path: Path) -> None:
         _lock(file.fileno(), fcntl.LOCK_SH, path)
 
 
+def first_header(path: Path) -> RunHeader:
+    """The header in the first line of a run file, whatever follows. Raises RunError as `parse_state` does, OSError."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return parse_state(file.readline(), str(path)).header
+
+
 def dump_records(records: Iterable[Record]) -> str:
     """The records as lines. Numbers that JSON lacks become the strings NaN, Infinity and -Infinity."""
     return "".join(json.dumps(_line(record), allow_nan=False) + "\n" for record in records)

@@ -12,14 +12,17 @@ from typing import Any
 
 import platformdirs
 
+from ssdprof.profiling.runs.kept import index
 from ssdprof.profiling.runs.model import Run, RunHeader
-from ssdprof.profiling.runs.run_file import NoHeaderError, RunFile, check_free, parse_state
+from ssdprof.profiling.runs.run_file import NoHeaderError, RunFile, check_free, first_header, parse_state
 from ssdprof.profiling.runs.run_file import RunError as RunError
 from ssdprof.profiling.runs.state import Record, RunState
 
 RECORDED = "recorded"
 """Instead of a path: the recorded run that ships with ssdprof."""
 SUFFIX = ".jsonl"
+NONE_KEPT = f"no run has been kept yet: run `ssdprof sweep` first, or name the run that ships with ssdprof, {RECORDED}"
+NAMING = f"give a path, a number that `ssdprof runs` prints, last or {RECORDED}"
 
 
 def runs_dir() -> Path:
@@ -42,7 +45,7 @@ def load_state(path: Path) -> RunState:
     try:
         text = path.read_bytes().decode("utf-8", errors="replace")
     except FileNotFoundError:
-        raise RunError(f"no run file {path}: `ssdprof sweep` keeps one, or give another with --run") from None
+        raise RunError(f"no run file {path}: `ssdprof sweep` keeps one; {NAMING}") from None
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
     return parse_state(text, str(path))
@@ -55,14 +58,20 @@ def load_run(path: Path) -> Run:
 
 def latest_run(fits: Callable[[RunHeader], bool] | None = None) -> Run:
     """The latest run that was kept, of those whose header fits. Raises RunError if there is none."""
-    for path in _kept():
-        if fits is not None and not _header_fits(path, fits):
+    return load_run(latest_path(fits))
+
+
+def latest_path(fits: Callable[[RunHeader], bool] | None = None) -> Path:
+    """The file of that run. Raises RunError if there is none."""
+    for path in kept_files():
+        if fits is not None:
+            if _header_fits(path, fits):
+                return path
             continue
-        with suppress(NoHeaderError):  # it has just started, or the disk was full
-            return load_run(path)
-    raise RunError(
-        f"no run has been kept yet: run `ssdprof sweep` first, or give --run {RECORDED} for the recorded one"
-    )
+        with suppress(NoHeaderError, FileNotFoundError):  # it has just started, or the disk was full
+            first_header(path)
+            return path
+    raise RunError(NONE_KEPT)
 
 
 def resumable(header: RunHeader, path: Path | None) -> tuple[Path, RunState] | None:
@@ -73,7 +82,7 @@ def resumable(header: RunHeader, path: Path | None) -> tuple[Path, RunState] | N
     another ssdprof is writing it.
     """
     if path is None:
-        path = next((one for one in _kept() if _same(one, header)), None)
+        path = next((one for one in kept_files() if _same(one, header)), None)
     if path is None or not path.exists():
         return None
     try:
@@ -157,6 +166,8 @@ class Keeper:
         """Closes the file; says where the run is and what to do with it."""
         if self._file is not None:
             self._file.close()
+        if self.path is not None and self.path.parent == runs_dir() and not self._failure:
+            index.add(self.path, run)  # it is ranked here, and need not be read again to be listed
         if self._failure:
             kept = f"only the first part is kept in {self.path} ({self._failure})" if self._holds_some else ""
         else:
@@ -168,7 +179,7 @@ class Keeper:
             remedy = ": make room and measure the rest again with --resume"
             return Kept(f"{kept}{remedy}" if kept else "nothing is kept", True)
         which = "best, '#2' or any config above" if run.ranked else "any config above"
-        is_latest = self.path is not None and _kept()[:1] == [self.path.absolute()]
+        is_latest = self.path is not None and kept_files()[:1] == [self.path.absolute()]
         return Kept(f"run kept in {self.path}; next: ssdprof explain {which}", False, self.path, is_latest)
 
     def _opened(self) -> RunFile:
@@ -177,7 +188,7 @@ class Keeper:
         return RunFile(self.path, anew=not self._resumes)
 
 
-def _kept() -> list[Path]:
+def kept_files() -> list[Path]:
     """The files in the data folder, latest run first."""
     return sorted(runs_dir().glob(f"*{SUFFIX}"), reverse=True)
 
@@ -190,8 +201,7 @@ def _same(path: Path, header: RunHeader) -> bool:
 def _header_fits(path: Path, fits: Callable[[RunHeader], bool]) -> bool:
     """Whether a kept run's header fits; read from its first line alone, since there may be many long files."""
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            return fits(parse_state(file.readline(), str(path)).header)
+        return fits(first_header(path))
     except (OSError, RunError):
         return False
 

@@ -18,11 +18,12 @@ from ssdprof.kernels.registry import subject_of_run
 from ssdprof.kernels.space import space_around, space_of
 from ssdprof.profiling.gpu.devices import DeviceError, GpuInfo, select_gpu
 from ssdprof.profiling.hardware.limits import DEFAULT_ARCH, canonical_arch
+from ssdprof.profiling.runs.kept.named import LAST, in_words, named_run
 from ssdprof.profiling.runs.measured import TimedBy
 from ssdprof.profiling.runs.model import Run
 from ssdprof.profiling.runs.recorded import find_row, recorded_run
 from ssdprof.profiling.runs.run_file import RunError
-from ssdprof.profiling.runs.store import RECORDED, latest_run, load_run
+from ssdprof.profiling.runs.store import RECORDED, latest_run
 from ssdprof.profiling.sweep.preflight import check_measurable
 from ssdprof.profiling.sweep.request import DEFAULT_BUDGET_S, SweepRequest
 
@@ -153,7 +154,7 @@ def run_of(run: Run | Path | str | None, subject: Subject | None, *, is_needed: 
     if run == RECORDED:
         return recorded_run(subject)
     if isinstance(run, (str, Path)):
-        found = load_run(Path(run))
+        found = named_run(run)
     elif run is not None:
         found = run
     else:
@@ -197,8 +198,7 @@ def subject_and_run(
     if known is None:
         return subject or default_subject(), None, whose
     header = known.header
-    named: dict[object, str] = {None: "the run kept last", RECORDED: "the recorded run"}
-    which = "the run you gave" if isinstance(run, Run) else named.get(run, f"the run in {run}")
+    which = "the run you gave" if isinstance(run, Run) else in_words(LAST if run is None else run)
     which += f", of {header.date[:16].replace('T', ' ')}"
     if subject is None:
         which += " (others: --run, or a problem's options)"

@@ -42,7 +42,19 @@ MOST_TIMES = 3
 HEAVY = ("torch", "triton", "pandas", "numpy", "elftools", "pynvml", "yaml", "ssdprof.profiling", "ssdprof.reports")
 LIGHT = ("ssdprof", "ssdprof.kernels", "ssdprof.kernels.errors")
 
-COMMANDS = ["sweep", "explain", "capture", "launches", "occupancy", "verify", "spaces", "presets", "devices"]
+COMMANDS = [
+    "sweep",
+    "explain",
+    "show",
+    "runs",
+    "capture",
+    "launches",
+    "occupancy",
+    "verify",
+    "spaces",
+    "presets",
+    "devices",
+]
 GOLDEN = Path(__file__).parents[2] / "golden"
 LAUNCHES = "compute_capability,threads_per_block,registers_per_thread,dynamic_shared_mem_bytes\n9.0,64,255,41728\n"
 EXPORT = (GOLDEN / "ncu_h100_chunk_scan.csv").read_text(encoding="utf-8")

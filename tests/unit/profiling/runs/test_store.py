@@ -75,8 +75,9 @@ def test_bytes_that_are_no_text_and_a_folder_are_errors_of_one_line(tmp_path: Pa
 def test_a_missing_file_says_where_runs_come_from(tmp_path: Path) -> None:
     with pytest.raises(RunError) as raised:
         load_run(tmp_path / "none.jsonl")
-    assert f"no run file {tmp_path / 'none.jsonl'}: `ssdprof sweep` keeps one, or give another with --run" == str(
-        raised.value
+    assert (
+        f"no run file {tmp_path / 'none.jsonl'}: `ssdprof sweep` keeps one; give a path, a number that `ssdprof runs` "
+        "prints, last or recorded" == str(raised.value)
     )
 
 
@@ -112,7 +113,7 @@ def test_a_broken_latest_run_is_an_error_that_names_it() -> None:
 def test_no_kept_run_says_how_to_get_one(made: bool) -> None:
     if made:
         store.runs_dir().mkdir(parents=True)
-    with pytest.raises(RunError, match="no run has been kept yet: run `ssdprof sweep` first, or give --run recorded"):
+    with pytest.raises(RunError, match="no run has been kept yet: run `ssdprof sweep` first, or name the run"):
         latest_run()
 
 

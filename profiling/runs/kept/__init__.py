@@ -1,0 +1,1 @@
+"""Kept runs: how they are named, listed and removed."""

@@ -1,0 +1,136 @@
+"""The kept runs, newest first, each in short; and removing some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Literal
+
+from ssdprof.profiling.runs.kept import index
+from ssdprof.profiling.runs.kept.index import Entry, Summary, entry_of, is_of
+from ssdprof.profiling.runs.kept.named import is_recorded, path_of
+from ssdprof.profiling.runs.run_file import RunError, check_free, first_header
+from ssdprof.profiling.runs.store import kept_files, load_run, runs_dir
+
+KeptState = Literal["done", "interrupted", "gave up", "running", "unreadable"]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRun:
+    """A kept run in short. `number`: counted from 1, the newest. `error`: why its file cannot be read, else empty."""
+
+    number: int
+    path: Path
+    size_bytes: int
+    state: KeptState
+    summary: Summary | None
+    error: str = ""
+
+
+def kept_runs(names: Sequence[str] = ()) -> tuple[KeptRun, ...]:
+    """The kept runs with these names, or all, newest first. Raises RunError for a name of none of them."""
+    files = kept_files()
+    wanted = {_kept_path(name, files) for name in names}
+    before = index.noted(runs_dir())
+    entries = {path.name: before[path.name] for path in files if path.name in before}
+    found = [
+        _listed(number, path, entries)
+        for number, path in enumerate(files, 1)
+        if (not names or path in wanted) and path.exists()
+    ]
+    if entries != before:
+        index.note(runs_dir(), entries)
+    return tuple(found)
+
+
+def remove(names: Sequence[str]) -> tuple[Path, ...]:
+    """Removes the kept runs with these names, all or none; their files. Raises RunError.
+
+    Only what is in the data folder is removed, and nothing that is being written.
+    """
+    files = kept_files()
+    paths = list(dict.fromkeys(_kept_path(name, files) for name in names))
+    for path in paths:
+        with suppress(FileNotFoundError):
+            check_free(path)
+    return _unlinked(paths)
+
+
+def keep_newest(number: int) -> tuple[Path, ...]:
+    """Removes all but so many of the newest; the removed files. Those that are being written stay."""
+    return _unlinked(path for path in kept_files()[number:] if not _is_busy(path))
+
+
+def remove_older(days: float) -> tuple[Path, ...]:
+    """Removes those that were begun longer ago; the removed files. Those that are being written stay."""
+    begun = datetime.now(timezone.utc) - timedelta(days=days)
+    return _unlinked(path for path in kept_files() if _begun(path) < begun and not _is_busy(path))
+
+
+def _listed(number: int, path: Path, entries: dict[str, Entry]) -> KeptRun:
+    """The run in that file; what is not noted of it in `entries` is read, and added there."""
+    try:
+        size_bytes = path.stat().st_size
+        entry = entries.get(path.name)
+        if entry is None or not is_of(entry, path):
+            entry = entries[path.name] = entry_of(path, load_run(path))
+    except (OSError, RunError) as error:
+        entries.pop(path.name, None)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        return KeptRun(number, path, 0, "unreadable", None, reason)
+    return KeptRun(number, path, size_bytes, _state(path, entry.summary), entry.summary)
+
+
+def _state(path: Path, summary: Summary) -> KeptState:
+    if summary.stopped:
+        return "gave up"
+    if not summary.interrupted:
+        return "done"
+    return "running" if _is_busy(path) else "interrupted"
+
+
+def _kept_path(name: str, files: Sequence[Path]) -> Path:
+    """The file in the data folder that is named so."""
+    if is_recorded(name):
+        raise RunError(f"{name} ships with ssdprof and is not among the kept runs: `ssdprof runs` lists those")
+    path = path_of(name)
+    found = next((one for one in files if one == path or one.resolve() == path.resolve()), None)
+    if found is None:
+        raise RunError(f"{name} is no kept run: name one by the number that `ssdprof runs` prints, or a file of it in "
+                       f"{runs_dir()}")  # fmt: skip
+    return found
+
+
+def _unlinked(paths: Iterable[Path]) -> tuple[Path, ...]:
+    removed = []
+    for path in paths:
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            continue  # another process was faster
+        except OSError as error:
+            raise RunError(f"{path} cannot be removed: {error.strerror or error}") from error
+        removed.append(path)
+    return tuple(removed)
+
+
+def _is_busy(path: Path) -> bool:
+    try:
+        check_free(path)
+    except RunError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _begun(path: Path) -> datetime:
+    """When the run was begun, by its header; of a file without one, when it was written."""
+    try:
+        begun = datetime.fromisoformat(first_header(path).date)
+    except (OSError, ValueError, RunError):
+        begun = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
+    return begun if begun.tzinfo else begun.replace(tzinfo=timezone.utc)
