@@ -35,16 +35,21 @@ def runs(
     The number in front names a run to show, to explain (--run) and here; it counts from the newest.
     """
     from ssdprof.profiling import results
-    from ssdprof.reports.text import listings
 
+    if remove and not names:
+        raise UsageError("--remove needs the runs to remove: name them, such as `ssdprof runs 3 4 --remove`")
+    removed = None
     if remove or prune is not None or older_than is not None:
-        if remove and not names:
-            raise UsageError("--remove needs the runs to remove: name them, such as `ssdprof runs 3 4 --remove`")
         removed = results.remove(names or (), prune, older_than)
-        console.show(listings.removed_json(removed) if json else listings.removed_text(removed))
-        return 0
-    found = results.kept_runs(names or ())
-    console.show(listings.runs_json(found) if json else listings.runs_report(found))
+    found = results.kept_runs(names or ()) if removed is None else ()
+    if json:
+        from ssdprof.reports.export.kept_json import removed_json, runs_json
+
+        console.show(runs_json(found) if removed is None else removed_json(removed))
+    else:
+        from ssdprof.reports.text.kept.runs import removed_text, runs_report
+
+        console.show(runs_report(found) if removed is None else removed_text(removed))
     return 0
 
 

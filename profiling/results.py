@@ -47,8 +47,8 @@ def remove(names: Sequence[str], prune: int | None = None, older_than_days: floa
 def run_names() -> tuple[str, ...]:
     """What names a run here, besides a path: last and the numbers of those that are kept, and the recorded ones."""
     from ssdprof.kernels.registry import recorded_names
+    from ssdprof.profiling.runs.kept.folder import kept_files
     from ssdprof.profiling.runs.kept.named import LAST
-    from ssdprof.profiling.runs.store import kept_files
 
     numbers = [str(number) for number in range(1, len(kept_files()) + 1)]
     return *([LAST] if numbers else []), *numbers, *recorded_names()

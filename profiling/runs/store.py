@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from ssdprof.profiling.runs.kept import index
+from ssdprof.profiling.runs.kept.folder import SUFFIX, kept_files
+from ssdprof.profiling.runs.kept.folder import runs_dir as runs_dir
 from ssdprof.profiling.runs.model import Run, RunHeader
 from ssdprof.profiling.runs.run_file import NoHeaderError, RunFile, check_free, first_header, parse_state
 from ssdprof.profiling.runs.run_file import RunError as RunError
@@ -20,14 +20,8 @@ from ssdprof.profiling.runs.state import Record, RunState
 
 RECORDED = "recorded"
 """Instead of a path: the recorded run that ships with ssdprof."""
-SUFFIX = ".jsonl"
 NONE_KEPT = f"no run has been kept yet: run `ssdprof sweep` first, or name the run that ships with ssdprof, {RECORDED}"
 NAMING = f"give a path, a number that `ssdprof runs` prints, last or {RECORDED}"
-
-
-def runs_dir() -> Path:
-    """Where runs are kept: `ssdprof/runs` in the platform's folder for user data."""
-    return Path(platformdirs.user_data_dir("ssdprof", appauthor=False)) / "runs"
 
 
 def new_run_path(header: RunHeader) -> Path:
@@ -186,11 +180,6 @@ class Keeper:
         if self.path is None:
             self.path = new_run_path(next(one for one in self._unwritten if isinstance(one, RunHeader)))
         return RunFile(self.path, anew=not self._resumes)
-
-
-def kept_files() -> list[Path]:
-    """The files in the data folder, latest run first."""
-    return sorted(runs_dir().glob(f"*{SUFFIX}"), reverse=True)
 
 
 def _same(path: Path, header: RunHeader) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -23,13 +21,13 @@ from ssdprof.profiling.runs.model import Explanation, Row, Run, RunHeader
 from ssdprof.profiling.runs.recorded import latency_source
 from ssdprof.profiling.runs.registers import Registers
 from ssdprof.reports.columns import Column, columns_of, metric_columns, values
+from ssdprof.reports.export.json_text import SCHEMA as SCHEMA
+from ssdprof.reports.export.json_text import json_text as json_text
 from ssdprof.reports.words import answers
 from ssdprof.reports.words import bound as bound_words
 from ssdprof.reports.words import counterfactuals as change_words
 from ssdprof.reports.words import explanation as explanation_words
 from ssdprof.reports.words.verdicts import as_dicts
-
-SCHEMA = 1
 
 
 def run_json(run: Run, found: Sequence[Statement]) -> str:
@@ -135,11 +133,6 @@ def header_dict(header: RunHeader) -> dict[str, Any]:
     return dict(plain(header))
 
 
-def json_text(content: Any) -> str:
-    """Indented JSON with a final newline."""
-    return json.dumps(_finite(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
 def _row_dict(row: Row, header: RunHeader, metrics: Sequence[Column] = ()) -> dict[str, Any]:
     """The CSV's columns, and what a cell cannot hold: lists as lists, where the wrong rows are, what is assumed.
 
@@ -167,11 +160,3 @@ def _recorded_dict(run: Run) -> dict[str, Any] | None:
         return None
     other = sum(map(of_another_binary, run.rows))
     return {"source": source, "rows": sum(row.recorded is not None for row in run.rows), "other_binaries": other}
-
-
-def _finite(content: Any) -> Any:
-    if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, (list, tuple)):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -9,12 +9,12 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ssdprof.profiling.runs.codec import plain, reader
-from ssdprof.profiling.runs.model import Run
+if TYPE_CHECKING:
+    from ssdprof.profiling.runs.model import Run
 
 FORMAT = 1
 """Counts up when what is noted changes, or how runs are ranked: what an older one has noted is then read again."""
@@ -23,7 +23,11 @@ NAME = "runs.json"
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A kept run in short. `device` None: nothing was measured. `best_ms` None: no config is correct, or none timed."""
+    """A kept run in short.
+
+    `device` None: nothing was measured. `best_id`, `best_ms` None: no config has a rank. `problem`: what is compared of
+    it, without what outputs are held against.
+    """
 
     date: str
     device: str | None
@@ -51,13 +55,15 @@ class Entry:
 
 def summary_of(run: Run) -> Summary:
     """The run in short."""
+    from ssdprof.kernels.interface import HELD_AGAINST
+
     header, best = run.header, run.ranked[0] if run.measured and run.ranked else None
     return Summary(
         date=header.date,
         device=header.device.name,
         arch=header.device.arch,
         kernel=header.kernel,
-        problem=header.problem,
+        problem={name: value for name, value in header.problem.items() if name != HELD_AGAINST},
         space=header.space,
         configs=len(run.rows),
         correct=sum(row.status == "ok" for row in run.rows),
@@ -87,7 +93,9 @@ def noted(folder: Path) -> dict[str, Entry]:
         content = json.loads(_path(folder).read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             return {}
-        return {name: reader(Entry)(entry) for name, entry in content["runs"].items()}
+        return {
+            name: Entry(**{**entry, "summary": Summary(**entry["summary"])}) for name, entry in content["runs"].items()
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
@@ -96,7 +104,7 @@ def note(folder: Path, entries: Mapping[str, Entry]) -> None:
     """Notes these in place of all before. If that fails, the files are read again the next time."""
     path = _path(folder)
     new = path.with_name(f"{NAME}.{os.getpid()}")
-    content = {"format": FORMAT, "runs": {name: plain(entry) for name, entry in entries.items()}}
+    content = {"format": FORMAT, "runs": {name: asdict(entry) for name, entry in entries.items()}}
     with suppress(OSError):
         new.write_text(json.dumps(content) + "\n", encoding="utf-8")
         new.replace(path)

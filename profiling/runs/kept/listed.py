@@ -1,19 +1,23 @@
-"""The kept runs, newest first, each in short; and removing some of them."""
+"""The kept runs, newest first, each in short; and removing some of them.
+
+What reads whole runs is imported only once a file must be read: a list of runs that are noted takes no time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from ssdprof.kernels.errors import UsageError
 from ssdprof.profiling.runs.kept import index
+from ssdprof.profiling.runs.kept.folder import kept_files, runs_dir
 from ssdprof.profiling.runs.kept.index import Entry, Summary, entry_of, is_of
-from ssdprof.profiling.runs.kept.named import is_recorded, path_of
-from ssdprof.profiling.runs.run_file import RunError, check_free, first_header
-from ssdprof.profiling.runs.store import kept_files, load_run, runs_dir
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 KeptState = Literal["done", "interrupted", "gave up", "running", "unreadable"]
 
@@ -31,7 +35,7 @@ class KeptRun:
 
 
 def kept_runs(names: Sequence[str] = ()) -> tuple[KeptRun, ...]:
-    """The kept runs with these names, or all, newest first. Raises RunError for a name of none of them."""
+    """The kept runs with these names, or all, newest first. Raises UsageError for a name of none of them."""
     files = kept_files()
     wanted = {_kept_path(name, files) for name in names}
     before = index.noted(runs_dir())
@@ -47,10 +51,12 @@ def kept_runs(names: Sequence[str] = ()) -> tuple[KeptRun, ...]:
 
 
 def remove(names: Sequence[str]) -> tuple[Path, ...]:
-    """Removes the kept runs with these names, all or none; their files. Raises RunError.
+    """Removes the kept runs with these names, all or none; their files. Raises UsageError.
 
     Only what is in the data folder is removed, and nothing that is being written.
     """
+    from ssdprof.profiling.runs.run_file import check_free
+
     files = kept_files()
     paths = list(dict.fromkeys(_kept_path(name, files) for name in names))
     for path in paths:
@@ -66,6 +72,8 @@ def keep_newest(number: int) -> tuple[Path, ...]:
 
 def remove_older(days: float) -> tuple[Path, ...]:
     """Removes those that were begun longer ago; the removed files. Those that are being written stay."""
+    from datetime import datetime, timedelta, timezone
+
     begun = datetime.now(timezone.utc) - timedelta(days=days)
     return _unlinked(path for path in kept_files() if _begun(path) < begun and not _is_busy(path))
 
@@ -76,8 +84,10 @@ def _listed(number: int, path: Path, entries: dict[str, Entry]) -> KeptRun:
         size_bytes = path.stat().st_size
         entry = entries.get(path.name)
         if entry is None or not is_of(entry, path):
+            from ssdprof.profiling.runs.store import load_run
+
             entry = entries[path.name] = entry_of(path, load_run(path))
-    except (OSError, RunError) as error:
+    except (OSError, UsageError) as error:
         entries.pop(path.name, None)
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         return KeptRun(number, path, 0, "unreadable", None, reason)
@@ -94,13 +104,16 @@ def _state(path: Path, summary: Summary) -> KeptState:
 
 def _kept_path(name: str, files: Sequence[Path]) -> Path:
     """The file in the data folder that is named so."""
+    from ssdprof.profiling.runs.kept.named import is_recorded, path_of
+
     if is_recorded(name):
-        raise RunError(f"{name} ships with ssdprof and is not among the kept runs: `ssdprof runs` lists those")
+        raise UsageError(f"{name} ships with ssdprof and is not among the kept runs: `ssdprof runs` lists those")
     path = path_of(name)
     found = next((one for one in files if one == path or one.resolve() == path.resolve()), None)
     if found is None:
-        raise RunError(f"{name} is no kept run: name one by the number that `ssdprof runs` prints, or a file of it in "
-                       f"{runs_dir()}")  # fmt: skip
+        raise UsageError(
+            f"{name} is no kept run: name one by the number that `ssdprof runs` prints, or by its file in {runs_dir()}"
+        )
     return found
 
 
@@ -112,15 +125,17 @@ def _unlinked(paths: Iterable[Path]) -> tuple[Path, ...]:
         except FileNotFoundError:
             continue  # another process was faster
         except OSError as error:
-            raise RunError(f"{path} cannot be removed: {error.strerror or error}") from error
+            raise UsageError(f"{path} cannot be removed: {error.strerror or error}") from error
         removed.append(path)
     return tuple(removed)
 
 
 def _is_busy(path: Path) -> bool:
+    from ssdprof.profiling.runs.run_file import check_free
+
     try:
         check_free(path)
-    except RunError:
+    except UsageError:
         return True
     except OSError:
         return False
@@ -129,8 +144,12 @@ def _is_busy(path: Path) -> bool:
 
 def _begun(path: Path) -> datetime:
     """When the run was begun, by its header; of a file without one, when it was written."""
+    from datetime import datetime, timezone
+
+    from ssdprof.profiling.runs.run_file import first_header
+
     try:
         begun = datetime.fromisoformat(first_header(path).date)
-    except (OSError, ValueError, RunError):
+    except (OSError, ValueError, UsageError):
         begun = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
     return begun if begun.tzinfo else begun.replace(tzinfo=timezone.utc)

@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ssdprof.kernels.registry import recorded_names
+from ssdprof.profiling.runs.kept.folder import kept_files
 from ssdprof.profiling.runs.model import Run
 from ssdprof.profiling.runs.recorded import with_recorded
 from ssdprof.profiling.runs.run_file import RunError
-from ssdprof.profiling.runs.store import NONE_KEPT, RECORDED, kept_files, latest_path, load_run
+from ssdprof.profiling.runs.store import NONE_KEPT, RECORDED, latest_path, load_run
 
 LAST = "last"
 """Instead of a path: the run that was kept last."""
