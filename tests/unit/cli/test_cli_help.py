@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import typer
 from captured_softmax import write_file
-from fake_runs import explanation
+from fake_runs import HEADER, explanation, h100_run
 from fake_sweeps import Asked, fake_sweeps
+from run_records import save
 
 from ssdprof.cli import capture, options, sweep, verify
 from ssdprof.cli import counting as counting_options
@@ -29,10 +30,11 @@ from ssdprof.kernels.captured.model import Seen
 from ssdprof.kernels.captured.subject import SUFFIX
 from ssdprof.kernels.foreign.files import PLACES
 from ssdprof.kernels.interface import Spaced
-from ssdprof.kernels.registry import subject
+from ssdprof.kernels.registry import recorded_names, subject
 from ssdprof.kernels.ssd import presets, spaces
 from ssdprof.profiling.ncu import verify_run
 from ssdprof.profiling.ncu.verify import Comparison, Verification
+from ssdprof.profiling.runs.store import new_run_path
 from ssdprof.profiling.sweep import explain as explain_module
 from ssdprof.profiling.sweep.added import counting
 from ssdprof.profiling.sweep.request import DEFAULT_BUDGET_S
@@ -125,8 +127,16 @@ def test_help_imports_nothing_heavy_and_nothing_of_the_engine(arguments: list[st
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [["--help"], ["explain", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["explain", "--help"], ["show", "--help"]])
 def test_help_takes_little_more_than_importing_what_shows_it(arguments: list[str]) -> None:
+    assert MOST_TIMES >= cpu_s("-m", "ssdprof", *arguments) / cpu_s("-c", "import typer, rich.console")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [["runs"], ["runs", "--json"]])
+def test_so_does_a_list_of_runs_that_was_made_before(arguments: list[str]) -> None:
+    save(h100_run(), new_run_path(HEADER))
+    assert 0 == ssdprof(["runs"])
     assert MOST_TIMES >= cpu_s("-m", "ssdprof", *arguments) / cpu_s("-c", "import typer, rich.console")
 
 
@@ -193,6 +203,8 @@ COMPLETED = [
     (["occupancy", "--arch", "RTX-409"], ["RTX-4090"]),
     (["sweep", "--arch", "rtx-409"], ["rtx-4090"]),
     (["explain", "--arch", "sm_12"], ["sm_120", "sm_121"]),
+    (["show", "rec"], ["recorded", "recorded:2048"]),
+    (["explain", "best", "--run", "rec"], ["recorded", "recorded:2048"]),
     (["sw"], ["sweep"]),
 ]
 
@@ -241,6 +253,7 @@ def test_a_kernel_and_its_problem_can_be_named_wherever_one_is_compiled(
 def test_the_defaults_in_the_help_are_the_real_ones() -> None:
     assert (presets.DEFAULT_PRESET, presets.DEFAULT_SEQLEN) == (options.DEFAULT_PRESET, options.DEFAULT_SEQLEN)
     assert (registry.CHUNK_SCAN, DEFAULT_BUDGET_S) == (options.DEFAULT_KERNEL, sweep.DEFAULT_BUDGET_S)
+    assert [] == [name for name in recorded_names() if name not in options.RUN_HELP]
     assert counting.BEST_COUNTED == counting_options.BEST_COUNTED
     assert (DEFAULT_LIMIT_GIB, SUFFIX) == (capture.DEFAULT_LIMIT_GIB, capture.SUFFIX)
 

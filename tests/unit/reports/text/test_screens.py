@@ -32,16 +32,21 @@ from fake_runs import (
     with_timing,
 )
 from rich.console import Group, RenderableType
+from rich.text import Text
 
+from ssdprof.profiling import results
 from ssdprof.profiling.hardware.ceilings import ceilings_of
 from ssdprof.profiling.hardware.limits import known_archs
 from ssdprof.profiling.runs.counters import Counters
+from ssdprof.profiling.runs.kept.index import summary_of
+from ssdprof.profiling.runs.kept.listed import KeptRun, KeptState
 from ssdprof.profiling.runs.model import Explanation, Row, Run
 from ssdprof.profiling.runs.rank import derived
 from ssdprof.profiling.runs.recorded import recorded_runs
 from ssdprof.reports.text import bound
 from ssdprof.reports.text.devices import devices_report
 from ssdprof.reports.text.explain import explain_report, second_part
+from ssdprof.reports.text.kept.runs import runs_report
 from ssdprof.reports.text.sweep import sweep_report
 
 SCREENS = Path(__file__).parents[3] / "golden" / "screens"
@@ -91,6 +96,34 @@ def elsewhere() -> Explanation:
     return Explanation(header, derived(with_timing(row, latency_ms=60.0), header), (), None, None)
 
 
+def kept_runs() -> RenderableType:
+    """A list with every state that a run can be in, of two kernels."""
+    softmax = replace(
+        HEADER, kernel="captured:softmax", problem={"x_ptr": "float32[8192,8192]", "n": 8192}, space="own"
+    )
+    runs = (
+        LONG,
+        SHORT,
+        compiled_run(),
+        interrupted(),
+        run(ALL_WRONG, LONG.header),
+        replace(h100_run(), header=softmax),
+    )
+    states: tuple[KeptState, ...] = ("running", "done", "done", "interrupted", "done", "done")
+    found = [
+        KeptRun(number, Path(f"{number}.jsonl"), 700_000, state, summary_of(one))
+        for number, (one, state) in enumerate(zip(runs, states, strict=True), 1)
+    ]
+    error = "old.jsonl is of format 1, made by an older ssdprof: sweep again"
+    return runs_report([*found, KeptRun(7, Path("old.jsonl"), 0, "unreadable", None, error)])
+
+
+def shown() -> RenderableType:
+    """A recorded run as `show` prints it."""
+    found = results.load("recorded")
+    return Group(Text(results.origin(found, "recorded")), Text(), sweep_report(found))
+
+
 ALL_WRONG = [row for row in LONG.rows if row.status == "wrong"]
 NOT_COMPILED = [does_not_compile(), TOO_LARGE]
 CASES: Mapping[str, Callable[[], RenderableType]] = {
@@ -107,6 +140,9 @@ CASES: Mapping[str, Callable[[], RenderableType]] = {
     "explain_wrong": partial(explained, WRONG),
     "explain_out_of_resources": partial(explained, TOO_LARGE_ID),
     "explain_does_not_compile": lambda: explained(does_not_compile()),
+    "kept_runs": kept_runs,
+    "kept_runs_none": lambda: runs_report([]),
+    "show_recorded": shown,
     "devices_ceilings": lambda: devices_report((H100_GPU,), known_archs(), (MEASURED,)),
     "devices_ceilings_of_the_table": lambda: devices_report((H100_GPU,), known_archs(), (ceilings_of("sm_90"),)),
     "explain_with_neighbours": lambda: explain_report(explanation()),
