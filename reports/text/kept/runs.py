@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -14,44 +14,30 @@ from ssdprof.reports.numbers import NOT_KNOWN, as_text, latency_text
 from ssdprof.reports.text.fitted import FittedTable, ScreenColumn
 from ssdprof.reports.text.prose import Prose
 
-NONE_KEPT = "no run has been kept yet: `ssdprof sweep` keeps one; `ssdprof show recorded` shows the one that ships"
+NONE_KEPT = "No run is kept yet: `ssdprof sweep` keeps one; see `ssdprof show recorded`."
 
 
 def runs_report(runs: Sequence[KeptRun]) -> RenderableType:
     """The kept runs as a table, and below it why files cannot be read and how to go on; in one line that none is."""
     if not runs:
         return Prose(NONE_KEPT)
-    short = [run.summary for run in runs]
-    fields = _told_fields([one for one in short if one is not None])
+    fields = _told_fields([run.summary for run in runs if run.summary])
+
+    def cells(text: Callable[[Summary], str]) -> tuple[str, ...]:
+        return tuple(text(run.summary) if run.summary else NOT_KNOWN for run in runs)
+
+    when, days = cells(lambda one: one.date[:16].replace("T", " ")), cells(lambda one: one.date[:10])
+    devices, short = cells(_device), cells(lambda one: _short_device(_device(one)))
+    subjects, spaces = cells(lambda one: _subject(one, fields)), cells(lambda one: one.space)
     columns = [
         ScreenColumn("run", tuple(str(run.number) for run in runs)),
-        ScreenColumn(
-            "when", tuple(one.date[:16].replace("T", " ") if one else NOT_KNOWN for one in short), right=False
-        ),
-        ScreenColumn(
-            "device",
-            tuple(_device(one) if one else NOT_KNOWN for one in short),
-            right=False,
-            short=tuple(_short_device(_device(one)) if one else NOT_KNOWN for one in short),
-        ),
-        ScreenColumn(
-            "subject",
-            tuple(_subject(one, fields) if one else NOT_KNOWN for one in short),
-            right=False,
-            wraps=True,
-            least=12,
-        ),
-        ScreenColumn(
-            "space",
-            tuple(one.space if one else NOT_KNOWN for one in short),
-            right=False,
-            wraps=True,
-            least=8,
-            gives_up=2,
-        ),
-        ScreenColumn("configs", tuple(str(one.configs) if one else NOT_KNOWN for one in short), gives_up=1),
-        ScreenColumn("best", tuple(map(_best, runs)), right=False, is_id=True),
-        ScreenColumn("latency ms", tuple(latency_text(one.best_ms if one else None) for one in short)),
+        ScreenColumn("when", when, right=False, short=days, shortens=2),
+        ScreenColumn("device", devices, right=False, short=short),
+        ScreenColumn("subject", subjects, right=False, wraps=True, least=12),
+        ScreenColumn("space", spaces, right=False, wraps=True, least=8, gives_up=2),
+        ScreenColumn("configs", cells(lambda one: str(one.configs)), gives_up=1),
+        ScreenColumn("best", cells(_best), right=False, is_id=True),
+        ScreenColumn("latency ms", cells(lambda one: latency_text(one.best_ms))),
     ]
     if any(run.state != "done" for run in runs):
         colours = tuple("" if run.state == "done" else "yellow" for run in runs)
@@ -92,8 +78,6 @@ def _short_device(name: str) -> str:
     return re.sub(r" \d+GB.*", "", name).removeprefix("none, for ")
 
 
-def _best(run: KeptRun) -> str:
+def _best(summary: Summary) -> str:
     """The best config, or why there is none."""
-    if run.summary is None:
-        return NOT_KNOWN
-    return run.summary.best_id or ("compile only" if run.summary.device is None else "none is correct")
+    return summary.best_id or ("compile only" if summary.device is None else "none is correct")

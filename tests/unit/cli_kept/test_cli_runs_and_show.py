@@ -62,7 +62,7 @@ def keep(date: str = "2026-11-23T09:00:00.000+00:00") -> Path:
 
 
 def test_with_nothing_kept_runs_says_so_in_one_line(command: Command) -> None:
-    expected = "no run has been kept yet: `ssdprof sweep` keeps one; `ssdprof show recorded` shows the one that ships\n"
+    expected = "No run is kept yet: `ssdprof sweep` keeps one; see `ssdprof show recorded`.\n"
     assert Done(0, expected, "") == command("runs")
     assert {"schema": 1, "runs": []} == json.loads(command("runs", "--json").out)
 

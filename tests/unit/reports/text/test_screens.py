@@ -141,6 +141,9 @@ CASES: Mapping[str, Callable[[], RenderableType]] = {
     "explain_out_of_resources": partial(explained, TOO_LARGE_ID),
     "explain_does_not_compile": lambda: explained(does_not_compile()),
     "kept_runs": kept_runs,
+    "kept_runs_shipped": lambda: runs_report(
+        [KeptRun(i, Path("x"), 0, "done", summary_of(one)) for i, one in enumerate((SHORT, LONG), 1)]
+    ),
     "kept_runs_none": lambda: runs_report([]),
     "show_recorded": shown,
     "devices_ceilings": lambda: devices_report((H100_GPU,), known_archs(), (MEASURED,)),
