@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,7 +20,8 @@ from fake_sweeps import fake_sweeps, returns
 from run_records import kept, save
 
 from ssdprof.cli.main import run as ssdprof
-from ssdprof.profiling.runs.store import new_run_path, runs_dir
+from ssdprof.kernels.registry import recorded_files
+from ssdprof.profiling.runs.store import load_run, new_run_path, runs_dir
 from ssdprof.profiling.workers import pool
 
 H100 = "measured on NVIDIA H100 80GB HBM3, driver 580.159.04, Triton 3.6.0"
@@ -77,6 +80,17 @@ def test_runs_lists_the_newest_first(command: Command) -> None:
         "2 2026-11-23 09:00 none, for sm_90 chunk_scan seqlen 50000 mamba 16 compile only –"
     )
     assert "`ssdprof show RUN` prints one again, `ssdprof explain best --run RUN` explains its best" == way_on
+
+
+def test_the_readme_shows_the_list_of_the_runs_that_ship(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    for file in recorded_files():
+        path = new_run_path(load_run(file).header)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, path)
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^<!-- runs -->\n```\n(.*?)^```", readme, flags=re.MULTILINE | re.DOTALL)
+    assert shown.splitlines() == [line.rstrip() for line in command("runs").out.splitlines()]
 
 
 def words(line: str) -> str:
