@@ -256,12 +256,8 @@ def test_the_latest_run_is_that_of_the_subject_whatever_was_swept_since() -> Non
     save(h100_run(), of_h100)
     another = h100_run()
     save(replace(another, header=replace(another.header, problem={**another.header.problem, "seqlen": 7})), other)
-    found = run_of(None, FAKE, is_needed=True)
-    assert found is not None
-    assert FAKE_RUN.header == found.header
-    found = run_of(None, SUBJECT, is_needed=True)
-    assert found is not None
-    assert h100_run().header == found.header, "of the same problem, though another is later"
+    found = [run_of(None, subject, is_needed=True) for subject in (FAKE, SUBJECT)]
+    assert [FAKE_RUN.header, h100_run().header] == [run and run.header for run in found], "of the same problem too"
 
 
 def test_a_subjects_own_baseline_needs_no_run() -> None:
