@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from ssdprof.kernels.errors import UsageError
 
 if TYPE_CHECKING:
-    from ssdprof.profiling.diagnosis.statement import Statement
     from ssdprof.profiling.runs.kept.listed import KeptRun
     from ssdprof.profiling.runs.model import Run
 
@@ -74,10 +73,3 @@ def origin(run: Run, name: str | Path) -> str:
     where = f"measured on {device.name}" if device.name else f"compiled for {device.arch}, not measured"
     driver = f", driver {device.driver}" if device.driver else ""
     return f"{words[0].upper()}{words[1:]}, of {when}, {where}{driver}, Triton {header.triton}"
-
-
-def statements(run: Run) -> list[Statement]:
-    """Everything that can be said from the figures of a run, as data."""
-    from ssdprof.profiling.api import statements
-
-    return statements(run)

@@ -60,7 +60,7 @@ def remove(names: Sequence[str]) -> tuple[Path, ...]:
     files = kept_files()
     paths = list(dict.fromkeys(_kept_path(name, files) for name in names))
     for path in paths:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # it is said when it is to be removed
             check_free(path)
     return _unlinked(paths)
 

@@ -51,6 +51,23 @@ def test_all_launches_of_a_file_are_swept_and_the_whole_is_told(command: Command
         assert (expected.name, expected.identity()) == (again.name, again.identity())
 
 
+def test_a_run_of_a_captured_launch_is_shown_as_it_was_swept_without_the_file(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    one = ["two.launch:1", "--values", "ROWS=1", "--values", "num_warps=2"]
+    assert 0 == ssdprof(["sweep", *one, "--gpu", "none", "-q"])
+    swept = capsys.readouterr().out
+    monkeypatch.chdir(tmp_path)
+    assert 0 == ssdprof(["show"])
+    heading, _, shown = capsys.readouterr().out.partition("\n\n")
+    assert heading.startswith("The run kept last, of 20")
+    assert "compiled for sm_90, not measured, Triton " in heading
+    assert swept == shown
+    assert 0 == ssdprof(["runs"])
+    assert "captured:softmax x_ptr float32[3,5]" in " ".join(capsys.readouterr().out.split())
+
+
 def test_one_launch_is_swept_against_a_reference_with_other_constants(
     here: Path, reference: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -163,6 +163,14 @@ def test_nothing_is_removed_if_one_of_them_cannot_be(tmp_path: Path) -> None:
     assert own.exists()
 
 
+def test_what_cannot_be_removed_is_said() -> None:
+    folder = runs_dir() / "9999.jsonl"
+    folder.mkdir(parents=True)
+    assert ["unreadable"] == [one.state for one in kept_runs()]
+    with pytest.raises(UsageError, match=r"9999\.jsonl cannot be removed: "):
+        results.remove(("1",))
+
+
 def test_the_newest_stay_and_what_is_being_written() -> None:
     paths = [keep(h100_run(), days) for days in (1, 2, 3, 4)]
     writing = RunFile(paths[3])
