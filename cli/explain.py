@@ -20,7 +20,9 @@ def explain(
     subject: SubjectOptions,
     target: TargetOptions,
     counters: CountersOptions,
-    run: Annotated[str | None, option("Target", RUN_HELP, default="the last of this kernel", values=completion.runs)] = None,
+    run: Annotated[
+        str | None, option("Target", RUN_HELP, default="the last of this kernel", values=completion.runs)
+    ] = None,
     force: Annotated[
         bool, option("Target", "Compile for sm_75 or earlier, which takes minutes a config.", "--force")
     ] = False,

@@ -14,16 +14,15 @@ from ssdprof.cli.sweep import show as show_run
 from ssdprof.kernels.errors import UsageError
 
 DEFAULT_RUN = "last"
+KEPT_HELP = "Only these: by the number in front, by path, or last."
 
 
 def runs(
     names: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="RUN…", help=f"Only these. {RUN_HELP}", show_default=False, autocompletion=completion.runs
-        ),
+        typer.Argument(metavar="RUN", help=KEPT_HELP, show_default=False, autocompletion=completion.runs),
     ] = None,
-    remove: Annotated[bool, option("Remove", "Remove the runs that are named.")] = False,
+    remove: Annotated[bool, option("Remove", "Remove the runs that are named.", "--remove")] = False,
     prune: Annotated[int | None, option("Remove", "Remove all but the newest N.", "--prune")] = None,
     older_than: Annotated[
         float | None, option("Remove", "Remove those that were begun more than so many days ago.", "--older-than")
