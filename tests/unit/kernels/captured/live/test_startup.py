@@ -183,8 +183,9 @@ def test_a_signal_ends_the_program_and_what_was_kept_stays(
     path: Path, send: Callable[[int, int], None], number: signal.Signals
 ) -> None:
     text = (
-        "from pathlib import Path\nfrom ssdprof.kernels.captured.live import startup\n"
-        f"from ssdprof.kernels.captured.live.options import CaptureOptions\n"
+        "import signal\nfrom pathlib import Path\nfrom ssdprof.kernels.captured.live import startup\n"
+        "from ssdprof.kernels.captured.live.options import CaptureOptions\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background is begun without it
         f"done = startup.run_command([{PROGRAM!r}, '64', 'wait'], Path({str(path)!r}), CaptureOptions())\n"
         "print(done.exit_code, len(done.captured.launches), flush=True)"
     )
