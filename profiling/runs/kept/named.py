@@ -32,7 +32,7 @@ def path_of(name: str | Path) -> Path:
         if name not in shipped:
             raise RunError(f"{name} is no recorded run: those that ship with ssdprof are {', '.join(shipped)}")
         return shipped[name]
-    if name.isascii() and name.isdigit():
+    if _is_number(name):
         return _numbered(name)
     if not name:
         raise RunError("a run's name is empty: give a path, a number that `ssdprof runs` prints, last or recorded")
@@ -62,7 +62,11 @@ def in_words(name: str | Path) -> str:
         return f"the recorded run {which}" if (which := str(name).partition(":")[2]) else "the recorded run"
     if name == LAST:
         return "the run kept last"
-    return f"run {int(name)}" if isinstance(name, str) and name.isascii() and name.isdigit() else f"the run in {name}"
+    return f"run {int(name)}" if isinstance(name, str) and _is_number(name) else f"the run in {name}"
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _numbered(text: str) -> Path:

@@ -48,7 +48,7 @@ def _models(rows: list[Row], size: Size, sweep: Measured) -> Iterator[tuple[Row,
     rounds = -(-len(rows) // (request.jobs * TOGETHER))
     parts = {part[0].config_id: part for part in together(rows, plans, request.jobs * rounds)}
     longest = max(map(len, parts.values()))
-    shared = model_task(request.subject, rows[0], request.arch, size)[1:]
+    shared = _shared(request.subject, request.arch, size)
     tasks = {name: ([plans[row.config_id] for row in part], *shared) for name, part in parts.items()}
     for name, outcome in sweep.pool.each(MODELS, tasks, request.jobs, TIMEOUT_S * (1 + longest * _OF_TIMEOUT)):
         if isinstance(outcome, Failure) and len(parts[name]) > 1:
@@ -82,15 +82,14 @@ def model_of(subject: Subject, row: Row, arch: str, device: Device, pool: Pool) 
     size = size_for(device)
     if size is None:
         return None
-    found = _model(pool.ask(MODEL, *model_task(subject, row, arch, size), timeout_s=TIMEOUT_S), size)
-    return replace(found, axes=_axes(subject, row))
+    outcome = pool.ask(MODEL, subject.launch(row.config), *_shared(subject, arch, size), timeout_s=TIMEOUT_S)
+    return replace(_model(outcome, size), axes=_axes(subject, row))
 
 
-def model_task(subject: Subject, row: Row, arch: str, size: Size) -> tuple[Any, ...]:
-    """The arguments of `launch_model` for a row."""
-    tensors: Mapping[str, Any] = subject.tensors()
+def _shared(subject: Subject, arch: str, size: Size) -> tuple[Any, ...]:
+    """The arguments of `launch_model` and `launch_models` after what is launched: the same for all rows."""
     peeked = subject if isinstance(subject, Peekable) else None
-    return subject.launch(row.config), dict(tensors), arch, size, peeked
+    return dict(subject.tensors()), arch, size, peeked
 
 
 def size_for(device: Device) -> Size | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,13 +25,6 @@ PROBLEM = ChunkScanProblem(seqlen=128 * 160)
 CONFIG = chunk_scan_config(16, 16, 16, 16, num_warps=1, num_stages=2)
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 TIMEOUT_S = 120.0
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    worker = Worker({"TRITON_INTERPRET": None})
-    yield worker
-    worker.kill()
 
 
 def ask(worker: Worker, function: str, *args: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,13 +18,6 @@ CONFIG = chunk_scan_config(64, 64, 32, 128, num_warps=2, num_stages=4)
 SAMPLE = {"mamba": 5, "vllm": 8, "wide": 104, "ssdprof": 6}
 """Each how-manieth config of a space is compiled: three of each."""
 TIMEOUT_S = 300.0
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    worker = Worker({"TRITON_INTERPRET": None})
-    yield worker
-    worker.kill()
 
 
 def ask(worker: Worker, function: str, *args: Any) -> Any:

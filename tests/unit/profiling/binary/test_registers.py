@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import pytest
 
@@ -33,13 +33,6 @@ module attributes {"ttg.num-ctas" = 1 : i32, "ttg.num-warps" = 4 : i32, ttg.targ
 """
 SHARED = "!ttg.memdesc<64x128xbf16, #plain, #smem, mutable>"
 ADDRESSES = "tensor<64x64x!tt.ptr<f32>, {layout}>"
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    worker = Worker({"TRITON_INTERPRET": None})
-    yield worker
-    worker.kill()
 
 
 def held(worker: Worker, body: str, resources: CubinResources = ROOMY) -> Registers:

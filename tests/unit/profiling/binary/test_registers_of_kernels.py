@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-import pytest
 
 from ssdprof.kernels.config_text import parse_config
 from ssdprof.kernels.ssd.params import PARAMS, Numbers
@@ -18,13 +16,6 @@ from ssdprof.profiling.workers.worker import Worker
 
 SUBJECT = ChunkScan(ChunkScanProblem(seqlen=50_000))
 TIMEOUT_S = 300.0
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    worker = Worker({"TRITON_INTERPRET": None})
-    yield worker
-    worker.kill()
 
 
 def launch(config_id: str) -> tuple[Any, Numbers]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,13 +17,6 @@ SUBJECT = ChunkScan(ChunkScanProblem(seqlen=2048))
 """Chunks of 128, all of them full; a state of 128."""
 TIMEOUT_S = 300.0
 POINTERS = {"q_ptr": "*fp16", "k_ptr": "*fp16", "v_ptr": "*fp16", "o_ptr": "*fp16"}
-
-
-@pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    worker = Worker({"TRITON_INTERPRET": None})
-    yield worker
-    worker.kill()
 
 
 def ask(worker: Worker, function: str, *args: Any) -> Any:
